@@ -1,0 +1,148 @@
+"""Transformer blocks (pre-norm, ViT) that know about tokens that are not there."""
+
+from __future__ import annotations
+
+import torch
+from einops import rearrange
+from torch import nn
+from torch.nn.functional import linear, scaled_dot_product_attention
+
+from modalities.shapes import Bool, Float, Tensor
+
+EPS = 1e-6  # of every LayerNorm, as in ViT, MAE and VideoMAE; the class's own default is 1e-5
+
+
+def initialise(module: nn.Module) -> None:
+    """The whole initialisation; applied to every module of a model once.
+
+    Linear: Xavier uniform, zero bias (MAE, arXiv:2111.06377). Embedding: normal, 0.02. LayerNorm: one and zero.
+    Single parameters (mask tokens, modality embeddings, fusion tokens) are drawn where they are made, normal 0.02.
+    """
+    if isinstance(module, nn.Linear):
+        nn.init.xavier_uniform_(module.weight)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
+    elif isinstance(module, nn.Embedding):
+        nn.init.normal_(module.weight, std=0.02)
+    elif isinstance(module, nn.LayerNorm):
+        nn.init.ones_(module.weight)
+        nn.init.zeros_(module.bias)
+
+
+def learned_token(width: int) -> nn.Parameter:
+    """A vector that the model learns, such as a mask token; exempt from weight decay."""
+    token = nn.Parameter(torch.empty(width))
+    nn.init.normal_(token, std=0.02)
+    return token
+
+
+def attendable(valid: Bool[Tensor, "b k"] | None) -> Bool[Tensor, "b 1 1 k"] | None:
+    """Attention mask over keys. A sample without any valid key attends to all, so that nothing becomes NaN."""
+    if valid is None:
+        return None
+    return (valid | ~valid.any(1, keepdim=True))[:, None, None, :]
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention with biases on queries and values only: one on keys would cancel in the softmax."""
+
+    def __init__(self, width: int, heads: int):
+        super().__init__()
+        if width % heads:
+            raise ValueError(f"width {width} cannot be shared by {heads} heads")
+        self.heads = heads
+        self.qkv = nn.Linear(width, 3 * width, bias=False)
+        self.q_bias = nn.Parameter(torch.zeros(width))
+        self.v_bias = nn.Parameter(torch.zeros(width))
+        self.project = nn.Linear(width, width)
+
+    def forward(self, x: Float[Tensor, "b k d"], mask: Bool[Tensor, "b 1 1 k"] | None) -> Float[Tensor, "b k d"]:
+        bias = torch.cat([self.q_bias, torch.zeros_like(self.q_bias), self.v_bias])
+        q, k, v = rearrange(linear(x, self.qkv.weight, bias), "b n (three h d) -> three b h n d", three=3, h=self.heads)
+        return self.project(rearrange(scaled_dot_product_attention(q, k, v, attn_mask=mask), "b h n d -> b n (h d)"))
+
+
+class CrossAttention(nn.Module):
+    """Multi-head attention of queries to a context."""
+
+    def __init__(self, width: int, heads: int):
+        super().__init__()
+        if width % heads:
+            raise ValueError(f"width {width} cannot be shared by {heads} heads")
+        self.heads = heads
+        self.query = nn.Linear(width, width)
+        self.key = nn.Linear(width, width, bias=False)
+        self.value = nn.Linear(width, width)
+        self.project = nn.Linear(width, width)
+
+    def forward(
+        self,
+        x: Float[Tensor, "b m d"],
+        context: Float[Tensor, "b k d"],
+        mask: Bool[Tensor, "b 1 1 k"] | None,
+    ) -> Float[Tensor, "b m d"]:
+        projected = self.query(x), self.key(context), self.value(context)
+        q, k, v = (rearrange(y, "b n (h d) -> b h n d", h=self.heads) for y in projected)
+        return self.project(rearrange(scaled_dot_product_attention(q, k, v, attn_mask=mask), "b h n d -> b n (h d)"))
+
+
+class MLP(nn.Sequential):
+    def __init__(self, width: int, ratio: int = 4):
+        super().__init__(nn.Linear(width, ratio * width), nn.GELU(), nn.Linear(ratio * width, width))
+
+
+class Block(nn.Module):
+    """Attention then MLP, each on a normalised copy and added back."""
+
+    def __init__(self, width: int, heads: int):
+        super().__init__()
+        self.norm1 = nn.LayerNorm(width, eps=EPS)
+        self.attention = Attention(width, heads)
+        self.norm2 = nn.LayerNorm(width, eps=EPS)
+        self.mlp = MLP(width)
+
+    def forward(self, x: Float[Tensor, "b k d"], mask: Bool[Tensor, "b 1 1 k"] | None) -> Float[Tensor, "b k d"]:
+        x = x + self.attention(self.norm1(x), mask)
+        return x + self.mlp(self.norm2(x))
+
+
+class CrossBlock(nn.Module):
+    """Attention to a context, then MLP."""
+
+    def __init__(self, width: int, heads: int):
+        super().__init__()
+        self.norm1 = nn.LayerNorm(width, eps=EPS)
+        self.context_norm = nn.LayerNorm(width, eps=EPS)
+        self.attention = CrossAttention(width, heads)
+        self.norm2 = nn.LayerNorm(width, eps=EPS)
+        self.mlp = MLP(width)
+
+    def forward(
+        self,
+        x: Float[Tensor, "b m d"],
+        context: Float[Tensor, "b k d"],
+        mask: Bool[Tensor, "b 1 1 k"] | None,
+    ) -> Float[Tensor, "b m d"]:
+        x = x + self.attention(self.norm1(x), self.context_norm(context), mask)
+        return x + self.mlp(self.norm2(x))
+
+
+class Stack(nn.Module):
+    """Blocks and a final norm: the encoder of ViT.
+
+    first: how many layers lie below, for layer-wise learning-rate decay (each block carries its `level`).
+    """
+
+    def __init__(self, width: int, depth: int, heads: int, *, first: int = 0, norm: bool = True):
+        super().__init__()
+        self.blocks = nn.ModuleList(Block(width, heads) for _ in range(depth))
+        for level, block in enumerate(self.blocks, first + 1):
+            block.level = level
+        self.norm = nn.LayerNorm(width, eps=EPS) if norm else nn.Identity()
+        self.norm.level = first + depth
+
+    def forward(self, x: Float[Tensor, "b k d"], valid: Bool[Tensor, "b k"] | None) -> Float[Tensor, "b k d"]:
+        mask = attendable(valid)
+        for block in self.blocks:
+            x = block(x, mask)
+        return self.norm(x)

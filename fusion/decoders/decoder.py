@@ -1,0 +1,57 @@
+"""What every decoder promises, and the two ends that their layers stand between."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+
+from torch import nn
+
+from fusion.blocks import learned_token
+from fusion.streams import StreamEmbedding
+from modalities.positions import Kind, Positions
+from modalities.records import Places, Tokens
+from modalities.shapes import Float, Tensor
+
+
+class Decoder(nn.Module, ABC):
+    """Predicts what is at the places asked for, from the tokens that are shown.
+
+    Constructed with the streams that it may be shown, the width `dim` of their tokens, and how many numbers to predict
+    for a patch of each stream that it may be asked for.
+    """
+
+    @abstractmethod
+    def forward(
+        self, tokens: Mapping[str, Tokens], asked: Mapping[str, Places]
+    ) -> dict[str, Float[Tensor, "b m outputs"]]:
+        """A prediction for every place of every stream asked for."""
+
+
+class Ends(nn.Module):
+    """What comes before and after a decoder's layers: projection, mask token, positions, heads."""
+
+    def __init__(
+        self, streams: Sequence[str], dim: int, outputs: Mapping[str, int], *, width: int, positions: Kind
+    ):
+        super().__init__()
+        self.project = nn.Linear(dim, width, bias=False)
+        self.mask = learned_token(width)
+        self.positions = Positions(width, positions)
+        self.embedding = StreamEmbedding(streams, width)
+        self.heads = nn.ModuleDict({name: nn.Linear(width, count) for name, count in outputs.items()})
+
+    def shown(self, name: str, tokens: Tokens) -> Tokens:
+        """Visible tokens at the decoder's width, told their places again."""
+        return Tokens.at(tokens, self.project(tokens.x) + self.positions(tokens) + self.embedding(name, tokens))
+
+    def query(self, name: str, places: Places) -> Tokens:
+        """Mask tokens at the places asked for."""
+        return Tokens.at(places, self.mask + self.positions(places) + self.embedding(name, places))
+
+    def answer(self, name: str, x: Float[Tensor, "b m d"]) -> Float[Tensor, "b m outputs"]:
+        return self.heads[name](x)
+
+
+MakeDecoder = Callable[[Sequence[str], int, Mapping[str, int]], Decoder]
+"""A decoder with its settings decided, waiting for streams, width of tokens and outputs."""

@@ -1,0 +1,137 @@
+"""Plans, and the two kinds of masking that make them: of one modality, and of all modalities together."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from modalities.noise import uniform
+from modalities.records import Patches
+from modalities.shapes import Bool, Float, Int, Tensor
+
+Ratio = float | tuple[float, float]
+STAGES = 20  # a ratio that moves does so in this many steps: each new count is a new shape to compile for
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What of one modality is shown and what is asked for.
+
+    visible, hidden: indices of patches, ascending; `hidden` need not be the rest.
+    shown, asked: which slots of `visible` and `hidden` are filled; None when all are. A slot is empty where a sample
+        has fewer valid patches than others; its index points anywhere.
+    """
+
+    visible: Int[Tensor, "b k"]
+    hidden: Int[Tensor, "b m"]
+    shown: Bool[Tensor, "b k"] | None = None
+    asked: Bool[Tensor, "b m"] | None = None
+
+    @classmethod
+    def of(
+        cls, hide: Bool[Tensor, "b n"], visible: int, hidden: int, valid: Bool[Tensor, "b n"] | None = None
+    ) -> Plan:
+        """A plan from a mask over patches.
+
+        visible, hidden: how many slots to keep for each: without `valid`, exactly as many as the mask says; with it, at
+            least as many as any sample fills.
+        """
+        if valid is None:
+            order = hide.byte().argsort(dim=1, stable=True)
+            return cls(order[:, :visible], order[:, visible:])
+        shown, asked = filled(~hide & valid, visible), filled(hide & valid, hidden)
+        return cls(shown[0], asked[0], shown[1], asked[1])
+
+
+def filled(chosen: Bool[Tensor, "b n"], slots: int) -> tuple[Int[Tensor, "b slots"], Bool[Tensor, "b slots"]]:
+    """Indices of the chosen patches in the first slots of each row, and which slots those are."""
+    index = (~chosen).byte().argsort(dim=1, stable=True)[:, :slots]
+    return index, chosen.gather(1, index)
+
+
+def rank(noise: Float[Tensor, "b n"], valid: Bool[Tensor, "b n"] | None = None) -> Int[Tensor, "b n"]:
+    """The place of every element when its row is sorted; invalid elements come last."""
+    if valid is not None:
+        noise = torch.where(valid, noise, torch.inf)
+    return noise.argsort(dim=1, stable=True).argsort(1)
+
+
+def share(ratio: float, count: Int[Tensor, " b"]) -> Int[Tensor, " b"]:
+    """int(ratio * count) of each sample, rounded as Python rounds it."""
+    return (ratio * count.double()).long()
+
+
+class Noise:
+    """Uniform numbers that belong to samples: a function of each sample's key and of a purpose."""
+
+    def __init__(self, key: Int[Tensor, " b"]):
+        self.key = key
+
+    def __call__(self, purpose: str, count: int) -> Float[Tensor, "b count"]:
+        return uniform(self.key, purpose, count)
+
+
+class Scheduled(nn.Module):
+    """Something with a ratio that may move while training progresses.
+
+    ratio: a number in [0, 1), or a pair: from the first at the start linearly to the second at the end.
+    progress: how far training is, from 0 to 1; set by the trainer.
+    """
+
+    def __init__(self, ratio: Ratio):
+        super().__init__()
+        ends = tuple(ratio) if isinstance(ratio, (tuple, list)) else (ratio, ratio)
+        if len(ends) != 2 or not all(0 <= end < 1 for end in ends):
+            raise ValueError(f"the ratio to hide is a number in [0, 1) or a pair of them, got {ratio}")
+        self.ends = ends
+        self.progress = 0.0
+
+    @property
+    def ratio(self) -> float:
+        start, end = self.ends
+        return start + (end - start) * int(self.progress * STAGES) / STAGES
+
+
+class Masking(Scheduled, ABC):
+    """Decides what of one modality is hidden."""
+
+    @abstractmethod
+    def plan(self, patches: Patches, noise: Float[Tensor, "b n"]) -> Plan:
+        """The same noise gives the same plan; invalid patches are neither visible nor hidden."""
+
+
+class JointMasking(nn.Module, ABC):
+    """Decides what is hidden in all modalities together."""
+
+    @abstractmethod
+    def plan(self, streams: Mapping[str, Patches], noise: Noise) -> dict[str, Plan]:
+        """A plan for every stream."""
+
+
+def hide_slices(patches: Patches, noise: Float[Tensor, "b n"], ratio: float, axes: tuple[int, ...], run: int = 1) -> Plan:
+    """Hide whole slices: all patches that share coordinates along `axes`.
+
+    Hides int(ratio * slices) of the slices in which a sample has anything valid. run: neighbouring slices that are
+    hidden and shown together; the last run may be cut short to keep the count.
+    """
+    sizes = [patches.grid[axis] for axis in axes]
+    slices = 1
+    number = torch.zeros_like(patches.coords[:, 0])
+    for axis, size in zip(axes, sizes, strict=True):
+        number, slices = number * size + patches.coords[:, axis], slices * size
+    place = torch.arange(slices, device=noise.device)
+    score = noise[:, :slices]
+    if run > 1:  # runs start at a random offset, and a run is as likely hidden as its own draw says
+        offset = (noise[:, -1] * run).long()
+        score = rank(score).gather(1, (place + offset[:, None]) // run) + place / slices
+    valid = patches.valid
+    present = None if valid is None else torch.zeros_like(score).index_add(1, number, valid.float()) > 0
+    hidden = int(ratio * slices)
+    count = hidden if present is None else share(ratio, present.sum(1))[:, None]
+    hide = (rank(score, present) < count)[:, number]
+    each = patches.coords.shape[0] // slices
+    return Plan.of(hide, (slices - hidden) * each, hidden * each, valid)

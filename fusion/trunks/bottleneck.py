@@ -1,0 +1,74 @@
+"""Streams that speak through a few tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import torch
+from torch import nn
+
+from fusion.blocks import EPS, Block, Stack, attendable
+from fusion.streams import StreamEmbedding
+from fusion.trunks.trunk import Trunk
+from modalities.records import Tokens
+
+
+class Bottleneck(Trunk):
+    """Let streams exchange information only through fusion tokens in the last layers (MBT, arXiv:2107.00135).
+
+    depth: layers of each stream; in the last `fusion_depth` of them a stream also attends to `tokens` fusion tokens,
+        which are averaged over the streams that a sample has after every layer.
+    """
+
+    def __init__(
+        self,
+        streams: Sequence[str],
+        *,
+        width: int = 768,
+        depth: int = 12,
+        heads: int = 12,
+        fusion_depth: int = 4,
+        tokens: int = 4,
+    ):
+        super().__init__(width, depth)
+        if not 0 < fusion_depth <= depth:
+            raise ValueError(f"fusion_depth lies between 1 and depth = {depth}, got {fusion_depth}")
+        if tokens < 1:
+            raise ValueError(f"there must be at least one fusion token, got {tokens}")
+        lower = depth - fusion_depth
+        self.embedding = StreamEmbedding(streams, width)
+        self.stacks = nn.ModuleDict({name: Stack(width, lower, heads, norm=False) for name in streams})
+        self.layers = nn.ModuleList(
+            nn.ModuleDict({name: Block(width, heads) for name in streams}) for _ in range(fusion_depth)
+        )
+        for level, layer in enumerate(self.layers, lower + 1):
+            layer.level = level
+        self.norms = nn.ModuleDict({name: nn.LayerNorm(width, eps=EPS) for name in streams})
+        self.norms.level = depth
+        many = len(streams) > 1  # one stream has nobody to speak to
+        self.fusion = nn.Parameter(0.02 * torch.randn(tokens, width)) if many else None
+
+    def forward(self, tokens: Mapping[str, Tokens]) -> dict[str, Tokens]:
+        x = {name: self.stacks[name](t.x + self.embedding(name, t), t.valid) for name, t in tokens.items()}
+        count = 0 if self.fusion is None else len(self.fusion)
+        b = len(next(iter(x.values())))
+        fusion = next(iter(x.values())).new_zeros(b, 0, self.width)
+        if self.fusion is not None:
+            fusion = self.fusion.to(fusion.dtype).expand(b, -1, -1)
+        masks = {name: self.mask(t, count) for name, t in tokens.items()}
+        there = torch.stack([t.present() for t in tokens.values()], 1).to(fusion.dtype)  # (b, streams)
+        weight = there / there.sum(1, keepdim=True).clamp_min(1)
+        for layer in self.layers:
+            said = {name: layer[name](torch.cat([fusion, x[name]], 1), masks[name]) for name in x}
+            x = {name: y[:, count:] for name, y in said.items()}
+            heard = torch.stack([y[:, :count] for y in said.values()], 1)  # (b, streams, count, width)
+            fusion = (heard * weight[:, :, None, None]).sum(1)
+        return {name: replace(t, x=self.norms[name](x[name])) for name, t in tokens.items()}
+
+    @staticmethod
+    def mask(tokens: Tokens, count: int):
+        """The fusion tokens are always there; a stream's tokens where they are valid."""
+        if tokens.valid is None:
+            return None
+        return attendable(nn.functional.pad(tokens.valid, (count, 0), value=True))

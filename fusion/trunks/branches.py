@@ -1,0 +1,79 @@
+"""Layers for each stream, then layers for all."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Literal
+
+import torch
+from torch import nn
+
+from fusion.blocks import EPS, Block, Stack, attendable
+from fusion.streams import StreamEmbedding, join_valid
+from fusion.trunks.trunk import Trunk
+from modalities.records import Tokens
+
+
+class Branches(Trunk):
+    """Encode each stream with layers of its own, then all of them with joint layers (CAV-MAE, arXiv:2210.07839).
+
+    depth: layers that a token passes in all; the last `joint_depth` of them are joint.
+    norms: in the joint layers, `shared` LayerNorms or, as in CAV-MAE, one set `per_modality`.
+    """
+
+    def __init__(
+        self,
+        streams: Sequence[str],
+        *,
+        width: int = 768,
+        depth: int = 12,
+        heads: int = 12,
+        joint_depth: int = 1,
+        norms: Literal["shared", "per_modality"] = "shared",
+    ):
+        super().__init__(width, depth)
+        if not 0 < joint_depth < depth:
+            raise ValueError(f"joint_depth lies between 1 and depth - 1 = {depth - 1}, got {joint_depth}")
+        if norms not in ("shared", "per_modality"):
+            raise ValueError(f"norms are 'shared' or 'per_modality', got {norms!r}")
+        branch_depth = depth - joint_depth
+        self.embedding = StreamEmbedding(streams, width)
+        self.branches = nn.ModuleDict({name: Stack(width, branch_depth, heads, norm=False) for name in streams})
+        sets = streams if norms == "per_modality" else ["all"]
+        self.norm_of = {name: name if norms == "per_modality" else "all" for name in streams}
+        self.blocks = nn.ModuleList(JointBlock(width, heads, sets) for _ in range(joint_depth))
+        for level, block in enumerate(self.blocks, branch_depth + 1):
+            block.level = level
+        self.norms = nn.ModuleDict({name: nn.LayerNorm(width, eps=EPS) for name in sets})
+        self.norms.level = depth
+
+    def forward(self, tokens: Mapping[str, Tokens]) -> dict[str, Tokens]:
+        streams = {
+            name: self.branches[name](t.x + self.embedding(name, t), t.valid) for name, t in tokens.items()
+        }
+        mask = attendable(join_valid(list(tokens.values())))
+        for block in self.blocks:
+            streams = block(streams, self.norm_of, mask)
+        return {name: replace(t, x=self.norms[self.norm_of[name]](streams[name])) for name, t in tokens.items()}
+
+
+class JointBlock(Block):
+    """A block over the concatenation whose norms may differ between streams."""
+
+    def __init__(self, width: int, heads: int, sets: Sequence[str]):
+        super().__init__(width, heads)
+        self.norm1 = nn.ModuleDict({name: nn.LayerNorm(width, eps=EPS) for name in sets})
+        self.norm2 = nn.ModuleDict({name: nn.LayerNorm(width, eps=EPS) for name in sets})
+
+    def forward(self, streams, norm_of, mask):
+        sizes = [x.shape[1] for x in streams.values()]
+        x = torch.cat(list(streams.values()), 1)
+        x = x + self.attention(self.normalise(x, streams, sizes, norm_of, self.norm1), mask)
+        x = x + self.mlp(self.normalise(x, streams, sizes, norm_of, self.norm2))
+        return dict(zip(streams, x.split(sizes, 1), strict=True))
+
+    @staticmethod
+    def normalise(x, streams, sizes, norm_of, norms):
+        pieces = zip(streams, x.split(sizes, 1), strict=True)
+        return torch.cat([norms[norm_of[name]](piece) for name, piece in pieces], 1)

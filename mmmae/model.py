@@ -1,0 +1,102 @@
+"""The path of a batch: read, cut, hide, embed, fuse, ask."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+
+from fusion.blocks import initialise
+from fusion.masking import JointMasking, Noise, Plan
+from fusion.trunks import Trunk
+from mmmae.objectives.objective import Losses, Objective, Step
+from mmmae.objectives.prediction import Picture, Prediction
+from modalities.records import Batch, Signal, Tokens
+from modalities.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    from mmmae.recipe import Recipe
+
+
+class MaskedAutoencoder(nn.Module):
+    """A masked autoencoder of any set of streams; what each part does is the recipe's choice."""
+
+    def __init__(
+        self,
+        tokenizers: Mapping[str, Tokenizer],
+        masking: JointMasking,
+        trunk: Trunk,
+        objectives: Mapping[str, Objective],
+        recipe: Recipe | None = None,
+    ):
+        super().__init__()
+        self.tokenizers = nn.ModuleDict(tokenizers)
+        self.masking = masking
+        self.trunk = trunk
+        self.objectives = nn.ModuleDict(objectives)
+        self.recipe = recipe
+        self.trunk.apply(initialise)
+        self.objectives.apply(initialise)
+        for tokenizer in tokenizers.values():  # but not a pretrained encoder inside one
+            for child in tokenizer.children():
+                if all(p.requires_grad for p in child.parameters()):
+                    child.apply(initialise)
+
+    def forward(self, batch: Mapping[str, Signal]) -> Losses:
+        """Losses by part and their weighted sum."""
+        step = self.step(batch)
+        parts = {name: objective(step) for name, objective in self.objectives.items()}
+        total = sum(self.objectives[name].weigh(losses) for name, losses in parts.items())
+        named = {f"{name}/{part}": loss for name, losses in parts.items() for part, loss in losses.items()}
+        return Losses(named, total=total)
+
+    def step(self, batch: Mapping[str, Signal], plans: Mapping[str, Plan] | None = None) -> Step:
+        """Everything before the objectives; `plans` overrides what the masking would hide."""
+        batch = Batch.of(batch)
+        noise = Noise(batch.key)
+        patches = {name: self.tokenizers[name].patchify(signal) for name, signal in batch.items()}  # cut
+        plans = plans or self.masking.plan(patches, noise)  # hide
+        embedded = {  # embed what is visible
+            name: self.tokenizers[name].embed(patches[name], plan.visible, plan.shown) for name, plan in plans.items()
+        }
+        tokens = self.trunk(embedded)  # fuse
+        return Step(batch, patches, plans, embedded, tokens, self.tokenizers, self.trunk, noise)  # ask
+
+    def encode(self, batch: Mapping[str, Signal]) -> dict[str, Tokens]:
+        """Representations of every patch with nothing hidden, for any subset of the modalities."""
+        patches = {name: self.tokenizers[name].patchify(signal) for name, signal in batch.items()}
+        return self.trunk({name: self.tokenizers[name].embed(patches[name]) for name in patches})
+
+    @torch.no_grad()
+    def reconstruct(
+        self, batch: Mapping[str, Signal], plans: Mapping[str, Plan] | None = None
+    ) -> dict[str, Picture]:
+        """Hide, predict and put back, for every stream that an objective predicts."""
+        step = self.step(batch, plans)
+        pictures = {}
+        for objective in self.objectives.values():
+            if isinstance(objective, Prediction):
+                pictures |= objective.picture(step)
+        return pictures
+
+    def advance(self, progress: float) -> None:
+        """Tell everything that follows a schedule how far training is, from 0 to 1."""
+        for module in self.modules():
+            if hasattr(module, "progress"):
+                module.progress = progress
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write weights (safetensors) and the full recipe (JSON) to a folder."""
+        from mmmae.checkpoint import save_model
+
+        save_model(self, Path(folder))
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path) -> MaskedAutoencoder:
+        """The model that `save_pretrained` or a training run left in a folder (or in its newest checkpoint)."""
+        from mmmae.checkpoint import load_model
+
+        return load_model(Path(folder))

@@ -1,0 +1,105 @@
+"""Bring together what belongs to the same moment."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from itertools import combinations
+from typing import Literal
+
+import torch
+from torch import nn
+from torch.nn.functional import logsigmoid, normalize
+
+from mmmae.objectives.objective import Objective, Step
+from mmmae.objectives.world import first_row, gather, mean
+from modalities.shapes import Bool, Float, Tensor
+from modalities.tokenizer import Tokenizer
+
+ABSENT = -1e4  # a candidate that is not there: its probability is exactly zero in float32
+
+
+class Contrastive(Objective):
+    """Tell which streams belong to the same sample, among all samples of all processes.
+
+    Each stream's visible tokens are encoded without the others (through a joint trunk one stream would give the other
+    away), averaged and projected. A sample that lacks one of a pair is neither anchor nor candidate.
+
+    Args:
+        kind: `infonce` (CPC, arXiv:1807.03748; both directions averaged) or `sigmoid` (SigLIP, 2303.15343).
+        between: the streams to pair with each other, or the pairs; all pairs by default.
+        width: of the shared space.
+        temperature: of InfoNCE, or 1 / scale of the sigmoid. learnable: whether training moves it.
+        weight: of this objective in the total.
+    """
+
+    def __init__(
+        self,
+        tokenizers: Mapping[str, Tokenizer],
+        dim: int,
+        *,
+        kind: Literal["infonce", "sigmoid"] = "infonce",
+        between: list[str] | list[tuple[str, str]] | None = None,
+        width: int = 256,
+        temperature: float = 0.07,
+        learnable: bool = False,
+        weight: float = 1.0,
+    ):
+        super().__init__(weight)
+        if kind not in ("infonce", "sigmoid"):
+            raise ValueError(f"kind is 'infonce' or 'sigmoid', got {kind!r}")
+        if temperature <= 0:
+            raise ValueError(f"a temperature is above 0, got {temperature}")
+        self.kind = kind
+        self.pairs = pairs(between or list(tokenizers), list(tokenizers))
+        if not self.pairs:
+            raise ValueError(f"a contrast needs a pair of streams, got between={between} of {list(tokenizers)}")
+        streams = dict.fromkeys(name for pair in self.pairs for name in pair)
+        self.project = nn.ModuleDict({name: nn.Linear(dim, width) for name in streams})
+        scale = torch.tensor(math.log(1 / temperature))
+        self.scale = nn.Parameter(scale) if learnable else None
+        self.fixed = scale.exp().item()
+        self.bias = nn.Parameter(torch.tensor(-10.0)) if kind == "sigmoid" else None  # most pairs do not match
+
+    @classmethod
+    def answerable(cls, tokenizers: Mapping[str, Tokenizer]) -> bool:
+        return len(tokenizers) > 1
+
+    def vectors(self, step: Step) -> dict[str, Float[Tensor, "b width"]]:
+        """A unit vector for every stream of every sample."""
+        streams = (name for name in self.project if name in step.tokens)
+        return {name: normalize(self.project[name](step.alone(name).mean()).float(), dim=-1) for name in streams}
+
+    def forward(self, step: Step) -> dict[str, Float[Tensor, ""]]:
+        vectors = self.vectors(step)
+        present = {name: step.tokens[name].present() for name in vectors}
+        scale = self.fixed if self.scale is None else self.scale.clamp(max=math.log(100)).exp()
+        parts = {}
+        for a, b in self.pairs:
+            both = present[a] & present[b]
+            parts[f"{a}-{b}"] = self.contrast(vectors[a], vectors[b], both, scale)
+        return parts
+
+    def contrast(
+        self, a: Float[Tensor, "b d"], b: Float[Tensor, "b d"], both: Bool[Tensor, " b"], scale: Tensor | float
+    ) -> Float[Tensor, ""]:
+        """The loss of this process's samples against those of all processes."""
+        every_a, every_b, every = gather(a), gather(b), gather(both)
+        own = torch.arange(len(a), device=a.device) + first_row(len(a))
+        if self.kind == "sigmoid":
+            logits = scale * a @ every_b.T + self.bias
+            sign = torch.full_like(logits, -1.0).scatter(1, own[:, None], 1.0)
+            losses = -(logsigmoid(sign * logits) * every).sum(1)
+            return mean(losses, both)
+        losses = 0.0
+        for anchor, candidates in ((a, every_b), (b, every_a)):
+            logits = (scale * anchor @ candidates.T).masked_fill(~every, ABSENT)
+            positive = (scale * anchor * candidates[own]).sum(-1)
+            losses = losses + 0.5 * (logits.logsumexp(1) - positive)
+        return mean(losses, both)
+
+
+def pairs(between: list, streams: list[str]) -> list[tuple[str, str]]:
+    """Pairs of known streams; names that this model does not have drop out with the pairs that need them."""
+    chosen = combinations(between, 2) if all(isinstance(item, str) for item in between) else map(tuple, between)
+    return [(a, b) for a, b in chosen if a in streams and b in streams]

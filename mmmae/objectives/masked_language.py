@@ -1,0 +1,47 @@
+"""Guess the words that were hidden."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from torch.nn.functional import cross_entropy
+
+from fusion.decoders import MakeDecoder
+from fusion.masking import Plan
+from mmmae.objectives.prediction import Answer, Prediction
+from modalities.records import Patches
+from modalities.shapes import Float, Tensor
+from modalities.tokenizer import Tokenizer
+
+
+class MaskedLanguage(Prediction):
+    """Cross-entropy of hidden words given the visible words and every other stream (BERT, arXiv:1810.04805).
+
+    Args:
+        decoder: who predicts; its last layer scores the vocabulary.
+        predict: share of the hidden words that is predicted in each step.
+        weight: of this objective in the total.
+    """
+
+    def __init__(
+        self,
+        tokenizers: Mapping[str, Tokenizer],
+        dim: int,
+        *,
+        decoder: MakeDecoder,
+        predict: float = 1.0,
+        weight: float = 1.0,
+    ):
+        outputs = {name: t.outputs for name, t in tokenizers.items() if t.words is not None}
+        super().__init__(decoder(list(tokenizers), dim, outputs), list(outputs), predict, weight)
+
+    @classmethod
+    def answerable(cls, tokenizers: Mapping[str, Tokenizer]) -> bool:
+        return any(tokenizer.words is not None for tokenizer in tokenizers.values())
+
+    def error(self, tokenizer: Tokenizer, patches: Patches, answer: Answer, name: str) -> Float[Tensor, "b m"]:
+        wanted = tokenizer.target(patches, answer.pick)
+        return cross_entropy(answer.predicted.float().mT, wanted, reduction="none")
+
+    def guess(self, tokenizer: Tokenizer, patches: Patches, plan: Plan, answer: Answer, name: str) -> Tensor:
+        return answer.predicted.argmax(-1)

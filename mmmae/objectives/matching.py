@@ -1,0 +1,77 @@
+"""Tell pairs that belong together from pairs that were swapped."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import torch
+from torch import nn
+from torch.nn.functional import binary_cross_entropy_with_logits
+
+from mmmae.objectives.objective import Objective, Step
+from mmmae.objectives.world import mean
+from modalities.records import Tokens
+from modalities.shapes import Bool, Float, Tensor
+from modalities.tokenizer import Tokenizer
+
+
+class Matching(Objective):
+    """Binary cross-entropy on whether a stream belongs to the rest, for half of the samples swapped with another's.
+
+    The trunk sees all streams together (TVLT, arXiv:2209.14156, SMAUG, 2211.11446), unmasked unless `masked`.
+
+    Args:
+        swap: the stream to swap; the first of the recipe by default.
+        masked: look at the visible tokens only.
+        weight: of this objective in the total.
+    """
+
+    def __init__(
+        self,
+        tokenizers: Mapping[str, Tokenizer],
+        dim: int,
+        *,
+        swap: str | None = None,
+        masked: bool = False,
+        weight: float = 1.0,
+    ):
+        super().__init__(weight)
+        self.swap = swap or next(iter(tokenizers))
+        if self.swap not in tokenizers:
+            raise ValueError(f"cannot swap {self.swap!r}: the streams are {list(tokenizers)}")
+        self.masked = masked
+        self.head = nn.Sequential(nn.Linear(2 * dim, dim), nn.GELU(), nn.Linear(dim, 1))
+
+    @classmethod
+    def answerable(cls, tokenizers: Mapping[str, Tokenizer]) -> bool:
+        return len(tokenizers) > 1
+
+    def forward(self, step: Step) -> dict[str, Float[Tensor, ""]]:
+        logits, matched, judged = self.judge(step)
+        losses = binary_cross_entropy_with_logits(logits.float(), matched.float(), reduction="none")
+        return {"match": mean(losses, judged)}
+
+    def judge(self, step: Step) -> tuple[Float[Tensor, " b"], Bool[Tensor, " b"], Bool[Tensor, " b"]]:
+        """Logits that a sample's streams match, whether they do, and whether the sample has enough to tell."""
+        tokens = dict(step.embedded)
+        if not self.masked:
+            tokens = {name: step.tokenizers[name].embed(step.patches[name]) for name in tokens}
+        there = {name: t.present() for name, t in tokens.items()}
+        b = len(there[self.swap])
+        swapped = (step.noise("swap", 1)[:, 0] < 0.5) & (b > 1)
+        own = torch.arange(b, device=swapped.device)
+        partner = torch.where(swapped, own.roll(-1), own)
+        tokens[self.swap] = borrow(tokens[self.swap], partner)
+        seen = step.trunk(tokens)
+        others = [seen[name] for name in seen if name != self.swap]
+        context = sum(t.mean() for t in others) / len(others)
+        rest = torch.stack([there[name] for name in there if name != self.swap]).any(0)
+        judged = there[self.swap] & there[self.swap][partner] & rest
+        return self.head(torch.cat([seen[self.swap].mean(), context], -1))[:, 0], ~swapped, judged
+
+
+def borrow(tokens: Tokens, partner: Tensor) -> Tokens:
+    """Every sample's tokens replaced by its partner's."""
+    valid = None if tokens.valid is None else tokens.valid[partner]
+    return replace(tokens, x=tokens.x[partner], coords=tokens.coords[partner], time=tokens.time[partner], valid=valid)

@@ -1,0 +1,77 @@
+"""What an objective is given and what it returns."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from torch import nn
+
+from fusion.masking import Noise, Plan
+from fusion.trunks import Trunk
+from modalities.records import Batch, Patches, Tokens
+from modalities.shapes import Float, Tensor
+from modalities.tokenizer import Tokenizer
+
+
+@dataclass(frozen=True)
+class Step:
+    """One batch on its way through the model.
+
+    embedded: the visible tokens as they enter the trunk; tokens: as they leave it.
+    """
+
+    batch: Batch
+    patches: Mapping[str, Patches]
+    plans: Mapping[str, Plan]
+    embedded: Mapping[str, Tokens]
+    tokens: Mapping[str, Tokens]
+    tokenizers: Mapping[str, Tokenizer]
+    trunk: Trunk
+    noise: Noise
+
+    def alone(self, name: str) -> Tokens:
+        """What the trunk says of a stream's visible tokens when it sees no other stream."""
+        if not self.trunk.mixes or len(self.tokens) == 1:
+            return self.tokens[name]
+        return self.trunk({name: self.embedded[name]})[name]
+
+
+class Losses(dict[str, "Tensor"]):
+    """Scalar losses by part, and their weighted sum under "total"."""
+
+    @property
+    def total(self) -> Float[Tensor, ""]:
+        return self["total"]
+
+    @property
+    def parts(self) -> dict[str, Float[Tensor, ""]]:
+        """Every part as it is, before its weight."""
+        return {name: value for name, value in self.items() if name != "total"}
+
+
+class Objective(nn.Module, ABC):
+    """Asks something of the model and owns whatever parameters only that question needs.
+
+    weight: of the sum of its parts in the total loss; weights: of each part in that sum, 1 unless named.
+    """
+
+    def __init__(self, weight: float, weights: Mapping[str, float] | None = None):
+        super().__init__()
+        if weight < 0:
+            raise ValueError(f"an objective's weight is at least 0, got {weight}")
+        self.weight, self.weights = weight, dict(weights or {})
+
+    def weigh(self, parts: Mapping[str, Tensor]) -> Float[Tensor, ""]:
+        """The objective's share of the total loss."""
+        return self.weight * sum(self.weights.get(name, 1.0) * part for name, part in parts.items())
+
+    @classmethod
+    def answerable(cls, tokenizers: Mapping[str, Tokenizer]) -> bool:
+        """Whether these streams are enough to ask; a recipe narrowed by --modalities leaves out what is not."""
+        return True
+
+    @abstractmethod
+    def forward(self, step: Step) -> dict[str, Float[Tensor, ""]]:
+        """Scalar losses by part, in float32. Where nothing is valid a part is exactly 0, still reaching its parameters."""

@@ -1,0 +1,109 @@
+"""What reconstruction and masked language modelling share: asking a decoder about hidden patches."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from fusion.decoders import Decoder
+from fusion.masking.masking import Plan, rank
+from mmmae.objectives.objective import Objective, Step
+from mmmae.objectives.world import mean
+from modalities.records import Patches
+from modalities.shapes import Bool, Float, Int, Tensor
+from modalities.tokenizer import Tokenizer
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a decoder said of patches `pick` of one stream; `asked` tells which slots are filled."""
+
+    predicted: Float[Tensor, "b m outputs"]
+    pick: Int[Tensor, "b m"]
+    asked: Bool[Tensor, "b m"] | None
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One stream as it was, and with its hidden patches replaced by guesses.
+
+    original, predicted: as the tokenizer restores them (frames, log-mel spectrogram, readings, ids).
+    hidden: which patches were guessed.
+    """
+
+    original: Tensor
+    predicted: Tensor
+    hidden: Bool[Tensor, "b n"]
+
+
+class Prediction(Objective, ABC):
+    """Owns a decoder and asks it about hidden patches of some streams.
+
+    streams: those whose hidden patches it predicts. predict: the share of them that is asked for in each step.
+    """
+
+    def __init__(
+        self,
+        decoder: Decoder,
+        streams: Sequence[str],
+        predict: float,
+        weight: float,
+        weights: Mapping[str, float] | None = None,
+    ):
+        super().__init__(weight, weights)
+        if unknown := set(weights or {}) - set(streams):
+            raise ValueError(f"weights name {sorted(unknown)}, but the streams predicted are {list(streams)}")
+        if not 0 < predict <= 1:
+            raise ValueError(f"predict is a share of the hidden patches in (0, 1], got {predict}")
+        self.decoder, self.streams, self.predict = decoder, tuple(streams), predict
+
+    def answer(self, step: Step) -> dict[str, Answer]:
+        """The decoder's answer for every stream of the step that this objective predicts."""
+        picks = {name: self.pick(step, name) for name in self.streams if name in step.plans}
+        asked = {name: step.patches[name].places(*pick) for name, pick in picks.items()}
+        predicted = self.decoder(step.tokens, asked)
+        return {name: Answer(predicted[name], *pick) for name, pick in picks.items()}
+
+    def pick(self, step: Step, name: str) -> tuple[Int[Tensor, "b m"], Bool[Tensor, "b m"] | None]:
+        """Hidden patches to ask for: all of them, or a share drawn from each sample's own noise."""
+        plan = step.plans[name]
+        if self.predict == 1:
+            return plan.hidden, plan.asked
+        m = plan.hidden.shape[1]
+        keep = max(1, int(self.predict * m))
+        order = rank(step.noise(f"predict/{name}", m), plan.asked).argsort(1)[:, :keep].sort(1).values
+        return plan.hidden.gather(1, order), None if plan.asked is None else plan.asked.gather(1, order)
+
+    def forward(self, step: Step) -> dict[str, Float[Tensor, ""]]:
+        parts = {}
+        for name, answer in self.answer(step).items():
+            error = self.error(step.tokenizers[name], step.patches[name], answer, name)
+            parts[name] = mean(error, answer.asked)
+        return parts
+
+    def picture(self, step: Step) -> dict[str, Picture]:
+        """What each stream was and what the decoder makes of it."""
+        pictures = {}
+        for name, answer in self.answer(step).items():
+            tokenizer, patches = step.tokenizers[name], step.patches[name]
+            guess = self.guess(tokenizer, patches, step.plans[name], answer, name)
+            hidden = torch.zeros(patches.time.shape, dtype=torch.bool, device=answer.pick.device)
+            filled = torch.ones_like(answer.pick, dtype=torch.bool) if answer.asked is None else answer.asked
+            hidden = hidden.scatter(1, answer.pick, filled)
+            truth = tokenizer.target(patches, answer.pick)
+            keep = filled.reshape(*filled.shape, *[1] * (truth.ndim - 2))
+            guess = torch.where(keep, guess.to(truth.dtype), truth)  # an empty slot must not overwrite what it points at
+            original = tokenizer.assemble(patches.values, patches.grid)
+            pictures[name] = Picture(original, tokenizer.restore(patches, guess, answer.pick), hidden)
+        return pictures
+
+    @abstractmethod
+    def error(self, tokenizer: Tokenizer, patches: Patches, answer: Answer, name: str) -> Float[Tensor, "b m"]:
+        """How wrong the answer is about each patch, in float32."""
+
+    @abstractmethod
+    def guess(self, tokenizer: Tokenizer, patches: Patches, plan: Plan, answer: Answer, name: str) -> Tensor:
+        """The answer in the network's units, for pictures; computed without the contents of any hidden patch."""

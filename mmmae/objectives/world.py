@@ -1,0 +1,45 @@
+"""Means and candidates over the samples of all processes, so that a loss does not depend on how they are divided."""
+
+from __future__ import annotations
+
+import torch
+import torch.distributed as dist
+from torch.distributed.nn.functional import all_gather
+
+from modalities.shapes import Float, Shaped, Tensor
+
+
+def many() -> bool:
+    """Whether several processes train together."""
+    return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
+
+
+def mean(values: Float[Tensor, "*shape"], weight: Float[Tensor, "*shape"] | None = None) -> Float[Tensor, ""]:
+    """Weighted mean over all processes, as this process's share of it.
+
+    Averaged over processes, as DDP averages gradients, the shares give the mean over the joined batch. Zero, with a
+    path to every value, where all weights are zero.
+    """
+    values = values.float()
+    weight = torch.ones_like(values) if weight is None else weight.float()
+    total = weight.sum()
+    if many():  # also where nothing is missing here: every process must join in the same collectives
+        dist.all_reduce(total)
+        total = total / dist.get_world_size()
+    return torch.where(weight > 0, values * weight, values * 0).sum() / torch.where(total > 0, total, 1.0)
+
+
+def gather(x: Shaped[Tensor, "b *rest"]) -> Shaped[Tensor, "every *rest"]:
+    """The rows (numbers, or flags) of all processes in rank order; gradients flow back to where a row came from."""
+    if not many():
+        return x
+    if x.is_floating_point():
+        return torch.cat(all_gather(x.contiguous()))
+    rows = [torch.empty_like(x, dtype=torch.uint8) for _ in range(dist.get_world_size())]
+    dist.all_gather(rows, x.to(torch.uint8))
+    return torch.cat(rows).to(x.dtype)
+
+
+def first_row(b: int) -> int:
+    """Where this process's rows begin in what `gather` returns."""
+    return dist.get_rank() * b if many() else 0

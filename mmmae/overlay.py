@@ -1,0 +1,102 @@
+"""Reading recipe files and laying one tree over another."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from mmmae.settings import RecipeError, nearest
+
+
+def read(name: str | Path, beside: Path | None = None) -> tuple[Path, dict[str, Any]]:
+    """The tree of a recipe given by name or file; `beside` is where a relative file is looked for as well.
+
+    Raises:
+        RecipeError: there is no such recipe, or its file is not a mapping of plain values.
+    """
+    from mmmae.recipe import names
+
+    path = Path(name)
+    home = Path(str(resources.files("configs")))
+    candidates = [path, home / f"{name}.yaml"] if beside is None else [beside / path, beside / f"{name}.yaml", home / f"{name}.yaml"]
+    found = next((candidate for candidate in candidates if candidate.is_file()), None)
+    if found is None:
+        if path.suffix in (".yaml", ".yml", ".json"):
+            raise RecipeError(f"{name}: there is no such recipe file")
+        raise RecipeError(f"there is no recipe {str(name)!r}; {nearest(str(name), names())}\n  `mmmae recipes` lists them")
+    return found, parse(found)
+
+
+def parse(path: Path) -> dict[str, Any]:
+    """A file's contents as plain dictionaries, lists, strings and numbers."""
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+    from yaml import YAMLError
+
+    try:
+        text = path.read_text(encoding="utf-8")
+        if path.suffix == ".json":
+            tree = json.loads(text)
+        else:
+            tree = OmegaConf.to_container(OmegaConf.create(text), resolve=False)
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError, YAMLError, OmegaConfBaseException) as error:
+        raise RecipeError(f"{path}: cannot be read as a recipe\n  {error}") from error
+    if not isinstance(tree, dict):
+        raise RecipeError(f"{path}: a recipe is a mapping of sections, this is {type(tree).__name__}")
+    refuse_interpolation(tree, str(path))
+    return tree
+
+
+def refuse_interpolation(tree: Any, where: str) -> None:
+    """A recipe says everything itself: it neither computes nor looks anything up."""
+    if isinstance(tree, Mapping):
+        for key, value in tree.items():
+            refuse_interpolation(value, f"{where}: {key}" if ":" not in where else f"{where}.{key}")
+    elif isinstance(tree, list):
+        for value in tree:
+            refuse_interpolation(value, where)
+    elif isinstance(tree, str) and "${" in tree:
+        raise RecipeError(f"{where}: interpolation is not allowed, write the value itself (got {tree!r})")
+
+
+def overridden(overrides: Sequence[str]) -> dict[str, Any]:
+    """The tree that `a.b=value` arguments describe; values are read as YAML."""
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+    from yaml import YAMLError
+
+    for item in overrides:
+        if "=" not in item or item.startswith("="):
+            raise RecipeError(f"{item!r} is not an override; write key=value, e.g. masking.video.ratio=0.75")
+    try:
+        tree = OmegaConf.to_container(OmegaConf.from_dotlist(list(overrides)), resolve=False)
+    except (YAMLError, OmegaConfBaseException) as error:
+        raise RecipeError(f"{' '.join(overrides)}: cannot be read as overrides\n  {error}") from error
+    refuse_interpolation(tree, "overrides")
+    return tree
+
+
+def overlay(base: Mapping[str, Any], top: Mapping[str, Any], strict: str = "", path: str = "") -> dict[str, Any]:
+    """`base` with the leaves of `top`. A section that names another `use` replaces the old one whole; an explicit null
+    removes an objective or an augmentation.
+
+    strict: label of a recipe whose streams and objectives `top` may not misspell.
+    """
+    tree = copy.deepcopy(dict(base))
+    for key, value in top.items():
+        place = f"{path}.{key}".strip(".")
+        old = tree.get(key)
+        if strict and key not in tree and path in ("modalities", "masking") and "use" not in tree:
+            raise RecipeError(f"{strict}: {place}: no such modality; {nearest(key, tree)}")
+        if value is None and path in ("objectives", "augment", "modalities"):
+            tree.pop(key, None)
+        elif isinstance(value, Mapping) and isinstance(old, Mapping):
+            other = "use" in value and value["use"] != old.get("use")
+            tree[key] = copy.deepcopy(dict(value)) if other else overlay(old, value, strict, place)
+        else:
+            tree[key] = copy.deepcopy(value)
+    return tree

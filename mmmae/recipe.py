@@ -1,0 +1,239 @@
+"""A recipe: one YAML file that says what is read, hidden, joined and asked, and how it is trained."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from functools import partial
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mmmae.sections import SECTIONS, Sections
+from mmmae.settings import RecipeError, check, find, make, nearest, signature
+
+if TYPE_CHECKING:
+    from mmmae.model import MaskedAutoencoder
+    from modalities.reader import Reader
+    from modalities.records import Batch
+    from modalities.tokenizer import Tokenizer
+
+SIZED = ("width", "depth", "heads")
+
+
+def names() -> list[str]:
+    """The recipes that come with mmmae."""
+    return sorted(path.name.removesuffix(".yaml") for path in resources.files("configs").iterdir() if path.name.endswith(".yaml"))
+
+
+def header(name: str) -> str:
+    """The first line of a recipe's own description."""
+    lines = (resources.files("configs") / f"{name}.yaml").read_text().splitlines()
+    return lines[0].removeprefix("#").strip() if lines and lines[0].startswith("#") else ""
+
+
+class Recipe:
+    """A validated recipe. `tree` holds it as plain numbers, strings, lists and dictionaries.
+
+    narrowed: whether streams were left out on purpose, so that objectives which need them are left out too.
+    """
+
+    def __init__(self, tree: Mapping[str, Any], name: str = "recipe", narrowed: bool = False):
+        self.name, self.narrowed = name, narrowed
+        self.tree = copy.deepcopy(dict(tree))
+        for key in self.tree:
+            if key not in SECTIONS:
+                raise RecipeError(f"{name}: {key}: unknown section; {nearest(key, SECTIONS)}")
+        self.sections = Sections.check(self.tree, name)
+        if not self.streams:
+            raise RecipeError(f"{name}: modalities: a recipe needs at least one")
+        self.inspect()
+
+    @classmethod
+    def load(
+        cls, name: str | Path, overrides: Sequence[str] = (), modalities: Sequence[str] | None = None
+    ) -> Recipe:
+        """Read a recipe by name or file, then apply `key=value` overrides.
+
+        Args:
+            name: of a recipe in configs/, or the path of a YAML file (or of a recipe.json of a run).
+            overrides: such as `masking.video.ratio=0.75`. `size=tiny` also replaces the widths, depths and heads that
+                the file gives: they belong to the file's own size.
+            modalities: keep only these streams and the objectives that they can answer.
+
+        Raises:
+            RecipeError: an unknown recipe, section, key or name, or a value of the wrong type.
+        """
+        from mmmae.overlay import overlay, overridden, read
+
+        path, tree = read(name)
+        label = path.name
+        if "base" in tree:
+            _, base = read(tree.pop("base"), path.parent)
+            if "base" in base:
+                raise RecipeError(f"{label}: base: a base may not have a base of its own; inherit from that one")
+            tree = overlay(base, tree)
+        changes = overridden(overrides)
+        if "size" in changes:
+            forget_sizes(tree)
+        tree = overlay(tree, changes, strict=label)
+        if not modalities:
+            return cls(tree, label)
+        return cls(narrowed(tree, modalities, label), label, narrowed=set(modalities) != set(tree["modalities"]))
+
+    @property
+    def streams(self) -> list[str]:
+        """The modalities, in the recipe's order."""
+        return list(self.tree["modalities"])
+
+    def narrow(self, modalities: Sequence[str]) -> Recipe:
+        """The same recipe for some of its modalities, in the order given."""
+        fewer = self.narrowed or set(modalities) != set(self.streams)
+        return Recipe(narrowed(self.tree, modalities, self.name), self.name, fewer)
+
+    def changed(self, changes: Mapping[str, Any]) -> Recipe:
+        """The same recipe with some leaves replaced, `{"training": {"steps": 10}}`."""
+        from mmmae.overlay import overlay
+
+        return Recipe(overlay(self.tree, changes), self.name, self.narrowed)
+
+    def inspect(self) -> None:
+        """Check every name and setting without building anything."""
+        for name in self.streams:
+            self.split(name)
+        masking = self.tree.get("masking", {})
+        if "use" in masking:
+            self.part("masking", masking, "masking")
+        else:
+            for name, settings in masking.items():
+                self.known_stream(name, "masking")
+                self.part("masking", settings, f"masking.{name}")
+            for name in self.streams:
+                if name not in masking:
+                    raise RecipeError(f"{self.name}: masking.{name}: say how it is hidden, e.g. {{use: random, ratio: 0.75}}")
+        for name in self.tree.get("augment", {}):
+            self.known_stream(name, "augment")
+        self.part("trunk", self.tree["trunk"], "trunk")
+        if not self.tree.get("objectives"):
+            raise RecipeError(f"{self.name}: objectives: a recipe asks for at least one")
+        for name, settings in self.tree["objectives"].items():
+            self.part("objective", {"use": name, **settings}, f"objectives.{name}")
+
+    def known_stream(self, name: str, section: str) -> None:
+        if name not in self.streams:
+            raise RecipeError(f"{self.name}: {section}.{name}: no such modality; {nearest(name, self.streams)}")
+
+    def part(self, kind: str, settings: Mapping[str, Any], key: str) -> tuple[type, dict[str, Any]]:
+        """Class and checked settings of one section; a nested `decoder` becomes a constructor waiting for streams."""
+        where = f"{self.name}: {key}"
+        if "use" not in settings:
+            raise RecipeError(f"{where}: name one with `use:`")
+        cls = find(kind, settings["use"], where)
+        given = {name: value for name, value in settings.items() if name != "use"}
+        known = signature(cls)
+        for name, value in zip(SIZED, self.sections.sizes(kind), strict=True):
+            if name in known and kind in ("trunk", "decoder"):
+                given.setdefault(name, value)
+        if "decoder" in known:
+            decoder, nested = self.part("decoder", given.pop("decoder", {"use": "joint"}), f"{key}.decoder")
+            return cls, check_with(cls, given, where, decoder=partial(make_late, decoder, nested, f"{where}.decoder"))
+        return cls, check(cls, given, where)
+
+    def split(self, name: str) -> tuple[type, dict[str, Any], type, dict[str, Any]]:
+        """Reader and tokenizer of a stream with the settings that each one's constructor knows."""
+        settings = dict(self.tree["modalities"][name] or {})
+        where = f"{self.name}: modalities.{name}"
+        use = settings.pop("use", name)
+        reader, tokenizer = find("reader", use, where), find("tokenizer", use, where)
+        for_reader, for_tokenizer = signature(reader), signature(tokenizer)
+        for key in settings:
+            if key not in for_reader and key not in for_tokenizer:
+                raise RecipeError(f"{where}.{key}: unknown setting; {nearest(key, [*for_reader, *for_tokenizer])}")
+        return (
+            reader, check(reader, {k: v for k, v in settings.items() if k in for_reader}, where),
+            tokenizer, check(tokenizer, {k: v for k, v in settings.items() if k in for_tokenizer}, where),
+        )  # fmt: skip
+
+    def readers(self) -> dict[str, Reader]:
+        """A reader for every stream."""
+        parts = {name: self.split(name) for name in self.streams}
+        return {name: make(p[0], (), p[1], f"{self.name}: modalities.{name}") for name, p in parts.items()}
+
+    def build(self, seed: int = 0) -> MaskedAutoencoder:
+        """The model, its weights drawn from `seed` whatever else has been drawn before."""
+        import torch
+
+        from mmmae.model import MaskedAutoencoder
+
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            trunk_class, trunk_settings = self.part("trunk", self.tree["trunk"], "trunk")
+            trunk = make(trunk_class, (self.streams,), trunk_settings, f"{self.name}: trunk")
+            tokenizers: dict[str, Tokenizer] = {}
+            for name in self.streams:
+                _, _, cls, settings = self.split(name)
+                tokenizers[name] = make(cls, (trunk.width,), settings, f"{self.name}: modalities.{name}")
+            objectives = {}
+            for name, given in self.tree["objectives"].items():
+                cls, settings = self.part("objective", {"use": name, **given}, f"objectives.{name}")
+                if cls.answerable(tokenizers):
+                    context = (tokenizers, trunk.width)
+                    objectives[name] = make(cls, context, settings, f"{self.name}: objectives.{name}")
+                elif not self.narrowed:
+                    raise RecipeError(f"{self.name}: objectives.{name}: cannot be asked of {', '.join(self.streams)}")
+            if not objectives:
+                raise RecipeError(f"{self.name}: objectives: none of them can be asked of {', '.join(self.streams)}")
+            return MaskedAutoencoder(tokenizers, self.masking(), trunk, objectives, self)
+
+    def masking(self):
+        """The joint masking, or one for each stream."""
+        section = self.tree["masking"]
+        if "use" in section:
+            cls, settings = self.part("masking", section, "masking")
+            return make(cls, (), settings, f"{self.name}: masking")
+        from fusion.masking.independent import Independent
+
+        parts = {name: self.part("masking", section[name], f"masking.{name}") for name in self.streams}
+        return Independent(
+            {name: make(cls, (), settings, f"{self.name}: masking.{name}") for name, (cls, settings) in parts.items()}
+        )
+
+    def example(self, batch_size: int = 4, seed: int = 0, ragged: bool = False) -> Batch:
+        """A synthetic batch of the right shapes; `ragged` shortens streams and leaves some out."""
+        from mmmae.data.example import example
+
+        return example(self, batch_size, seed, ragged)
+
+
+def narrowed(tree: Mapping[str, Any], modalities: Sequence[str], name: str) -> dict[str, Any]:
+    """The tree without the streams that are not named."""
+    tree = copy.deepcopy(dict(tree))
+    streams = tree.get("modalities") or {}
+    for modality in modalities:
+        if modality not in streams:
+            raise RecipeError(f"{name}: modalities: there is no {modality!r} here; {nearest(modality, streams)}")
+    tree["modalities"] = {modality: streams[modality] for modality in streams if modality in modalities}
+    for section in ("masking", "augment"):
+        entries = tree.get(section) or {}
+        if "use" not in entries:
+            tree[section] = {key: value for key, value in entries.items() if key not in streams or key in modalities}
+    return tree
+
+
+def forget_sizes(tree: dict[str, Any]) -> None:
+    """Drop the widths, depths and heads that a file gives, so that another size's take their place."""
+    sections = [tree.get("trunk", {})]
+    sections += [objective.get("decoder", {}) for objective in tree.get("objectives", {}).values() if objective]
+    for section in sections:
+        for key in SIZED:
+            section.pop(key, None)
+
+
+def make_late(cls: type, settings: Mapping[str, Any], where: str, *context: Any) -> Any:
+    """`make` with the context last, for a part that its owner constructs."""
+    return make(cls, context, settings, where)
+
+
+def check_with(cls: type, given: Mapping[str, Any], where: str, **ready: Any) -> dict[str, Any]:
+    """`check`, with some settings that are ready already."""
+    return check(cls, {**given, **ready}, where)

@@ -1,0 +1,111 @@
+"""Audio: the sound of a recording over a time window, mono, at one sampling rate."""
+
+from __future__ import annotations
+
+from math import gcd
+from typing import Any
+
+import numpy as np
+import torch
+from einops import rearrange
+
+from modalities.errors import SampleError
+from modalities.media import decode, length, opened, sound
+from modalities.reader import Reader, Reading
+
+PREROLL = 0.5  # seconds decoded before the window: lossy codecs overlap frames and keep a bit reservoir
+SLACK = 0.005  # seconds; stamps that stray less than this only say that the container rounds them
+SILENCE = 1e-5  # peak below which a track counts as absent (16-bit sound has 3e-5 as its smallest step)
+
+
+class AudioReader(Reader):
+    """Reads the sound of any media file, also a video's track, sample-accurately: sample i sounds at start + i / rate.
+
+    Channels are averaged; stretches without samples are zeros; sound that is silent throughout is absent. In a video,
+    second 0 is its first frame.
+
+    Args:
+        rate: samples per second of what is read (whatever the file has is resampled).
+    """
+
+    def __init__(self, *, rate: int = 16000):
+        if rate < 1:
+            raise ValueError(f"audio rate={rate}: expected samples per second, e.g. 16000")
+        self.rate = rate
+
+    def seconds(self, source: Any) -> float | None:
+        with opened(source) as container:
+            track = sound(container)
+            return None if track is None else length(container, track)
+
+    def read(self, source: Any, start: float, duration: float) -> Reading | None:
+        count, first = round(self.rate * duration), round(self.rate * start)
+        with opened(source) as container:
+            if (track := sound(container)) is None:
+                return None
+            pieces, rate = [], 0
+            for time, frame in decode(container, track, max(start - PREROLL, 0.0)):
+                if rate not in (0, frame.sample_rate):
+                    raise SampleError(source, f"changes its sampling rate at {time:.2f} s", "re-encode it")
+                rate = frame.sample_rate
+                if time > start + duration + PREROLL:
+                    break
+                pieces.append((time, mono(frame.to_ndarray(), len(frame.layout.channels), frame.format.is_planar)))
+        if not pieces:
+            return None
+
+        # Both grids meet every source/gcd samples of the file: starting there keeps the resampled grid exact.
+        step = rate // gcd(rate, self.rate)
+        begin = int((start - PREROLL) * rate) // step * step
+        samples, end = laid_out(pieces, rate, begin, int((duration + 2 * PREROLL) * rate) + step)
+        heard = min(max(int(end * self.rate / rate + 1e-6) - first, 0), count)
+        samples = resampled(samples, rate, self.rate)[first - begin * self.rate // rate :][:heard]
+        if np.abs(samples).max(initial=0.0) < SILENCE:
+            return None
+        values = torch.zeros(count)
+        values[: len(samples)] = torch.from_numpy(samples)
+        return Reading(values, len(samples))
+
+    def blank(self, duration: float) -> Reading:
+        return Reading(torch.zeros(round(self.rate * duration)), 0)
+
+
+def mono(samples: np.ndarray, channels: int, planar: bool) -> np.ndarray:
+    """The mean of the channels of one decoded frame, as float32 with full scale 1."""
+    if not planar:
+        samples = rearrange(samples, "1 (s c) -> c s", c=channels)
+    if samples.dtype == np.uint8:
+        samples = (samples.astype(np.float32) - 128) / 128
+    elif samples.dtype.kind == "i":
+        samples = samples / np.float32(-float(np.iinfo(samples.dtype).min))
+    return samples.mean(0, dtype=np.float32)
+
+
+def laid_out(pieces: list[tuple[float, np.ndarray]], rate: int, begin: int, count: int) -> tuple[np.ndarray, int]:
+    """Decoded pieces at their places on the recording's grid of samples, cut to [begin, begin + count).
+
+    Returns the samples, zero in gaps, and the index on the grid at which the last piece ends.
+    """
+    samples = np.zeros(count, dtype=np.float32)
+    end = None
+    for time, piece in pieces:
+        place = round(time * rate)
+        if end is None or abs(place - end) > SLACK * rate:
+            end = place
+        low, high = max(end, begin), min(end + len(piece), begin + count)
+        if low < high:
+            samples[low - begin : high - begin] = piece[low - end : high - end]
+        end += len(piece)
+    return samples, end
+
+
+def resampled(samples: np.ndarray, old: int, new: int) -> np.ndarray:
+    """Samples at another rate; the first of both sounds at the same moment."""
+    if old == new:
+        return samples
+    from av import AudioFrame, AudioResampler
+
+    frame = AudioFrame.from_ndarray(samples[None], format="fltp", layout="mono")
+    frame.sample_rate = old
+    resampler = AudioResampler(format="fltp", layout="mono", rate=new)
+    return np.concatenate([out.to_ndarray()[0] for step in (frame, None) for out in resampler.resample(step)])

@@ -1,0 +1,130 @@
+"""Audio: patches of a log-mel spectrogram."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import torch
+import torchaudio
+from einops import rearrange
+from torch import nn
+
+from modalities.positions import Kind
+from modalities.records import Patches, Places, Signal, lattice
+from modalities.shapes import Float, Shaped, Tensor
+from modalities.tokenizer import Tokenizer, fractions
+
+FLOOR = {"mel": 1e-6, "fbank": torch.finfo(torch.float32).eps}  # power of silence, before the logarithm
+
+
+class AudioTokenizer(Tokenizer):
+    """Cut a log-mel spectrogram into patches of time by frequency (AudioMAE, arXiv:2207.06405).
+
+    Takes a float32 waveform (b, s) at `rate`; a reader mixes to mono and resamples. Frame i of the spectrogram covers
+    the samples from i * hop on, on the device of the waveform. Coordinates are (time, frequency), the values of a
+    patch are (frame, mel), natural units are the natural logarithm of mel power.
+
+    Args:
+        dim: width of the tokens.
+        rate: sampling rate in Hz.
+        mels: mel bands.
+        patch: frames and mel bands in a patch.
+        spectrum: `mel` (torchaudio) or `fbank` (Kaldi's, as AST, AudioMAE and CAV-MAE were trained on).
+        window, hop: length and spacing of the analysis frames in seconds.
+        mean, std: of the log-mel values, for standardising. The defaults for `fbank` are AudioSet's.
+
+    >>> tokenizer = AudioTokenizer(64, rate=16000)
+    >>> patches = tokenizer.patchify(Signal(torch.randn(2, 32000), length=torch.tensor([32000, 8000])))
+    >>> patches.grid, patches.valid.sum(1).tolist()
+    ((13, 8), [104, 32])
+    """
+
+    axes = ("time", "frequency")
+
+    def __init__(
+        self,
+        dim: int,
+        *,
+        rate: int = 16000,
+        mels: int = 128,
+        patch: tuple[int, int] = (16, 16),
+        spectrum: Literal["mel", "fbank"] = "mel",
+        window: float = 0.025,
+        hop: float = 0.01,
+        mean: float | None = None,
+        std: float | None = None,
+        positions: Kind = "grid",
+    ):
+        super().__init__(dim, positions=positions)
+        if spectrum not in ("mel", "fbank"):
+            raise ValueError(f"spectrum is 'mel' or 'fbank', got {spectrum!r}")
+        if mels % patch[1]:
+            raise ValueError(f"{mels} mel bands cannot be cut into patches of {patch[1]}; choose a divisor")
+        if not 0 < hop <= window:
+            raise ValueError(f"hop and window are seconds with 0 < hop <= window, got {hop} and {window}")
+        self.rate, self.mels, self.patch, self.spectrum = rate, mels, tuple(patch), spectrum
+        self.window, self.hop = round(window * rate), round(hop * rate)
+        default = (-6.0, 4.0) if spectrum == "mel" else (-4.27, 4.57)
+        self.mean = default[0] if mean is None else mean
+        self.std = default[1] if std is None else std
+        self.outputs = self.patch[0] * self.patch[1]
+        self.project = nn.Linear(self.outputs, dim)
+        fft = 2 ** (self.window - 1).bit_length()
+        self.mel = torchaudio.transforms.MelSpectrogram(
+            rate, n_fft=fft, win_length=self.window, hop_length=self.hop, n_mels=mels, center=False,
+            norm="slaney", mel_scale="slaney",
+        )  # fmt: skip
+        self.fft = fft
+
+    def spectrogram(self, signal: Signal) -> Float[Tensor, "b frames mels"]:
+        """Log-mel power, as many frames as hops fit; zeros follow the last sample."""
+        wave = signal.silenced().values
+        frames = wave.shape[1] // self.hop
+        with torch.autocast(wave.device.type, enabled=False):  # a Fourier transform in half precision is noise
+            if self.spectrum == "mel":
+                # torch.stft centres a short window inside fft samples; the shift puts frame i at i * hop again.
+                lead = (self.fft - self.window) // 2
+                padded = nn.functional.pad(wave.float(), (lead, self.fft))
+                return (self.mel(padded)[..., :frames] + FLOOR["mel"]).log().mT
+            padded = nn.functional.pad(wave.float(), (0, self.window))
+            return torch.stack([self.fbank(one)[:frames] for one in padded])
+
+    def fbank(self, wave: Float[Tensor, " s"]) -> Float[Tensor, "frames mels"]:
+        """Kaldi filter banks with the settings of AST (arXiv:2104.01778)."""
+        return torchaudio.compliance.kaldi.fbank(
+            wave[None], htk_compat=True, sample_frequency=self.rate, use_energy=False,
+            window_type="hanning", num_mel_bins=self.mels, dither=0.0,
+            frame_length=1000 * self.window / self.rate, frame_shift=1000 * self.hop / self.rate,
+        )  # fmt: skip
+
+    def patchify(self, signal: Signal) -> Patches:
+        spectrogram = self.spectrogram(signal)
+        frames, (time, band) = spectrogram.shape[1], self.patch
+        if not frames:
+            raise ValueError(f"{signal.values.shape[1]} samples are less than one hop of {self.hop}; use a longer window")
+        steps = -(-frames // time)
+        silence = math.log(FLOOR[self.spectrum])
+        spectrogram = nn.functional.pad(spectrogram, (0, 0, 0, steps * time - frames), value=silence)
+        grid = (steps, self.mels // band)
+        values = rearrange(spectrogram, "b (t p) (f q) -> b (t f) (p q)", p=time, q=band)
+        coords = lattice(grid, values.device)
+        duration = signal.seconds()
+        covered = steps * time * self.hop / signal.values.shape[1]  # the last patch may reach past the window
+        seconds = duration[:, None] * fractions(steps, values.device)[coords[:, 0]] * covered
+        begin = coords[:, 0] * time * self.hop
+        valid = None if signal.length is None else begin < signal.length[:, None]
+        return Patches(values, coords, seconds, grid, duration, valid)
+
+    def standardise(self, values: Shaped[Tensor, "b k p"]) -> Float[Tensor, "b k p"]:
+        return (values - self.mean) / self.std
+
+    def natural(self, x: Float[Tensor, "b k p"]) -> Float[Tensor, "b k p"]:
+        return x * self.std + self.mean
+
+    def lift(self, values: Shaped[Tensor, "b k p"], places: Places) -> Float[Tensor, "b k d"]:
+        return self.project(self.standardise(values))
+
+    def assemble(self, values: Shaped[Tensor, "b n p"], grid: tuple[int, ...]) -> Float[Tensor, "b frames mels"]:
+        time, band = self.patch
+        return rearrange(values, "b (t f) (p q) -> b (t p) (f q)", t=grid[0], f=grid[1], p=time, q=band)

@@ -1,0 +1,55 @@
+"""Embeddings: sequences of features computed beforehand, such as one vector for every five seconds of a film."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from modalities.positions import Kind
+from modalities.records import Patches, Places, Signal, lattice
+from modalities.shapes import Float, Shaped, Tensor
+from modalities.tokenizer import Tokenizer, fractions
+
+
+class EmbeddingTokenizer(Tokenizer):
+    """Treat every embedding of a sequence as a patch (LV-MAE, arXiv:2504.03501).
+
+    Takes float32 (b, l, width), padded to l. The only coordinate is the place in the sequence.
+
+    Args:
+        dim: width of the tokens.
+        width: width of the embeddings.
+        unit: scale every embedding to length one before it is embedded or predicted.
+
+    >>> import torch
+    >>> tokenizer = EmbeddingTokenizer(64, width=512)
+    >>> tuple(tokenizer.embed(tokenizer.patchify(Signal(torch.randn(2, 20, 512)))).x.shape)
+    (2, 20, 64)
+    """
+
+    axes = ("time",)
+
+    def __init__(self, dim: int, *, width: int = 512, unit: bool = False, positions: Kind = "grid"):
+        super().__init__(dim, positions=positions)
+        if width < 1:
+            raise ValueError(f"an embedding is at least 1 wide, got {width}")
+        self.width, self.unit, self.outputs = width, unit, width
+        self.project = nn.Linear(width, dim)
+
+    def patchify(self, signal: Signal) -> Patches:
+        values = signal.silenced().values
+        if values.shape[-1] != self.width:
+            raise ValueError(f"embeddings are {values.shape[-1]} wide, the tokenizer was built for {self.width}")
+        if self.unit:
+            values = nn.functional.normalize(values, dim=-1)
+        grid = (values.shape[1],)
+        coords = lattice(grid, values.device)
+        duration = signal.seconds()
+        time = duration[:, None] * fractions(grid[0], values.device)
+        valid = None if signal.length is None else coords[:, 0] < signal.length[:, None]
+        return Patches(values, coords, time, grid, duration, valid)
+
+    def lift(self, values: Shaped[Tensor, "b k p"], places: Places) -> Float[Tensor, "b k d"]:
+        return self.project(self.standardise(values))
+
+    def assemble(self, values: Shaped[Tensor, "b n p"], grid: tuple[int, ...]) -> Float[Tensor, "b l d"]:
+        return values

@@ -1,0 +1,22 @@
+"""The one error that means "your input needs mending"; commands print it without a traceback and exit with code 2."""
+
+
+class InputError(ValueError):
+    """A file, a manifest row or a recipe key that cannot be used; the message names it and the remedy."""
+
+
+class SampleError(InputError):
+    """One sample that cannot be read.
+
+    Args:
+        path: the file (or manifest row) at fault.
+        reason: what is wrong with it, in one phrase.
+        remedy: what the user can do about it.
+    """
+
+    def __init__(self, path: object, reason: str, remedy: str):
+        super().__init__(f"{path}: {reason}\n  {remedy}")
+        self.path, self.reason, self.remedy = str(path), reason, remedy
+
+    def __reduce__(self):  # exceptions pickle by their message only; loader workers hand these over whole
+        return type(self), (self.path, self.reason, self.remedy)

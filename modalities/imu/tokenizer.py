@@ -1,0 +1,154 @@
+"""IMU: short time windows of each body-worn sensor, joined by a graph."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Literal
+
+import torch
+from einops import rearrange
+from torch import nn
+
+from modalities.imu.graph import GraphLayer, adjacency, edge_matrix
+from modalities.positions import Kind
+from modalities.records import Patches, Places, Signal, Tokens, lattice
+from modalities.shapes import Float, Int, Shaped, Tensor
+from modalities.tokenizer import Tokenizer, fractions
+
+GRAVITY = 9.81
+
+
+class IMUTokenizer(Tokenizer):
+    """Cut inertial recordings into (time window, sensor) patches and pass messages among the visible ones.
+
+    Takes float32 (b, t, sensors, channels): acceleration in m/s^2, then angular velocity in rad/s. A patch of which a
+    reading is missing (`Signal.observed`) is invalid: missing sensors and gaps are nothing. Coordinates are (time,
+    sensor). Sensors are the nodes of a graph whose edges come with the signal (from the manifest), or from the recipe,
+    or join all sensors; the idea is EVI-MAE's (arXiv:2408.00538), but only visible nodes speak, so nothing leaks.
+
+    Args:
+        dim: width of the tokens.
+        channels: readings of one sensor; six means accelerometer then gyroscope.
+        patch: time steps in a patch.
+        kind: `raw` readings, laid out (step, channel); or `stft`: log magnitudes laid out (frame, frequency, channel).
+        fft: samples in an STFT frame; frames are fft / 2 apart.
+        graph: message passing, `gin`, `gat` or None. `layers` rounds of it.
+        edges: pairs of sensors that hear each other, when the manifest has none; None joins all.
+        mean, std: of each channel, in its units; by default 0, and gravity for accelerations, 1 rad/s for rotations.
+
+    >>> tokenizer = IMUTokenizer(64, patch=10)
+    >>> patches = tokenizer.patchify(Signal(torch.randn(2, 100, 3, 6)))
+    >>> patches.grid, tuple(tokenizer.embed(patches).x.shape)
+    ((10, 3), (2, 30, 64))
+    """
+
+    axes = ("time", "sensor")
+
+    def __init__(
+        self,
+        dim: int,
+        *,
+        channels: int = 6,
+        patch: int = 10,
+        kind: Literal["raw", "stft"] = "raw",
+        fft: int = 16,
+        graph: Literal["gin", "gat"] | None = None,
+        layers: int = 1,
+        edges: list[tuple[int, int]] | None = None,
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
+        positions: Kind = "grid",
+    ):
+        super().__init__(dim, positions=positions)
+        if kind not in ("raw", "stft"):
+            raise ValueError(f"kind is 'raw' or 'stft', got {kind!r}")
+        if graph not in (None, "gin", "gat"):
+            raise ValueError(f"graph is 'gin', 'gat' or null, got {graph!r}")
+        if kind == "stft" and (fft % 2 or patch % (fft // 2)):
+            raise ValueError(f"a patch of {patch} steps must hold a whole number of hops of fft / 2 = {fft / 2}")
+        self.channels, self.patch, self.kind, self.fft = channels, patch, kind, fft
+        mean = [0.0] * channels if mean is None else mean
+        if std is None:
+            std = [GRAVITY] * min(channels, 3) + [1.0] * max(channels - 3, 0) if kind == "raw" else [1.0] * channels
+        if not len(mean) == len(std) == channels:
+            raise ValueError(f"mean and std need a value for each of {channels} channels, got {mean} and {std}")
+        rows = patch if kind == "raw" else patch // (fft // 2) * (fft // 2 + 1)
+        self.outputs = rows * channels
+        self.project = nn.Linear(self.outputs, dim)
+        self.graph = nn.ModuleList(GraphLayer(dim, graph) for _ in range(layers if graph else 0))
+        self.register_buffer("mean", torch.tensor(mean).repeat(rows), persistent=False)
+        self.register_buffer("std", torch.tensor(std).repeat(rows), persistent=False)
+        self.register_buffer("edges", edge_matrix(edges) if edges else None, persistent=False)
+
+    def patchify(self, signal: Signal) -> Patches:
+        b, t, sensors, channels = signal.values.shape
+        if channels != self.channels or t % self.patch:
+            raise ValueError(
+                f"a recording of {t} steps and {channels} channels cannot be cut into patches of {self.patch} steps "
+                f"and {self.channels} channels; choose a window and rate that give a multiple"
+            )
+        values = signal.silenced().values
+        if signal.observed is not None:
+            values = torch.where(signal.observed[..., None], values, torch.zeros_like(values))
+        grid = (t // self.patch, sensors)
+        if self.kind == "raw":
+            values = rearrange(values, "b (t p) s c -> b (t s) (p c)", p=self.patch)
+        else:
+            values = rearrange(self.spectra(values), "b s c f (t p) -> b (t s) (p f c)", t=grid[0])
+        coords = lattice(grid, values.device)
+        duration = signal.seconds()
+        time = duration[:, None] * fractions(grid[0], values.device)[coords[:, 0]]
+        return Patches(values, coords, time, grid, duration, self.valid(signal, coords), edges=self.links(signal))
+
+    def spectra(self, values: Float[Tensor, "b t s c"]) -> Float[Tensor, "b s c f frames"]:
+        """Log magnitudes of each sensor and channel; frames are centred half a hop after each other's start."""
+        flat = rearrange(values, "b t s c -> (b s c) t")
+        window = torch.hann_window(self.fft, device=values.device)
+        padded = nn.functional.pad(flat, (self.fft // 4, self.fft // 4))  # a frame is centred on its hop
+        with torch.autocast(values.device.type, enabled=False):
+            spectrum = torch.stft(padded.float(), self.fft, self.fft // 2, window=window, center=False, return_complex=True)
+        magnitude = (spectrum.abs() + 1e-3).log()
+        return rearrange(magnitude, "(b s c) f n -> b s c f n", b=len(values), s=values.shape[2])
+
+    def valid(self, signal: Signal, coords: Int[Tensor, "n 2"]) -> Tensor | None:
+        valid = None
+        if signal.observed is not None:
+            whole = rearrange(signal.observed, "b (t p) s -> b t s p", p=self.patch).all(-1)
+            valid = whole.flatten(1)
+        if signal.length is not None:
+            inside = coords[:, 0] < (signal.length // self.patch)[:, None]
+            valid = inside if valid is None else valid & inside
+        return valid
+
+    def links(self, signal: Signal) -> Float[Tensor, "b parts parts"] | None:
+        if signal.edges is not None or self.edges is None:
+            return signal.edges
+        b, _, sensors, _ = signal.values.shape
+        if self.edges.shape[0] > sensors:
+            raise ValueError(f"edges name sensor {self.edges.shape[0] - 1}, the recording has {sensors} sensors")
+        spare = sensors - self.edges.shape[0]
+        return nn.functional.pad(self.edges, (0, spare, 0, spare)).expand(b, -1, -1)
+
+    def embed(self, patches: Patches, keep: Int[Tensor, "b k"] | None = None, valid: Tensor | None = None) -> Tokens:
+        tokens = super().embed(patches, keep, valid)
+        if not len(self.graph):
+            return tokens
+        linked = adjacency(tokens, patches.edges)
+        for layer in self.graph:
+            tokens = replace(tokens, x=layer(tokens.x, linked))
+        return tokens
+
+    def standardise(self, values: Shaped[Tensor, "b k p"]) -> Float[Tensor, "b k p"]:
+        return (values - self.mean) / self.std
+
+    def natural(self, x: Float[Tensor, "b k p"]) -> Float[Tensor, "b k p"]:
+        return x * self.std + self.mean
+
+    def lift(self, values: Shaped[Tensor, "b k p"], places: Places) -> Float[Tensor, "b k d"]:
+        return self.project(self.standardise(values))
+
+    def assemble(self, values: Shaped[Tensor, "b n p"], grid: tuple[int, ...]) -> Float[Tensor, "b t s c"]:
+        """Readings (b, t, sensors, channels); for `stft`, log magnitudes (b, frames, sensors, frequency * channels)."""
+        frames = self.patch if self.kind == "raw" else self.patch // (self.fft // 2)
+        return rearrange(values, "b (t s) (p c) -> b (t p) s c", t=grid[0], s=grid[1], p=frames)

@@ -1,0 +1,139 @@
+"""Opening media files with PyAV, and the clock that the film and the sound of one file share.
+
+PyAV is imported where a file is opened, so that tokenizers work on machines that have torch but no decoder.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from modalities.errors import InputError, SampleError
+
+if TYPE_CHECKING:
+    from av.container import InputContainer
+    from av.frame import Frame
+    from av.stream import Stream
+
+TICK = 1e-3  # Matroska and FLV round their stamps to a millisecond
+STEPS_BACK = (0.0, 2.0, 20.0, float("inf"))  # seconds; an index by decoding order may lead behind the moment asked for
+
+
+def existing(source: Any) -> Path:
+    """The path that a manifest row names.
+
+    Raises:
+        SampleError: it is no path, or no file is there.
+    """
+    if not isinstance(source, (str, os.PathLike)):
+        raise SampleError(repr(source), f"expected a path, got {type(source).__name__}", "write the path as a string")
+    try:
+        if Path(source).is_file():
+            return Path(source)
+    except ValueError:  # a NUL character
+        pass
+    remedy = "mend the path (relative ones start at the manifest's folder) or drop the row"
+    raise SampleError(source, "a folder, not a file" if Path(source).is_dir() else "no such file", remedy)
+
+
+@contextmanager
+def opened(source: Any) -> Iterator[InputContainer]:
+    """A media file, closed afterwards; whatever the decoder stumbles over inside becomes a SampleError."""
+    import av
+
+    path = existing(source)
+    try:
+        with av.open(f"file:{path}", metadata_errors="replace") as container:  # "file:": a colon is no protocol
+            if container.format.name == "tty":  # FFmpeg films text files scrolling over a terminal
+                raise SampleError(source, "is a text file, not a recording", "name a video, sound or image file")
+            yield container
+    except InputError:
+        raise
+    except (av.FFmpegError, OSError, ValueError, OverflowError) as error:
+        reason = f"cannot be decoded ({getattr(error, 'strerror', None) or error})"
+        raise SampleError(source, reason, "play it to see whether it is whole, re-encode it, or drop the row") from error
+
+
+def film(container: InputContainer) -> Stream | None:
+    """The first video stream that is no cover picture of a song."""
+    from av.stream import Disposition
+
+    return next((s for s in container.streams.video if not s.disposition & Disposition.attached_pic), None)
+
+
+def sound(container: InputContainer) -> Stream | None:
+    """The sound track a player would choose, if there is one that can be decoded."""
+    track = container.streams.best("audio")
+    return track if track is not None and track.codec_context is not None else None
+
+
+def zero(container: InputContainer) -> float:
+    """Where the recording's second 0 lies among the stamps of its file: at the first frame, else the first sample.
+
+    Stamps need not begin at 0 (MPEG-TS), and sound may begin before or after the film: one zero keeps them in sync.
+    """
+    stream = film(container) or sound(container)
+    if stream is None or stream.start_time is None or stream.time_base is None:
+        return 0.0
+    return float(stream.start_time * stream.time_base)
+
+
+def length(container: InputContainer, stream: Stream) -> float:
+    """Seconds from the recording's zero to the end of one of its streams, without decoding.
+
+    Some containers (Matroska) only tell the end of their longest stream: there the last packets are looked at.
+    """
+    base = stream.time_base
+    if stream.duration:
+        return float((stream.start_time or 0) * base + stream.duration * base) - zero(container)
+    if container.duration:
+        seek(container, stream, max(container.duration / 1e6 - 1, 0))
+    ends = [float((p.pts + (p.duration or 0)) * base) for p in container.demux(stream) if p.pts is not None]
+    return max(ends, default=0.0) - zero(container)
+
+
+def seek(container: InputContainer, stream: Stream, moment: float) -> None:
+    """Go to a key frame at or before a moment of the recording, if the container can (else stay at its beginning)."""
+    import av
+
+    with contextlib.suppress(av.FFmpegError):
+        container.seek(int((moment + zero(container)) / stream.time_base), stream=stream)
+
+
+def decode(container: InputContainer, stream: Stream, moment: float) -> Iterator[tuple[float, Frame]]:
+    """Frames with their seconds in the recording, from the last key frame at or before `moment` (or the first of all).
+
+    Raises:
+        SampleError: frames carry no time stamps.
+    """
+    stream.codec_context.thread_count = 1  # the loader's workers are the parallel ones
+    for back in STEPS_BACK:
+        seek(container, stream, max(moment - back, 0.0))
+        frames = stamped(container, stream)
+        first = next(frames, None)
+        if first is None or first[0] <= moment + TICK or back >= moment:
+            break
+    if first is not None:
+        yield first
+        yield from frames
+
+
+def stamped(container: InputContainer, stream: Stream) -> Iterator[tuple[float, Frame]]:
+    """Sound frames in the order of decoding, film frames in the order of display, with their seconds."""
+    origin, stamps = zero(container), deque()
+    in_order = container.format.name == "avi"  # AVI stamps packets only: the n-th frame takes the n-th packet's
+    for packet in container.demux(stream):
+        if in_order and packet.dts is not None:
+            stamps.append(packet.dts)
+        for frame in packet.decode():
+            stamp = stamps.popleft() if in_order and stamps else frame.pts
+            if stamp is None:
+                remedy = "put it into a container: `ffmpeg -i FILE -c copy FILE.mp4`"
+                raise SampleError(container.name.removeprefix("file:"), "its frames carry no time stamps", remedy)
+            if not frame.is_corrupt:
+                yield float(stamp * stream.time_base) - origin, frame

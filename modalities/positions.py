@@ -1,0 +1,60 @@
+"""Fixed sine-cosine positions computed from coordinates, so that any grid works and nothing is interpolated."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Literal
+
+import torch
+from torch import nn
+
+from modalities.records import Places, Tokens, lattice
+from modalities.shapes import Float, Int, Tensor
+
+Kind = Literal["grid", "flat"]
+
+
+def sincos(position: Float[Tensor, " n"], dim: int) -> Float[Tensor, "n dim"]:
+    """Sine (even columns) and cosine (odd columns) of a position at dim / 2 wavelengths (Vaswani et al., 1706.03762)."""
+    rate = 10_000 ** (-2 * torch.arange(dim // 2, dtype=torch.float64, device=position.device) / dim)
+    angle = position.double()[:, None] * rate
+    return torch.stack([angle.sin(), angle.cos()], -1).flatten(1).float()
+
+
+@lru_cache(maxsize=64)
+def table(kind: Kind, grid: tuple[int, ...], dim: int, device: torch.device) -> Float[Tensor, "n dim"]:
+    """Positions of every patch of a grid, in row-major order."""
+    coords = lattice(grid, device)
+    if kind == "flat":
+        return sincos(torch.arange(len(coords), device=device), dim)
+    share = dim // (2 * len(grid)) * 2  # an even number of columns for each axis; the first takes what is left
+    widths = [dim - share * (len(grid) - 1)] + [share] * (len(grid) - 1)
+    return torch.cat([sincos(axis, width) for axis, width in zip(coords.unbind(1), widths, strict=True)], 1)
+
+
+def ravel(coords: Int[Tensor, "b k axes"], grid: tuple[int, ...]) -> Int[Tensor, "b k"]:
+    """Row-major number of each coordinate."""
+    index = coords[..., 0]
+    for axis, size in enumerate(grid[1:], 1):
+        index = index * size + coords[..., axis]
+    return index
+
+
+class Positions(nn.Module):
+    """What is added to a token to tell its place.
+
+    kind: `grid` gives each axis its own columns (He et al., 2111.06377); `flat` counts through all patches along one
+        axis (VideoMAE, 2203.12602).
+    """
+
+    def __init__(self, dim: int, kind: Kind = "grid"):
+        super().__init__()
+        if dim % 2:
+            raise ValueError(f"sine-cosine positions need an even width, got {dim}")
+        if kind not in ("grid", "flat"):
+            raise ValueError(f"positions are 'grid' or 'flat', got {kind!r}")
+        self.dim, self.kind = dim, kind
+
+    def forward(self, places: Places | Tokens) -> Float[Tensor, "b k d"]:
+        rows = table(self.kind, places.grid, self.dim, places.coords.device)
+        return rows[ravel(places.coords, places.grid)]

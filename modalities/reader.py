@@ -1,0 +1,57 @@
+"""A reader turns a file (or a caption) and a time window into one modality of one sample."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from modalities.shapes import Bool, Float, Shaped, Tensor
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One modality of one sample, in the fixed shape that its reader always gives.
+
+    values: as in Signal, without the batch axis, padded with zeros after `length` valid steps (0: absent).
+    """
+
+    values: Shaped[Tensor, "t *contents"]
+    length: int
+    observed: Bool[Tensor, "t parts"] | None = None
+    edges: Float[Tensor, "parts parts"] | None = None
+
+
+class Reader(ABC):
+    """Reads one modality. Settings are keyword-only and checked in `__init__`; a reader is picklable and has no state.
+
+    pads: whether a recording shorter than the window is padded (True) or refused (False).
+    """
+
+    pads: bool = True
+
+    @abstractmethod
+    def seconds(self, source: Any) -> float | None:
+        """How long the recording is, from its metadata; None when it has no time of its own (a plain caption).
+
+        Raises:
+            SampleError: the file is missing or cannot be opened.
+        """
+
+    @abstractmethod
+    def read(self, source: Any, start: float, duration: float) -> Reading | None:
+        """The window [start, start + duration) seconds of a source; None where the modality turns out to be absent.
+
+        Raises:
+            SampleError: the file is missing or damaged, or (where `pads` is False) does not cover the window.
+        """
+
+    @abstractmethod
+    def blank(self, duration: float) -> Reading:
+        """What stands for an absent modality: zeros of the usual shape, with length 0."""
+
+    @classmethod
+    def survey(cls, settings: dict[str, Any], sources: Iterable[Any]) -> dict[str, Any]:
+        """Settings that the data decides and the recipe left at null (sensors of an IMU, size of a vocabulary)."""
+        return {}

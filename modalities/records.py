@@ -1,0 +1,193 @@
+"""The records that a batch passes through: Signal, Patches, Tokens (and Places, tokens without contents)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+
+import torch
+
+from modalities.shapes import Bool, Float, Int, Shaped, Tensor
+
+
+@dataclass(frozen=True)
+class Signal:
+    """One modality of a batch before any parameter.
+
+    values: video uint8 (b, t, c, h, w); audio float32 waveform (b, s); IMU float32 (b, t, sensors, channels) in m/s^2
+        and rad/s; text int64 ids (b, l); embedding float32 (b, l, d).
+    length: valid steps (0: this sample lacks the modality); None when every step of every sample is valid.
+    start, duration: the window in the recording, in seconds, that all steps together cover; None means [0, 1).
+    observed: which readings of which sensor exist (b, t, sensors); None when all do.
+    edges: adjacency between sensors (b, sensors, sensors); None leaves it to the tokenizer.
+    """
+
+    values: Shaped[Tensor, "b t *contents"]
+    length: Int[Tensor, " b"] | None = None
+    start: Float[Tensor, " b"] | None = None
+    duration: Float[Tensor, " b"] | None = None
+    observed: Bool[Tensor, "b t parts"] | None = None
+    edges: Float[Tensor, "b parts parts"] | None = None
+
+    def to(self, device, non_blocking: bool = False) -> Signal:
+        return self.map(lambda x: x.to(device, non_blocking=non_blocking))
+
+    def map(self, function) -> Signal:
+        """The signal with `function` applied to each of its tensors."""
+        return type(self)(
+            *(None if (x := getattr(self, field.name)) is None else function(x) for field in fields(self))
+        )
+
+    def seconds(self) -> Float[Tensor, " b"]:
+        """How long each sample's window lasts."""
+        if self.duration is None:
+            return torch.ones(len(self.values), device=self.values.device)
+        return self.duration
+
+    def present(self) -> Bool[Tensor, " b"]:
+        """Which samples have the modality at all."""
+        if self.length is None:
+            return torch.ones(len(self.values), dtype=torch.bool, device=self.values.device)
+        return self.length > 0
+
+    def silenced(self) -> Signal:
+        """The signal with every padded step set to zero, so that nothing computed from it can depend on padding."""
+        if self.length is None:
+            return self
+        steps = torch.arange(self.values.shape[1], device=self.values.device)
+        inside = steps < self.length[:, None]
+        inside = inside.reshape(*inside.shape, *[1] * (self.values.ndim - 2))
+        return replace(self, values=torch.where(inside, self.values, torch.zeros_like(self.values)))
+
+
+@dataclass(frozen=True)
+class Batch(Mapping[str, Signal]):
+    """Signals by modality, plus what each sample is called.
+
+    key: the hash of (seed, epoch, index) from which everything random about a sample is drawn.
+    """
+
+    signals: dict[str, Signal]
+    key: Int[Tensor, " b"]
+    ids: Sequence[str] = ()
+    label: Int[Tensor, " b"] | None = None
+
+    @classmethod
+    def of(cls, signals: Mapping[str, Signal]) -> Batch:
+        """A batch as it is, or one made of plain signals whose samples are keyed by their place."""
+        if isinstance(signals, Batch):
+            return signals
+        if not signals:
+            raise ValueError("a batch needs at least one modality, got an empty mapping")
+        values = next(iter(signals.values())).values
+        return cls(dict(signals), torch.arange(len(values), device=values.device))
+
+    def __getitem__(self, modality: str) -> Signal:
+        return self.signals[modality]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.signals)
+
+    def __len__(self) -> int:
+        return len(self.signals)
+
+    def only(self, modalities: Sequence[str]) -> Batch:
+        """The same samples with some of their modalities."""
+        return replace(self, signals={m: self.signals[m] for m in modalities})
+
+    def to(self, device, non_blocking: bool = False) -> Batch:
+        return self.map(lambda x: x.to(device, non_blocking=non_blocking))
+
+    def pin_memory(self) -> Batch:
+        return self.map(lambda x: x.pin_memory())
+
+    def map(self, function) -> Batch:
+        """The batch with `function` applied to each of its tensors."""
+        signals = {m: signal.map(function) for m, signal in self.signals.items()}
+        label = None if self.label is None else function(self.label)
+        return replace(self, signals=signals, key=function(self.key), label=label)
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where tokens are.
+
+    coords: counted in patches along each axis of `grid`.
+    time: seconds since the window began, the axis that all modalities share.
+    valid: which of them are real; None when all are.
+    """
+
+    coords: Int[Tensor, "b k axes"]
+    time: Float[Tensor, "b k"]
+    valid: Bool[Tensor, "b k"] | None
+    grid: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """What a trunk reads and returns: contents `x` at places (see Places)."""
+
+    x: Float[Tensor, "b k d"]
+    coords: Int[Tensor, "b k axes"]
+    time: Float[Tensor, "b k"]
+    valid: Bool[Tensor, "b k"] | None
+    grid: tuple[int, ...]
+
+    @classmethod
+    def at(cls, places: Places, x: Float[Tensor, "b k d"]) -> Tokens:
+        return cls(x, places.coords, places.time, places.valid, places.grid)
+
+    def mean(self) -> Float[Tensor, "b d"]:
+        """Average of the valid tokens; zero where a sample has none."""
+        if self.valid is None:
+            return self.x.mean(1)
+        weight = self.valid.to(self.x.dtype)[..., None]
+        return (self.x * weight).sum(1) / weight.sum(1).clamp_min(1)
+
+    def present(self) -> Bool[Tensor, " b"]:
+        """Which samples have any token at all."""
+        if self.valid is None:
+            return torch.ones(len(self.x), dtype=torch.bool, device=self.x.device)
+        return self.valid.any(1)
+
+
+@dataclass(frozen=True)
+class Patches:
+    """A signal cut into n patches of p values, before any parameter.
+
+    grid: how many patches along each axis; n is their product and `coords` counts through them in row-major order.
+    time: middle of each patch, in seconds since the window began; the window lasts `duration` seconds.
+    valid: which patches hold real data; None when all do.
+    hint: a score that a masking may follow (motion, saliency, face region, similarity to the text).
+    edges: adjacency (b, parts, parts) between the things that the last axis counts.
+    """
+
+    values: Shaped[Tensor, "b n p"]
+    coords: Int[Tensor, "n axes"]
+    time: Float[Tensor, "b n"]
+    grid: tuple[int, ...]
+    duration: Float[Tensor, " b"]
+    valid: Bool[Tensor, "b n"] | None = None
+    hint: Float[Tensor, "b n"] | None = None
+    edges: Float[Tensor, "b parts parts"] | None = None
+
+    def places(self, index: Int[Tensor, "b k"] | None = None, valid: Bool[Tensor, "b k"] | None = None) -> Places:
+        """Where the patches at `index` are (all of them by default); `valid` tells which slots of `index` are filled."""
+        b, n = self.time.shape
+        if index is None:
+            return Places(self.coords.expand(b, n, -1), self.time, self.valid, self.grid)
+        if valid is None and self.valid is not None:
+            valid = take(self.valid, index)
+        return Places(self.coords[index], take(self.time, index), valid, self.grid)
+
+
+def take(x: Tensor, index: Int[Tensor, "b k"]) -> Tensor:
+    """The patches at `index` of x (b, n, ...): (b, k, ...)."""
+    shape = index.shape + (1,) * (x.ndim - 2)
+    return x.gather(1, index.reshape(shape).expand(*index.shape, *x.shape[2:]))
+
+
+def lattice(grid: tuple[int, ...], device=None) -> Int[Tensor, "n axes"]:
+    """Coordinates of every patch of a grid in row-major order."""
+    axes = [torch.arange(size, device=device) for size in grid]
+    return torch.stack(torch.meshgrid(*axes, indexing="ij"), -1).reshape(-1, len(grid))

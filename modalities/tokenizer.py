@@ -1,0 +1,77 @@
+"""A tokenizer cuts a signal into patches, embeds the ones that are shown, and says what a decoder must predict."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import torch
+from torch import nn
+
+from modalities.positions import Kind, Positions
+from modalities.records import Patches, Places, Signal, Tokens, take
+from modalities.shapes import Float, Int, Shaped, Tensor
+
+
+class Tokenizer(nn.Module, ABC):
+    """One modality's way in and out of the model; usable on its own.
+
+    axes: what the coordinates of a patch count, time first.
+    outputs: how many numbers a decoder predicts for one patch.
+    channels: values of a patch are laid out (..., channel); normalisation by channel needs to know how many.
+    words: size of the vocabulary where targets are ids, None where they are numbers.
+    full_scale: what natural units are divided by where they should be about one (255 for uint8 levels).
+    """
+
+    axes: tuple[str, ...]
+    outputs: int
+    channels: int = 1
+    words: int | None = None
+    full_scale: float = 1.0
+
+    def __init__(self, dim: int, *, positions: Kind = "grid"):
+        super().__init__()
+        self.dim = dim
+        self.positions = Positions(dim, positions)
+
+    @abstractmethod
+    def patchify(self, signal: Signal) -> Patches:
+        """Cut the signal into patches in its natural units; no parameter is involved."""
+
+    @abstractmethod
+    def lift(self, values: Shaped[Tensor, "b k p"], places: Places) -> Float[Tensor, "b k d"]:
+        """Embed patches that were already gathered: a hidden patch never gets here, so it costs nothing and cannot leak."""
+
+    @abstractmethod
+    def assemble(self, values: Shaped[Tensor, "b n p"], grid: tuple[int, ...]) -> Tensor:
+        """Put patches in natural units back together: the inverse of cutting."""
+
+    def standardise(self, values: Shaped[Tensor, "b k p"]) -> Float[Tensor, "b k p"]:
+        """Natural units to the units the network works in."""
+        return values.float()
+
+    def natural(self, x: Float[Tensor, "b k p"]) -> Float[Tensor, "b k p"]:
+        """The inverse of `standardise`."""
+        return x
+
+    def embed(
+        self, patches: Patches, keep: Int[Tensor, "b k"] | None = None, valid: Tensor | None = None
+    ) -> Tokens:
+        """Tokens of the patches at `keep` (all by default); `valid` (b, k) tells which slots of `keep` are filled."""
+        values = patches.values if keep is None else take(patches.values, keep)
+        places = patches.places(keep, valid)
+        return Tokens.at(places, self.lift(values, places) + self.positions(places))
+
+    def target(self, patches: Patches, pick: Int[Tensor, "b m"]) -> Shaped[Tensor, "b m p"]:
+        """What a decoder must say about the patches at `pick`, in the network's units."""
+        return self.standardise(take(patches.values, pick))
+
+    def restore(self, patches: Patches, predicted: Float[Tensor, "b m p"], pick: Int[Tensor, "b m"]) -> Tensor:
+        """The signal with predictions (in the network's units) in place of the patches at `pick`."""
+        values = patches.values.to(predicted.dtype)
+        index = pick[..., None].expand_as(predicted)
+        return self.assemble(values.scatter(1, index, self.natural(predicted)), patches.grid)
+
+
+def fractions(steps: int, device: torch.device) -> Float[Tensor, " steps"]:
+    """The middles of `steps` equal parts of the window, as fractions of it."""
+    return (torch.arange(steps, device=device) + 0.5) / steps

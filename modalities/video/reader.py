@@ -1,0 +1,142 @@
+"""Video: frames of a recording over a time window, as uint8 pictures of one size."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import torch
+from einops import rearrange
+
+from modalities.errors import SampleError
+from modalities.media import TICK, decode, film, length, opened
+from modalities.reader import Reader, Reading
+
+if TYPE_CHECKING:
+    from av import VideoFrame
+    from av.container import InputContainer
+    from av.video.stream import VideoStream
+
+REMEDY = "choose a shorter `window=...` or drop the row"
+
+
+class VideoReader(Reader):
+    """Reads `frames` pictures, one on display at the centre of each of as many equal parts of the window.
+
+    Choosing by time stamps makes this right for any frame rate, also a variable one. The decoder starts at the last
+    key frame before the window and stops with it; each chosen frame is converted and resized in a single pass.
+    An image file is a recording of one frame with no time of its own.
+
+    Args:
+        frames: how many pictures cover the window.
+        size: height and width of the picture; one number means a square.
+        channels: 3 (red, green, blue) or 1 (grey).
+        fit: "crop" keeps the proportions and cuts off what juts out, "stretch" distorts to keep everything.
+    """
+
+    pads = False
+
+    def __init__(
+        self,
+        *,
+        frames: int = 16,
+        size: int | tuple[int, int] = 224,
+        channels: int = 3,
+        fit: Literal["crop", "stretch"] = "crop",
+    ):
+        height, width = (size, size) if isinstance(size, int) else size
+        if frames < 1:
+            raise ValueError(f"video frames={frames}: expected at least 1")
+        if min(height, width) < 1:
+            raise ValueError(f"video size={size}: expected pixels, at least 1 each way")
+        if channels not in (1, 3):
+            raise ValueError(f"video channels={channels}: files are read as 3 (colour) or 1 (grey)")
+        if fit not in ("crop", "stretch"):
+            raise ValueError(f"video fit={fit!r}: expected 'crop' or 'stretch'")
+        self.frames, self.height, self.width, self.channels, self.fit = frames, height, width, channels, fit
+
+    def seconds(self, source: Any) -> float | None:
+        with opened(source) as container:
+            stream = pictures(container, source)
+            return None if still(container) else length(container, stream)
+
+    def read(self, source: Any, start: float, duration: float) -> Reading:
+        with opened(source) as container:
+            stream = pictures(container, source)
+            if still(container):
+                chosen = [self.only(container, stream, source)]
+            else:
+                chosen = self.shown(container, stream, source, start, duration)
+        values = rearrange(np.stack(chosen), "t h w c -> t c h w")
+        return Reading(torch.from_numpy(np.ascontiguousarray(values)), self.frames)
+
+    def blank(self, duration: float) -> Reading:
+        return Reading(torch.zeros(self.frames, self.channels, self.height, self.width, dtype=torch.uint8), 0)
+
+    def only(self, container: InputContainer, stream: VideoStream, source: Any) -> np.ndarray:
+        """The picture of an image file."""
+        if self.frames != 1:
+            reason = f"is an image, one frame, but {self.frames} frames are read"
+            raise SampleError(source, reason, "train on images with `frames=1`, or drop the row")
+        frame = next(container.decode(stream), None)
+        if frame is None:
+            raise SampleError(source, "holds no picture", "mend the file or drop the row")
+        return self.picture(frame, 1)
+
+    def shown(
+        self, container: InputContainer, stream: VideoStream, source: Any, start: float, duration: float
+    ) -> list[np.ndarray]:
+        """The picture on display at each wanted moment: that of the last frame stamped at or before it."""
+        rate = stream.average_rate or stream.guessed_rate
+        period = float(1 / rate) if rate else 0.04
+        recorded, window = length(container, stream), f"[{start:g}, {start + duration:g}) s"
+        if start < -TICK or start + duration > recorded + period + TICK:
+            raise SampleError(source, f"lasts {recorded:.2f} s, which does not cover the window {window}", REMEDY)
+
+        aspect = stream.sample_aspect_ratio or 1
+        wanted = [start + duration * (i + 0.5) / self.frames for i in range(self.frames)]
+        chosen: list[np.ndarray] = []
+        held, picture, end = None, None, 0.0
+        for time, frame in decode(container, stream, wanted[0]):
+            if held is None and time > wanted[0] + period + TICK:
+                raise SampleError(source, f"no frame can be decoded before {time:.2f} s", "re-encode it or drop the row")
+            while held is not None and len(chosen) < self.frames and wanted[len(chosen)] + TICK < time:
+                picture = self.picture(held, aspect) if picture is None else picture
+                chosen.append(picture)
+            if len(chosen) == self.frames:
+                return chosen
+            held, picture = frame, None
+            end = time + (float(frame.duration * frame.time_base) if frame.duration else period)
+        if held is None or wanted[-1] > end + period + TICK:
+            reason = f"can be decoded up to {end:.2f} s only, though it says {recorded:.2f} s (window {window})"
+            raise SampleError(source, reason, "the file is cut off or damaged: copy it again or drop the row")
+        picture = self.picture(held, aspect) if picture is None else picture
+        return chosen + [picture] * (self.frames - len(chosen))
+
+    def picture(self, frame: VideoFrame, aspect: Fraction | int) -> np.ndarray:
+        """One frame as uint8 (h, w, c), upright. `aspect` is the width of its pixels over their height."""
+        turns = round(frame.rotation / 90) % 4  # quarter turns, counter-clockwise
+        height, width = (self.width, self.height) if turns % 2 else (self.height, self.width)
+        across, down = width, height
+        if self.fit == "crop":
+            shape = float(frame.width * aspect / frame.height)
+            across, down = max(width, round(height * shape)), max(height, round(width / shape))
+        form = "rgb24" if self.channels == 3 else "gray"
+        image = frame.reformat(across, down, form, interpolation="AREA", threads=1).to_ndarray()
+        image = image.reshape(down, across, self.channels)
+        top, left = (down - height) // 2, (across - width) // 2
+        return np.rot90(image[top : top + height, left : left + width], turns)
+
+
+def pictures(container: InputContainer, source: Any) -> VideoStream:
+    """The video stream of a file that must have one."""
+    stream = film(container)
+    if stream is None:
+        raise SampleError(source, "has no video stream", "name a video, or leave the row's video empty")
+    return stream
+
+
+def still(container: InputContainer) -> bool:
+    """Whether the file is an image."""
+    return container.format.name == "image2" or container.format.name.endswith("_pipe")

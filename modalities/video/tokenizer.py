@@ -1,0 +1,103 @@
+"""Video, images and optical flow: tubes of pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from einops import rearrange, repeat
+from torch import nn
+
+from modalities.positions import Kind
+from modalities.records import Patches, Places, Signal, lattice
+from modalities.shapes import Float, Shaped, Tensor
+from modalities.tokenizer import Tokenizer, fractions
+
+IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))  # what VideoMAE and MAE standardise with
+
+
+class VideoTokenizer(Tokenizer):
+    """Cut a clip into tubes of `tube` frames by `patch` x `patch` pixels (VideoMAE, arXiv:2203.12602).
+
+    Takes uint8 (b, t, c, h, w) of any frame count and size that tubes divide. An image is a clip of one frame; it is
+    held still for the length of a tube. Coordinates are (t, h, w), counted in tubes; the values of a patch are laid
+    out (frame, row, column, channel) and natural units are uint8 levels.
+
+    Args:
+        dim: width of the tokens.
+        patch: side of a patch in pixels.
+        tube: frames in a patch.
+        channels: 3 for RGB, 1 for grey, 2 for flow.
+        mean, std: of each channel on the scale [0, 1]; ImageNet's for three channels, 0.5 otherwise.
+
+    >>> tokenizer = VideoTokenizer(64, patch=8)
+    >>> clip = Signal(torch.randint(0, 256, (2, 16, 3, 32, 32), dtype=torch.uint8))
+    >>> patches = tokenizer.patchify(clip)
+    >>> patches.grid, tuple(patches.values.shape), tuple(tokenizer.embed(patches).x.shape)
+    ((8, 4, 4), (2, 128, 384), (2, 128, 64))
+    """
+
+    axes = ("time", "row", "column")
+    full_scale = 255.0
+
+    def __init__(
+        self,
+        dim: int,
+        *,
+        patch: int = 16,
+        tube: int = 2,
+        channels: int = 3,
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
+        positions: Kind = "grid",
+    ):
+        super().__init__(dim, positions=positions)
+        if min(patch, tube, channels) < 1:
+            raise ValueError(f"patch, tube and channels count from 1, got {patch}, {tube}, {channels}")
+        mean = mean or (IMAGENET[0] if channels == 3 else [0.5] * channels)
+        std = std or (IMAGENET[1] if channels == 3 else [0.5] * channels)
+        if not len(mean) == len(std) == channels:
+            raise ValueError(f"mean and std need a value for each of {channels} channels, got {mean} and {std}")
+        self.patch, self.tube, self.channels = patch, tube, channels
+        self.outputs = channels * tube * patch**2
+        self.project = nn.Linear(self.outputs, dim)
+        self.register_buffer("mean", torch.tensor(mean).repeat(tube * patch**2), persistent=False)
+        self.register_buffer("std", torch.tensor(std).repeat(tube * patch**2), persistent=False)
+
+    def patchify(self, signal: Signal) -> Patches:
+        frames, length = signal.values, signal.length
+        if frames.shape[1] == 1 and self.tube > 1:  # an image: hold it still
+            frames = repeat(frames, "b 1 c h w -> b t c h w", t=self.tube)
+            length = None if length is None else length * self.tube
+        b, t, c, h, w = frames.shape
+        if c != self.channels or t % self.tube or h % self.patch or w % self.patch:
+            raise ValueError(
+                f"a clip of {t} frames, {c} channels, {h}x{w} pixels cannot be cut into tubes of {self.tube} frames, "
+                f"{self.channels} channels, {self.patch}x{self.patch} pixels; choose frames and size that they divide"
+            )
+        grid = (t // self.tube, h // self.patch, w // self.patch)
+        values = rearrange(
+            frames, "b (t p) c (h q) (w r) -> b (t h w) (p q r c)", p=self.tube, q=self.patch, r=self.patch
+        )
+        coords = lattice(grid, frames.device)
+        duration = signal.seconds()
+        time = duration[:, None] * fractions(grid[0], frames.device)[coords[:, 0]]
+        valid = None if length is None else coords[:, 0] < (length // self.tube)[:, None]
+        return Patches(values, coords, time, grid, duration, valid)
+
+    def standardise(self, values: Shaped[Tensor, "b k p"]) -> Float[Tensor, "b k p"]:
+        return (values.float() / 255 - self.mean) / self.std
+
+    def natural(self, x: Float[Tensor, "b k p"]) -> Float[Tensor, "b k p"]:
+        return (x * self.std + self.mean) * 255
+
+    def lift(self, values: Shaped[Tensor, "b k p"], places: Places) -> Float[Tensor, "b k d"]:
+        return self.project(self.standardise(values))
+
+    def assemble(self, values: Shaped[Tensor, "b n p"], grid: tuple[int, ...]) -> Shaped[Tensor, "b t c h w"]:
+        t, h, w = grid
+        values = values.round().clamp(0, 255).to(torch.uint8) if values.is_floating_point() else values
+        return rearrange(
+            values, "b (t h w) (p q r c) -> b (t p) c (h q) (w r)",
+            t=t, h=h, w=w, p=self.tube, q=self.patch, r=self.patch,
+        )  # fmt: skip
