@@ -1,0 +1,48 @@
+"""Synthetic batches: the right shapes and types, no files."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from modalities.noise import sample_key
+from modalities.records import Batch, Signal
+from modalities.shapes import Tensor
+
+if TYPE_CHECKING:
+    from mmmae.recipe import Recipe
+    from modalities.tokenizer import Tokenizer
+
+
+def example(recipe: Recipe, batch_size: int, seed: int, ragged: bool = False) -> Batch:
+    """Random contents in the shapes that the recipe's readers give.
+
+    ragged: shorten the streams of most samples, and leave one stream out of each sample in turn, none out of some.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    tokenizers = recipe.build().tokenizers
+    window = recipe.sections.window
+    signals = {}
+    for number, (name, reader) in enumerate(recipe.readers().items()):
+        blank = reader.blank(window).values
+        values = torch.stack([contents(blank, tokenizers[name], generator) for _ in range(batch_size)])
+        steps = values.shape[1]
+        length = None
+        if ragged:
+            length = torch.randint(1, steps + 1, (batch_size,), generator=generator)
+            length[number::3] = steps
+            if len(recipe.streams) > 1:
+                length[number :: len(recipe.streams) + 1] = 0
+        signals[name] = Signal(values, length, torch.zeros(batch_size), torch.full((batch_size,), window))
+    key = torch.tensor([sample_key(seed, 0, index) for index in range(batch_size)])
+    return Batch(signals, key, [f"example-{index}" for index in range(batch_size)])
+
+
+def contents(blank: Tensor, tokenizer: Tokenizer, generator: torch.Generator) -> Tensor:
+    """Random pixels, word ids, or numbers of about one."""
+    if tokenizer.words is not None:
+        return torch.randint(0, tokenizer.words, blank.shape, generator=generator)
+    if blank.dtype == torch.uint8:
+        return torch.randint(0, 256, blank.shape, dtype=torch.uint8, generator=generator)
+    return torch.randn(blank.shape, generator=generator)

@@ -1,0 +1,120 @@
+"""Batches by the step: what a step reads is a function of the seed alone, so a run resumes exactly from one integer."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterable, Iterator
+from functools import lru_cache, partial
+from itertools import count
+
+import torch
+from torch.utils.data import DataLoader
+
+from mmmae.data.dataset import Clips, collate
+from modalities.errors import InputError, SampleError
+from modalities.noise import permutation
+from modalities.records import Batch
+
+Place = tuple[int, int]  # (epoch, index)
+
+
+class Schedule:
+    """Which recordings each rank reads at each step: the next stretch of the epoch's order, cut into one part per rank.
+
+    What a step holds over all ranks depends on their number times `batch_size` only. Each recording comes at most once
+    per epoch; those that do not fill a batch of all ranks are left out, and the next epoch orders them anew.
+
+    Args:
+        samples: how many recordings there are.
+        batch_size: recordings per rank and step.
+
+    Raises:
+        InputError: a batch of all ranks holds more recordings than there are.
+    """
+
+    def __init__(self, samples: int, batch_size: int, *, world: int = 1, seed: int = 0):
+        if batch_size < 1:
+            raise InputError(f"a batch of {batch_size} recordings: expected 1 or more\n  Use --batch-size 1 or more.")
+        if samples < batch_size * world:
+            share = f"--batch-size {samples // world} or less" if samples >= world else f"at most {samples} processes"
+            raise InputError(
+                f"a batch of {batch_size * world} recordings ({world} x {batch_size}) is more than the {samples} there "
+                f"are to train on\n  Use {share}, or more data."
+            )
+        self.samples, self.batch_size, self.world = samples, batch_size, world
+        self.steps_per_epoch = samples // (batch_size * world)
+        self.order = lru_cache(maxsize=1)(partial(permutation, seed, count=samples))
+
+    def places(self, step: int, rank: int) -> list[Place]:
+        """The (epoch, index) of the recordings that a rank reads at a step."""
+        epoch, step = divmod(step, self.steps_per_epoch)
+        first = (step * self.world + rank) * self.batch_size
+        return [(epoch, index) for index in self.order(epoch)[first : first + self.batch_size].tolist()]
+
+
+class Loader:
+    """Endless batches for one rank, from `start_step` on, read ahead by `workers` processes (0: by this one).
+
+    A batch holds `batch_size` recordings, each in as many windows as the clips repeat it.
+
+    Raises:
+        InputError: see Schedule; while iterating SampleError, for a recording that cannot be read.
+    """
+
+    def __init__(
+        self, clips: Clips, batch_size: int, *, workers: int = 0, rank: int = 0, world: int = 1, start_step: int = 0
+    ):
+        self.schedule = Schedule(len(clips), batch_size, world=world, seed=clips.seed)
+        self.clips, self.workers, self.rank, self.start_step = clips, workers, rank, start_step
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return self.schedule.steps_per_epoch
+
+    def __iter__(self) -> Iterator[Batch]:
+        steps = (self.schedule.places(step, self.rank) for step in count(self.start_step))
+        return stream(self.clips, steps, self.workers)
+
+
+def evaluation(
+    clips: Clips, batch_size: int, *, workers: int = 0, rank: int = 0, world: int = 1, even: bool = False
+) -> Iterator[Batch]:
+    """Every recording once and in order; each batch of all ranks is cut into one part per rank, the last may be short.
+
+    even: leave out the last `len(clips) % world` recordings, so that all ranks see as many batches of the same sizes
+        and may talk to each other inside the model (a contrastive loss that gathers would wait for ever otherwise).
+    """
+    samples = len(clips) - (len(clips) % world if even else 0)
+    batches = []
+    for first in range(0, samples, batch_size * world):
+        size = min(batch_size * world, samples - first)
+        here, there = first + size * rank // world, first + size * (rank + 1) // world
+        if here < there:
+            batches.append([(0, index) for index in range(here, there)])
+    return stream(clips, batches, workers)
+
+
+def stream(clips: Clips, batches: Iterable[list[Place]], workers: int) -> Iterator[Batch]:
+    """The batches at the given places, read ahead by workers (torch gives each one thread) and pinned for the GPU.
+
+    Raises:
+        SampleError: a recording of the batch cannot be read.
+    """
+    loader = DataLoader(
+        clips,
+        batch_sampler=batches,
+        collate_fn=collate,
+        num_workers=workers,
+        worker_init_fn=ignore_interrupts,
+        pin_memory=torch.cuda.is_available(),
+        generator=torch.Generator(),  # the loader seeds its workers: not from the generator that the model draws from
+    )
+    for batch in loader:
+        if isinstance(batch, SampleError):
+            raise batch
+        yield batch
+
+
+def ignore_interrupts(worker: int) -> None:
+    """Leave Ctrl-C to the main process: it ends the workers, which would each print a traceback."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
