@@ -29,10 +29,11 @@ def initialise(module: nn.Module) -> None:
         nn.init.zeros_(module.bias)
 
 
-def learned_token(width: int) -> nn.Parameter:
-    """A vector that the model learns, such as a mask token; exempt from weight decay."""
-    token = nn.Parameter(torch.empty(width))
+def learned_token(width: int, count: int | None = None) -> nn.Parameter:
+    """A vector that the model learns, such as a mask token, or `count` of them; exempt from weight decay."""
+    token = nn.Parameter(torch.empty(width) if count is None else torch.empty(count, width))
     nn.init.normal_(token, std=0.02)
+    token.decay = False
     return token
 
 

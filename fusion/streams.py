@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace
+from typing import TypeVar
 
 import torch
 from torch import nn
@@ -12,6 +13,7 @@ from fusion.blocks import learned_token
 from modalities.records import Places, Tokens
 from modalities.shapes import Bool, Float, Tensor
 
+Key = TypeVar("Key", bound=Hashable)
 TICKS = 64  # columns of the clock that all modalities share
 RATES = torch.logspace(-1, 1, TICKS // 2)  # cycles per second: from ten seconds down to a tenth
 
@@ -45,13 +47,13 @@ def join_valid(parts: Sequence[Places | Tokens]) -> Bool[Tensor, "b k"] | None:
     return torch.cat(list(filled), 1)
 
 
-def join(tokens: Mapping[str, Tokens]) -> tuple[Float[Tensor, "b k d"], Bool[Tensor, "b k"] | None]:
+def join(tokens: Mapping[Key, Tokens]) -> tuple[Float[Tensor, "b k d"], Bool[Tensor, "b k"] | None]:
     """All streams end to end, in the mapping's order."""
     parts = list(tokens.values())
     return torch.cat([part.x for part in parts], 1), join_valid(parts)
 
 
-def part(x: Float[Tensor, "b k d"], tokens: Mapping[str, Tokens]) -> dict[str, Tokens]:
+def part(x: Float[Tensor, "b k d"], tokens: Mapping[Key, Tokens]) -> dict[Key, Tokens]:
     """The inverse of `join`: the same tokens with new contents."""
     pieces = x.split([t.x.shape[1] for t in tokens.values()], dim=1)
     return {name: replace(t, x=piece) for (name, t), piece in zip(tokens.items(), pieces, strict=True)}

@@ -63,7 +63,7 @@ class MaskedAutoencoder(nn.Module):
             name: self.tokenizers[name].embed(patches[name], plan.visible, plan.shown) for name, plan in plans.items()
         }
         tokens = self.trunk(embedded)  # fuse
-        return Step(batch, patches, plans, embedded, tokens, self.tokenizers, self.trunk, noise)  # ask
+        return Step(batch, patches, plans, embedded, tokens, dict(self.tokenizers.items()), self.trunk, noise)  # ask
 
     def encode(self, batch: Mapping[str, Signal]) -> dict[str, Tokens]:
         """Representations of every patch with nothing hidden, for any subset of the modalities."""

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Send what this process and the programs it starts print, on both streams, nowhere; they keep that when it ends."""
+    """Send what this process prints nowhere; programs that it starts meanwhile stay silent for good."""
     sys.stdout.flush()
     sys.stderr.flush()
     kept = [(stream, os.dup(stream)) for stream in (1, 2)]

@@ -13,12 +13,14 @@ from mmmae.sections import SECTIONS, Sections
 from mmmae.settings import RecipeError, check, find, make, nearest, signature
 
 if TYPE_CHECKING:
+    from mmmae.data.augment import Augment
     from mmmae.model import MaskedAutoencoder
     from modalities.reader import Reader
     from modalities.records import Batch
     from modalities.tokenizer import Tokenizer
 
 SIZED = ("width", "depth", "heads")
+
 
 
 def names() -> list[str]:
@@ -37,6 +39,8 @@ class Recipe:
 
     narrowed: whether streams were left out on purpose, so that objectives which need them are left out too.
     """
+
+    kept = ("vocabulary",)  # settings that may name a file: a checkpoint takes it along
 
     def __init__(self, tree: Mapping[str, Any], name: str = "recipe", narrowed: bool = False):
         self.name, self.narrowed = name, narrowed
@@ -111,8 +115,9 @@ class Recipe:
             for name in self.streams:
                 if name not in masking:
                     raise RecipeError(f"{self.name}: masking.{name}: say how it is hidden, e.g. {{use: random, ratio: 0.75}}")
-        for name in self.tree.get("augment", {}):
+        for name, settings in self.tree.get("augment", {}).items():
             self.known_stream(name, "augment")
+            self.augmentation(name, settings)
         self.part("trunk", self.tree["trunk"], "trunk")
         if not self.tree.get("objectives"):
             raise RecipeError(f"{self.name}: objectives: a recipe asks for at least one")
@@ -197,6 +202,18 @@ class Recipe:
         return Independent(
             {name: make(cls, (), settings, f"{self.name}: masking.{name}") for name, (cls, settings) in parts.items()}
         )
+
+    def augmentation(self, name: str, settings: Mapping[str, Any]) -> tuple[type, dict[str, Any]]:
+        """Class and checked settings of a stream's augmentation."""
+        use = settings.get("use", self.tree["modalities"][name].get("use", name))
+        return self.part("augmentation", {**settings, "use": use}, f"augment.{name}")
+
+    def augment(self) -> Augment:
+        """What changes a batch on the device before the model sees it."""
+        from mmmae.data.augment import Augment
+
+        parts = {name: self.augmentation(name, given) for name, given in self.tree.get("augment", {}).items()}
+        return Augment({name: make(cls, (), given, f"{self.name}: augment.{name}") for name, (cls, given) in parts.items()})
 
     def example(self, batch_size: int = 4, seed: int = 0, ragged: bool = False) -> Batch:
         """A synthetic batch of the right shapes; `ragged` shortens streams and leaves some out."""

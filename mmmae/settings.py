@@ -8,6 +8,7 @@ import typing
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from importlib import import_module
+from importlib.util import find_spec
 from typing import Any
 
 from modalities.errors import InputError
@@ -16,6 +17,7 @@ from modalities.errors import InputError
 KINDS = {
     "reader": ("modalities", ".reader", ["modalities.reader:Reader"]),
     "tokenizer": ("modalities", ".tokenizer", ["modalities.tokenizer:Tokenizer"]),
+    "augmentation": ("modalities", ".augmentation", ["modalities.augmentation:Augmentation"]),
     "masking": ("fusion.masking", "", ["fusion.masking:Masking", "fusion.masking:JointMasking"]),
     "trunk": ("fusion.trunks", "", ["fusion.trunks:Trunk"]),
     "decoder": ("fusion.decoders", "", ["fusion.decoders:Decoder"]),
@@ -41,7 +43,8 @@ def names(kind: str) -> list[str]:
     package, inner, _ = KINDS[kind]
     found = pkgutil.iter_modules(import_module(package).__path__)
     if inner:
-        return sorted(module.name for module in found if module.ispkg)
+        homes = (module.name for module in found if module.ispkg)
+        return sorted(name for name in homes if find_spec(f"{package}.{name}{inner}"))
     return sorted(module.name for module in found if defined(kind, f"{package}.{module.name}"))
 
 

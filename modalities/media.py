@@ -56,7 +56,7 @@ def opened(source: Any) -> Iterator[InputContainer]:
         raise
     except (av.FFmpegError, OSError, ValueError, OverflowError) as error:
         reason = f"cannot be decoded ({getattr(error, 'strerror', None) or error})"
-        raise SampleError(source, reason, "play it to see whether it is whole, re-encode it, or drop the row") from error
+        raise SampleError(source, reason, "play it to see whether it is whole; re-encode it or drop the row") from error
 
 
 def film(container: InputContainer) -> Stream | None:
@@ -92,7 +92,7 @@ def length(container: InputContainer, stream: Stream) -> float:
     if stream.duration:
         return float((stream.start_time or 0) * base + stream.duration * base) - zero(container)
     if container.duration:
-        seek(container, stream, max(container.duration / 1e6 - 1, 0))
+        seek(container, stream, container.duration / 1e6 - 1)
     ends = [float((p.pts + (p.duration or 0)) * base) for p in container.demux(stream) if p.pts is not None]
     return max(ends, default=0.0) - zero(container)
 
@@ -101,19 +101,23 @@ def seek(container: InputContainer, stream: Stream, moment: float) -> None:
     """Go to a key frame at or before a moment of the recording, if the container can (else stay at its beginning)."""
     import av
 
+    # MPEG-TS looks for its first key frame after the very stamp that it has: stamp 0 is safely before.
+    stamp = zero(container) + moment if moment > 0 else min(zero(container), 0.0)
     with contextlib.suppress(av.FFmpegError):
-        container.seek(int((moment + zero(container)) / stream.time_base), stream=stream)
+        container.seek(int(stamp / stream.time_base), stream=stream)
 
 
 def decode(container: InputContainer, stream: Stream, moment: float) -> Iterator[tuple[float, Frame]]:
     """Frames with their seconds in the recording, from the last key frame at or before `moment` (or the first of all).
+
+    Film comes in the order of display, sound in its own; a container that cannot seek is decoded from its beginning.
 
     Raises:
         SampleError: frames carry no time stamps.
     """
     stream.codec_context.thread_count = 1  # the loader's workers are the parallel ones
     for back in STEPS_BACK:
-        seek(container, stream, max(moment - back, 0.0))
+        seek(container, stream, moment - back)
         frames = stamped(container, stream)
         first = next(frames, None)
         if first is None or first[0] <= moment + TICK or back >= moment:
@@ -124,16 +128,30 @@ def decode(container: InputContainer, stream: Stream, moment: float) -> Iterator
 
 
 def stamped(container: InputContainer, stream: Stream) -> Iterator[tuple[float, Frame]]:
-    """Sound frames in the order of decoding, film frames in the order of display, with their seconds."""
-    origin, stamps = zero(container), deque()
-    in_order = container.format.name == "avi"  # AVI stamps packets only: the n-th frame takes the n-th packet's
+    """Frames with their seconds in the recording, from where the container stands."""
+    import av
+
+    origin, base = zero(container), stream.time_base
+    packets_only = container.format.name == "avi"  # AVI stamps packets only: the n-th frame takes the n-th packet's
+    stamps: deque[int] = deque()
+    time, span = None, 0.0
     for packet in container.demux(stream):
-        if in_order and packet.dts is not None:
+        if packet.dts is not None:
+            if packet.size == 0:  # "the same picture again"
+                continue
             stamps.append(packet.dts)
-        for frame in packet.decode():
-            stamp = stamps.popleft() if in_order and stamps else frame.pts
-            if stamp is None:
+        try:
+            frames = packet.decode()
+        except av.FFmpegError:
+            if time is None:  # a seek may land in the middle of a packet
+                continue
+            raise
+        for frame in frames:
+            stamp = stamps.popleft() if packets_only and stamps else frame.pts
+            if stamp is None and time is None:
                 remedy = "put it into a container: `ffmpeg -i FILE -c copy FILE.mp4`"
                 raise SampleError(container.name.removeprefix("file:"), "its frames carry no time stamps", remedy)
+            time = time + span if stamp is None else float(stamp * base) - origin  # ASF stamps the first of a packet
+            span = frame.samples / frame.sample_rate if stream.type == "audio" else float((frame.duration or 0) * base)
             if not frame.is_corrupt:
-                yield float(stamp * stream.time_base) - origin, frame
+                yield time, frame

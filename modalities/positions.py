@@ -9,12 +9,12 @@ import torch
 from torch import nn
 
 from modalities.records import Places, Tokens, lattice
-from modalities.shapes import Float, Int, Tensor
+from modalities.shapes import Float, Int, Shaped, Tensor
 
 Kind = Literal["grid", "flat"]
 
 
-def sincos(position: Float[Tensor, " n"], dim: int) -> Float[Tensor, "n dim"]:
+def sincos(position: Shaped[Tensor, " n"], dim: int) -> Float[Tensor, "n dim"]:
     """Sine (even columns) and cosine (odd columns) of a position at dim / 2 wavelengths (Vaswani et al., 1706.03762)."""
     rate = 10_000 ** (-2 * torch.arange(dim // 2, dtype=torch.float64, device=position.device) / dim)
     angle = position.double()[:, None] * rate

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from modalities.shapes import Bool, Float, Shaped, Tensor
@@ -52,6 +53,9 @@ class Reader(ABC):
         """What stands for an absent modality: zeros of the usual shape, with length 0."""
 
     @classmethod
-    def survey(cls, settings: dict[str, Any], sources: Iterable[Any]) -> dict[str, Any]:
-        """Settings that the data decides and the recipe left at null (sensors of an IMU, size of a vocabulary)."""
+    def survey(cls, settings: dict[str, Any], sources: Iterable[Any], folder: Path) -> dict[str, Any]:
+        """Settings that the data decides and the recipe left at null (sensors of an IMU, size of a vocabulary).
+
+        sources: of the rows to train on; folder: where a file that the run needs may be kept.
+        """
         return {}

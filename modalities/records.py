@@ -134,7 +134,7 @@ class Tokens:
     grid: tuple[int, ...]
 
     @classmethod
-    def at(cls, places: Places, x: Float[Tensor, "b k d"]) -> Tokens:
+    def at(cls, places: Places | Tokens, x: Float[Tensor, "b k d"]) -> Tokens:
         return cls(x, places.coords, places.time, places.valid, places.grid)
 
     def mean(self) -> Float[Tensor, "b d"]:

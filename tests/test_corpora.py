@@ -102,15 +102,15 @@ def test_captions_say_what_the_scene_holds():
         assert said == (acted[1:] if scene.label == "collide" else acted)
         body = scene.bodies[0]
         if len(scene.bodies) == 1 and body.action != "rest":
-            assert bool(re.search("slowly|low", scene.caption)) == (body.pace < 1 / 3)
-            assert bool(re.search("fast|quickly|high", scene.caption)) == (body.pace >= 2 / 3)
+            assert bool(re.search(r"\b(slowly|low)\b", scene.caption)) == (body.pace < 1 / 3)
+            assert bool(re.search(r"\b(fast|quickly|high)\b", scene.caption)) == (body.pace >= 2 / 3)
 
 
 def test_falls_and_springs_keep_their_energy():
     for action in ("bounce", "swing", "slide"):
         _, trace = single(action)
         energy = 9.81 * trace.position[:, 0, 1] + 0.5 * (trace.velocity[:, 0] ** 2).sum(1)
-        assert np.ptp(energy) < 0.01 * energy.mean(), action
+        assert np.ptp(energy) < 1e-3 * energy.mean(), action
     _, trace = single("circle")
     assert np.ptp(np.linalg.norm(trace.velocity[:, 0], axis=1)) < 0.02
 
@@ -142,11 +142,9 @@ def test_every_reversal_is_heard_when_it_is_seen(action, tmp_path):
     crisp = np.diff(samples[: len(heard)], n=4)  # the knock is broadband, the hum is not
     blocks = crisp[: len(crisp) // 80 * 80].reshape(-1, 80)
     loud = np.log(1e-12 + (blocks**2).mean(1))
-    onsets = np.flatnonzero(loud > np.median(loud) + 2.5) * 80 / rate
-    for second in turned / STEPS:
-        assert np.abs(onsets - second).min() < 0.015
-    for second in onsets:
-        assert np.abs(turned / STEPS - second).min() < 0.06
+    loud = np.flatnonzero(loud > np.median(loud) + 2.5)
+    onsets = loud[np.diff(loud, prepend=-100) > 20] * 80 / rate  # after a tenth of a second of quiet
+    assert onsets == pytest.approx(turned / STEPS, abs=0.02)  # AAC smears by a frame
 
 
 def test_a_resting_body_feels_gravity_alone():
@@ -194,7 +192,7 @@ def test_prepare_leaves_nothing_behind_when_it_fails(tmp_path, monkeypatch):
 def test_prepare_refuses_what_it_cannot_use(tmp_path):
     with pytest.raises(InputError, match=r"'wrold'(.|\n)*did you mean world"):
         corpora.prepare("wrold", tmp_path / "x")
-    with pytest.raises(InputError, match="no setting 'clip'(.|\n)*clips, seconds"):
+    with pytest.raises(InputError, match=r"no setting 'clip'(.|\n)*clips, seconds"):
         corpora.prepare("world", tmp_path / "x", clip=3)
     with pytest.raises(InputError, match="size=33 is odd"):
         corpora.prepare("world", tmp_path / "x", size=33)

@@ -27,7 +27,7 @@ class Shared(Decoder):
     ):
         super().__init__()
         size = {"width": width, "depth": depth, "heads": heads, "positions": positions}
-        self.decoder = Joint(streams, dim, outputs, **size)
+        self.decoder = Joint(list(outputs), dim, outputs, **size)  # it sees no stream that it does not predict
 
     def forward(
         self, tokens: Mapping[str, Tokens], asked: Mapping[str, Places]

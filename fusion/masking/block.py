@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from fusion.masking.masking import Masking, Plan, Ratio, rank, share
+from fusion.masking.masking import Masking, Plan, Ratio, further, rank, share
 from modalities.records import Patches
 from modalities.shapes import Float, Tensor
 
@@ -19,12 +19,13 @@ class Block(Masking):
         super().__init__(ratio)
 
     def plan(self, patches: Patches, noise: Float[Tensor, "b n"]) -> Plan:
-        n, ratio, axes = noise.shape[1], self.ratio, len(patches.grid)
-        extent = torch.tensor(patches.grid, device=noise.device)
-        # Drawn from a hash of the first draws, so that a grid with fewer patches than axes still has a centre.
-        centre = torch.stack([(noise[:, 0] * 7919 * (axis + 1)).frac() for axis in range(axes)], 1)
-        middle = (patches.coords + 0.5) / extent
-        distance = (middle - centre[:, None]).abs().amax(-1) + 1e-4 * noise / n
+        n, ratio = noise.shape[1], self.ratio
+        ends = patches.coords + 1
+        if patches.valid is not None:  # a sample's block has the proportions of what the sample has
+            ends = torch.where(patches.valid[..., None], ends, 1)
+        middle = (patches.coords + 0.5) / ends.amax(-2, keepdim=True)
+        centre = further(noise, "centre", len(patches.grid))
+        distance = (middle - centre[:, None]).abs().amax(-1) + 1e-5 * noise  # ties are broken by chance
         hidden = int(ratio * n)
         count = hidden if patches.valid is None else share(ratio, patches.valid.sum(1))[:, None]
         return Plan.of(rank(distance, patches.valid) < count, n - hidden, hidden, patches.valid)

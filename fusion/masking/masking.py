@@ -65,6 +65,11 @@ def share(ratio: float, count: Int[Tensor, " b"]) -> Int[Tensor, " b"]:
     return (ratio * count.double()).long()
 
 
+def further(noise: Float[Tensor, "b n"], purpose: str, count: int) -> Float[Tensor, "b count"]:
+    """More uniform numbers for each sample, hashed from its first draw: they do not depend on how many patches follow."""
+    return uniform((noise[:, 0] * 2**24).long(), purpose, count)
+
+
 class Noise:
     """Uniform numbers that belong to samples: a function of each sample's key and of a purpose."""
 
@@ -126,8 +131,8 @@ def hide_slices(patches: Patches, noise: Float[Tensor, "b n"], ratio: float, axe
     place = torch.arange(slices, device=noise.device)
     score = noise[:, :slices]
     if run > 1:  # runs start at a random offset, and a run is as likely hidden as its own draw says
-        offset = (noise[:, -1] * run).long()
-        score = rank(score).gather(1, (place + offset[:, None]) // run) + place / slices
+        offset = (further(noise, "offset", 1) * run).long()
+        score = rank(score).gather(1, (place + offset) // run) + place / slices
     valid = patches.valid
     present = None if valid is None else torch.zeros_like(score).index_add(1, number, valid.float()) > 0
     hidden = int(ratio * slices)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from fusion.masking.masking import Masking, Plan, Ratio, rank, share
+from fusion.masking.masking import Masking, Plan, Ratio, further, rank, share
 from modalities.records import Patches
 from modalities.shapes import Float, Tensor
 
@@ -25,7 +25,7 @@ class Span(Masking):
     def plan(self, patches: Patches, noise: Float[Tensor, "b n"]) -> Plan:
         n, ratio = noise.shape[1], self.ratio
         place = torch.arange(n, device=noise.device)
-        offset = (noise[:, -1:] * self.length).long()
+        offset = (further(noise, "offset", 1) * self.length).long()
         span = (place + offset) // self.length
         score = rank(noise).gather(1, span) + place / n  # whole spans by rank, then in order within one
         hidden = int(ratio * n)

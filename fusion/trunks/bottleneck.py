@@ -8,7 +8,7 @@ from dataclasses import replace
 import torch
 from torch import nn
 
-from fusion.blocks import EPS, Block, Stack, attendable
+from fusion.blocks import EPS, Block, Stack, attendable, learned_token
 from fusion.streams import StreamEmbedding
 from fusion.trunks.trunk import Trunk
 from modalities.records import Tokens
@@ -47,7 +47,7 @@ class Bottleneck(Trunk):
         self.norms = nn.ModuleDict({name: nn.LayerNorm(width, eps=EPS) for name in streams})
         self.norms.level = depth
         many = len(streams) > 1  # one stream has nobody to speak to
-        self.fusion = nn.Parameter(0.02 * torch.randn(tokens, width)) if many else None
+        self.fusion = learned_token(width, tokens) if many else None
 
     def forward(self, tokens: Mapping[str, Tokens]) -> dict[str, Tokens]:
         x = {name: self.stacks[name](t.x + self.embedding(name, t), t.valid) for name, t in tokens.items()}

@@ -1,4 +1,4 @@
-"""Ready-made recordings: every module here but `writing` turns an installed package (or nothing) into a manifest.
+"""Ready-made recordings: every module here but `command` and `writing` turns an installed package (or nothing) into a manifest.
 
 A corpus module has `write(out, **settings) -> Path`, which fills a folder with media files, `manifest.jsonl` and
 `CREDITS.md` and returns the manifest; its docstring opens with what it is. A new file is a new corpus.
@@ -21,13 +21,13 @@ from modalities.errors import InputError
 
 def names() -> list[str]:
     """The corpora there are."""
-    return [module.name for module in pkgutil.iter_modules(__path__) if module.name != "writing"]
+    return [module.name for module in pkgutil.iter_modules(__path__) if module.name not in ("command", "writing")]
 
 
 def describe(name: str) -> str:
     """The first line of a corpus's docstring, read without importing it."""
-    spec = importlib.util.find_spec(f"{__name__}.{_known(name)}")
-    source = Path(spec.origin).read_text()
+    path = Path(__file__).parent / _known(name)
+    source = (path.with_suffix(".py") if path.with_suffix(".py").exists() else path / "__init__.py").read_text()
     return (ast.get_docstring(ast.parse(source)) or "").partition("\n")[0]
 
 

@@ -41,12 +41,12 @@ def write(out: Path, *, window: float = 5.0, test: float = 0.2, containers: bool
             raise InputError(f"{folder / name}: not in the installed iscc-samples\n  {INSTALL}")
         shutil.copyfile(folder / name, out / name)
     with av.open(str(out / names[0])) as film:
-        seconds = film.streams.video[0].duration * film.streams.video[0].time_base
+        seconds = (film.duration or 0) / av.time_base
     pieces = math.floor(seconds / window) if window > 0 else 0
     if pieces < 2 or not 0 <= test < 1:
         raise InputError(
             f"concert: window={window}, test={test} leave no piece to train on\n"
-            f"  the film lasts {float(seconds):.0f} s: take a window up to {float(seconds) / 2:.0f} and test in [0, 1)"
+            f"  the film lasts {seconds:.0f} s: take a window up to {seconds / 2:.0f} and test in [0, 1)"
         )
     write_credits(out, CREDITS)
     return write_manifest(

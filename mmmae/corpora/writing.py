@@ -21,7 +21,7 @@ CHANNELS = ("ax", "ay", "az", "gx", "gy", "gz")
 def write_video(
     path: Path,
     frames: Iterable[np.ndarray],
-    fps: float | Fraction,
+    fps: int | float | Fraction,
     audio: np.ndarray | None = None,
     audio_rate: int = 16_000,
     *,
@@ -48,24 +48,24 @@ def write_video(
         picture.height, picture.width = first.shape[:2]
         picture.pix_fmt, picture.gop_size = "yuv420p", max(1, round(rate))
         sound = None
-        if audio is not None:
+        if audio is not None:  # both streams must exist before the first packet
             layout = "mono" if audio.ndim == 1 else "stereo"
             sound = container.add_stream("aac", rate=audio_rate, layout=layout, options={"flags": "+bitexact"})
             sound.bit_rate = bit_rate
         for frame in chain([first], frames):
             container.mux(picture.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")))
         container.mux(picture.encode())
-        if sound is not None:
-            planes = np.ascontiguousarray(np.atleast_2d(audio.T), dtype=np.float32)
-            frame = av.AudioFrame.from_ndarray(planes.clip(-1, 1), format="fltp", layout=layout)
-            frame.sample_rate, frame.pts = audio_rate, 0
-            container.mux(sound.encode(frame))
+        if audio is not None and sound is not None:
+            planes = np.ascontiguousarray(np.atleast_2d(audio.T), dtype=np.float32).clip(-1, 1)
+            samples = av.AudioFrame.from_ndarray(planes, format="fltp", layout=layout)
+            samples.sample_rate, samples.pts = audio_rate, 0
+            container.mux(sound.encode(samples))
             container.mux(sound.encode())
     return path
 
 
 def write_imu(path: Path, time: np.ndarray, sensors: Mapping[str, np.ndarray]) -> Path:
-    """Write inertial recordings as CSV: `time` in seconds, then `<sensor>.ax` to `<sensor>.gz`; NaN leaves a cell empty.
+    """Write inertial recordings as CSV: `time`, then `<sensor>.ax` to `<sensor>.gz`; NaN gives an empty cell.
 
     Args:
         time: `(t,)` seconds.

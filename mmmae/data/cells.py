@@ -14,7 +14,7 @@ HELD_OUT = ("test", "validation", "valid", "val", "dev")
 
 
 def check(row: Any, modalities: Collection[str], where: str) -> dict[str, Any]:
-    """The filled cells of a row, each in the type that the manifest stores; empty cells (null, "", NaN, []) are left out.
+    """The filled cells of a row, in the types that the manifest stores; empty ones (null, "", NaN, []) are left out.
 
     Args:
         modalities: names of columns that hold a path (all but `text`).
@@ -113,7 +113,10 @@ def edges(value: Any) -> list[list[int]]:
 
 
 def captions(value: Any) -> list[dict[str, Any]]:
-    return [caption(one) for one in (value if isinstance(value, list) else [value]) if not empty(one)]
+    said = [caption(one) for one in (value if isinstance(value, list) else [value]) if not empty(one)]
+    if len({len(one) for one in said}) > 1:
+        raise ValueError("captions that all have `start` and `end`, or none")
+    return said
 
 
 def caption(value: Any) -> dict[str, Any]:
@@ -121,7 +124,8 @@ def caption(value: Any) -> dict[str, Any]:
         return {"text": value}
     if isinstance(value, dict) and isinstance(value.get("text"), str) and value.keys() <= {"text", "start", "end"}:
         times = {key: seconds(value[key]) for key in ("start", "end") if not empty(value.get(key))}
-        return {"text": value["text"], **times}
+        if len(times) != 1:
+            return {"text": value["text"], **times}
     raise ValueError('a caption, a list of captions, or a list of {"text", "start", "end"}')
 
 

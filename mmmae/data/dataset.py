@@ -121,8 +121,11 @@ class Clips(Dataset):
                     f"Shorten the window (window={row.end - start:.4g}) or drop the row.",
                 )
             return start, row.end
-        seconds = {m: self.readers[m].seconds(source) for m, source in (strict or sources).items()}
-        return start, min((end for end in seconds.values() if end is not None), default=start)
+        for group in (strict, sources):
+            seconds = [self.readers[m].seconds(source) for m, source in group.items()]
+            if known := [end for end in seconds if end is not None]:
+                return start, min(known)
+        return start, start
 
     def starts(self, start: float, end: float, key: int) -> list[float]:
         """Where the windows begin: one after the other in a drawn stretch, overlapping where there is less room."""

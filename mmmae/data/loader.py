@@ -10,7 +10,7 @@ from itertools import count
 import torch
 from torch.utils.data import DataLoader
 
-from mmmae.data.dataset import Clips, collate
+from mmmae.data.dataset import Clips, Sample, collate
 from modalities.errors import InputError, SampleError
 from modalities.noise import permutation
 from modalities.records import Batch
@@ -36,10 +36,9 @@ class Schedule:
         if batch_size < 1:
             raise InputError(f"a batch of {batch_size} recordings: expected 1 or more\n  Use --batch-size 1 or more.")
         if samples < batch_size * world:
-            share = f"--batch-size {samples // world} or less" if samples >= world else f"at most {samples} processes"
             raise InputError(
                 f"a batch of {batch_size * world} recordings ({world} x {batch_size}) is more than the {samples} there "
-                f"are to train on\n  Use {share}, or more data."
+                "are to train on\n  Use a smaller --batch-size, or more data."
             )
         self.samples, self.batch_size, self.world = samples, batch_size, world
         self.steps_per_epoch = samples // (batch_size * world)
@@ -118,3 +117,18 @@ def stream(clips: Clips, batches: Iterable[list[Place]], workers: int) -> Iterat
 def ignore_interrupts(worker: int) -> None:
     """Leave Ctrl-C to the main process: it ends the workers, which would each print a traceback."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def inspect_all(clips: Clips, workers: int) -> Iterator[tuple[list[Sample], SampleError | None]]:
+    """Every recording once and in order, read as training reads it: its samples, or the error that training would meet."""
+    places = [[(0, index)] for index in range(len(clips))]
+    loader = DataLoader(
+        clips, batch_sampler=places, collate_fn=one, num_workers=workers, worker_init_fn=ignore_interrupts
+    )
+    for found in loader:
+        yield ([], found) if isinstance(found, SampleError) else (found, None)
+
+
+def one(found: list[list[Sample] | SampleError]) -> list[Sample] | SampleError:
+    """The only recording of a batch of one."""
+    return found[0]

@@ -50,7 +50,7 @@ class Manifest:
 
     @classmethod
     def open(cls, path: str | os.PathLike, *, modalities: Sequence[str] | None = None) -> Manifest:
-        """Read and check a manifest (JSONL, JSON, CSV, parquet), a saved Hugging Face dataset or a folder of recordings.
+        """Read and check a manifest (JSONL, JSON, CSV, parquet), a saved Hugging Face dataset or a folder of videos.
 
         With `modalities`, rows that have none of them are left out, and only files of those are looked for.
 
@@ -58,7 +58,7 @@ class Manifest:
             InputError: names file, row and column of what is wrong, and what to do about it.
         """
         path, folder = rows.locate(Path(path))
-        known = dict.fromkeys([*shipped(), *(modalities or ())])
+        known = list(dict.fromkeys([*shipped(), *(modalities or ())]))
         table, present = collect(path, known, None if modalities is None else set(modalities))
         labels = set(table.unique("label")) - {None}
         numbered = all(label.lstrip("-").isdecimal() for label in labels)
@@ -86,6 +86,10 @@ class Manifest:
     def source(self, index: int, modality: str) -> Any | None:
         """What the modality's reader reads of a row; None where the row lacks it."""
         return self.locate(self.table[index], modality)
+
+    def sources(self, modality: str) -> Iterator[Any]:
+        """What the modality's reader reads of each row that has it."""
+        return (source for row in self.table if (source := self.locate(row, modality)) is not None)
 
     def captions(self) -> Iterator[str]:
         """Every caption of every row, e.g. to learn a vocabulary from."""
@@ -140,7 +144,7 @@ class Manifest:
         if value is None:
             return None
         if modality == "text":
-            if any(caption["start"] is not None or caption["end"] is not None for caption in value):
+            if value[0]["start"] is not None:  # all captions of a row are timed or none
                 return value
             texts = [caption["text"] for caption in value]
             return texts if len(texts) > 1 else texts[0]
@@ -161,9 +165,10 @@ class Manifest:
             missing = [path for path, exists in zip(places, exist, strict=True) if not exists]
         if missing:
             place, column = places[missing[0]]
+            path = os.path.join(self.folder, missing[0])
             others = f" ({len(missing)} of {len(places)} files are missing)" if len(missing) > 1 else ""
             raise InputError(
-                f"{self.path}, {place}: column {column!r}: no such file: {os.path.join(self.folder, missing[0])}{others}\n"
+                f"{self.path}, {place}: column {column!r}: no such file: {path}{others}\n"
                 f"  Paths are relative to {self.folder}; mend them or leave the cell empty."
             )
 

@@ -32,7 +32,7 @@ def locate(path: Path) -> tuple[Path, Path]:
     if not path.exists():
         raise InputError(
             f"{path}: no such file or folder\n"
-            f"  --data takes a manifest ({', '.join(READERS)}), a saved Hugging Face dataset, or a folder of recordings."
+            f"  --data takes a manifest ({', '.join(READERS)}), a saved Hugging Face dataset or a folder of videos."
         )
     if path.is_dir():
         found = [path / f"manifest{ending}" for ending in READERS if (path / f"manifest{ending}").is_file()]
@@ -87,7 +87,8 @@ def parse(path: Path, text: str, line: int, example: str) -> Any:
         return json.loads(text)
     except json.JSONDecodeError as error:
         raise InputError(
-            f"{path}, line {line + error.lineno - 1}, character {error.colno}: not JSON ({error.msg})\n  Expected {example}"
+            f"{path}, line {line + error.lineno - 1}, character {error.colno}: not JSON ({error.msg})\n"
+            f"  Expected {example}"
         ) from None
 
 
@@ -148,7 +149,7 @@ def read_saved(path: Path) -> Rows:
 
 
 def read_folder(path: Path) -> Rows:
-    """One row per video with its same-named .txt, .wav and .csv; without videos, per image; else per .wav, .csv or .txt.
+    """One row per video with its same-named .txt, .wav and .csv; without videos per image, else per .wav, .csv, .txt.
 
     The id is the path inside the folder without its ending; each line of a .txt is one caption.
     """

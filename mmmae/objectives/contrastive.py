@@ -9,7 +9,7 @@ from typing import Literal
 
 import torch
 from torch import nn
-from torch.nn.functional import logsigmoid, normalize
+from torch.nn.functional import cross_entropy, logsigmoid, normalize
 
 from mmmae.objectives.objective import Objective, Step
 from mmmae.objectives.world import first_row, gather, mean
@@ -75,9 +75,10 @@ class Contrastive(Objective):
         present = {name: step.tokens[name].present() for name in vectors}
         scale = self.fixed if self.scale is None else self.scale.clamp(max=math.log(100)).exp()
         parts = {}
-        for a, b in self.pairs:
-            both = present[a] & present[b]
-            parts[f"{a}-{b}"] = self.contrast(vectors[a], vectors[b], both, scale)
+        with torch.autocast(step.batch.key.device.type, enabled=False):  # a matrix product would halve the precision
+            for a, b in pairs(self.pairs, list(vectors)):
+                both = present[a] & present[b]
+                parts[f"{a}-{b}"] = self.contrast(vectors[a], vectors[b], both, scale)
         return parts
 
     def contrast(
@@ -91,11 +92,8 @@ class Contrastive(Objective):
             sign = torch.full_like(logits, -1.0).scatter(1, own[:, None], 1.0)
             losses = -(logsigmoid(sign * logits) * every).sum(1)
             return mean(losses, both)
-        losses = 0.0
-        for anchor, candidates in ((a, every_b), (b, every_a)):
-            logits = (scale * anchor @ candidates.T).masked_fill(~every, ABSENT)
-            positive = (scale * anchor * candidates[own]).sum(-1)
-            losses = losses + 0.5 * (logits.logsumexp(1) - positive)
+        ahead, back = ((scale * x @ y.T).masked_fill(~every, ABSENT) for x, y in ((a, every_b), (b, every_a)))
+        losses = (cross_entropy(ahead, own, reduction="none") + cross_entropy(back, own, reduction="none")) / 2
         return mean(losses, both)
 
 

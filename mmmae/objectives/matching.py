@@ -48,6 +48,8 @@ class Matching(Objective):
         return len(tokenizers) > 1
 
     def forward(self, step: Step) -> dict[str, Float[Tensor, ""]]:
+        if self.swap not in step.embedded or len(step.embedded) == 1:
+            return {}  # a batch of too few streams
         logits, matched, judged = self.judge(step)
         losses = binary_cross_entropy_with_logits(logits.float(), matched.float(), reduction="none")
         return {"match": mean(losses, judged)}
@@ -64,10 +66,11 @@ class Matching(Objective):
         partner = torch.where(swapped, own.roll(-1), own)
         tokens[self.swap] = borrow(tokens[self.swap], partner)
         seen = step.trunk(tokens)
-        others = [seen[name] for name in seen if name != self.swap]
-        context = sum(t.mean() for t in others) / len(others)
-        rest = torch.stack([there[name] for name in there if name != self.swap]).any(0)
-        judged = there[self.swap] & there[self.swap][partner] & rest
+        others = [name for name in seen if name != self.swap]
+        has = torch.stack([there[name] for name in others], 1)  # (b, others)
+        means = torch.stack([seen[name].mean() for name in others], 1)
+        context = (means * has[..., None]).sum(1) / has.sum(1, keepdim=True).clamp_min(1)
+        judged = there[self.swap] & there[self.swap][partner] & has.any(1)
         return self.head(torch.cat([seen[self.swap].mean(), context], -1))[:, 0], ~swapped, judged
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 
 from fusion.decoders import Decoder
-from fusion.masking.masking import Plan, rank
+from fusion.masking.masking import Plan, filled, rank, share
 from mmmae.objectives.objective import Objective, Step
 from mmmae.objectives.world import mean
 from modalities.records import Patches
@@ -73,9 +73,13 @@ class Prediction(Objective, ABC):
         if self.predict == 1:
             return plan.hidden, plan.asked
         m = plan.hidden.shape[1]
-        keep = max(1, int(self.predict * m))
-        order = rank(step.noise(f"predict/{name}", m), plan.asked).argsort(1)[:, :keep].sort(1).values
-        return plan.hidden.gather(1, order), None if plan.asked is None else plan.asked.gather(1, order)
+        order = rank(step.noise(f"predict/{name}", m), plan.asked)
+        slots = max(1, int(self.predict * m))
+        if plan.asked is None:
+            return plan.hidden.gather(1, filled(order < slots, slots)[0]), None
+        count = share(self.predict, plan.asked.sum(1)).clamp_min(1)[:, None]
+        index, asked = filled((order < count) & plan.asked, slots)
+        return plan.hidden.gather(1, index), asked
 
     def forward(self, step: Step) -> dict[str, Float[Tensor, ""]]:
         parts = {}

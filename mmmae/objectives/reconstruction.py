@@ -42,6 +42,10 @@ class Reconstruction(Prediction):
         weights = {name: value for name, value in (weights or {}).items() if name not in tokenizers or name in outputs}
         super().__init__(decoder(list(tokenizers), dim, outputs), list(outputs), predict, weight, weights)
         self.norms = {name: norms.get(name, "n0") for name in outputs}
+        for name, norm in self.norms.items():
+            values = outputs[name] // (tokenizers[name].channels if norm == "n1" else 1)
+            if norm != "n0" and values < 2:
+                raise ValueError(f"a patch of {name} has {values} value to take the variance of; normalise it with 'n0'")
 
     @classmethod
     def answerable(cls, tokenizers: Mapping[str, Tokenizer]) -> bool:

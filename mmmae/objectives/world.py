@@ -14,7 +14,7 @@ def many() -> bool:
     return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
 
 
-def mean(values: Float[Tensor, "*shape"], weight: Float[Tensor, "*shape"] | None = None) -> Float[Tensor, ""]:
+def mean(values: Float[Tensor, "*shape"], weight: Shaped[Tensor, "*shape"] | None = None) -> Float[Tensor, ""]:
     """Weighted mean over all processes, as this process's share of it.
 
     Averaged over processes, as DDP averages gradients, the shares give the mean over the joined batch. Zero, with a

@@ -84,18 +84,28 @@ def mono(samples: np.ndarray, channels: int, planar: bool) -> np.ndarray:
 def laid_out(pieces: list[tuple[float, np.ndarray]], rate: int, begin: int, count: int) -> tuple[np.ndarray, int]:
     """Decoded pieces at their places on the recording's grid of samples, cut to [begin, begin + count).
 
+    Pieces that follow each other closely enough are one run, placed by the mean of their stamps: rounding averages out.
     Returns the samples, zero in gaps, and the index on the grid at which the last piece ends.
     """
-    samples = np.zeros(count, dtype=np.float32)
-    end = None
+    runs: list[tuple[list[float], list[np.ndarray]]] = []
+    after, size = -np.inf, 0
     for time, piece in pieces:
-        place = round(time * rate)
-        if end is None or abs(place - end) > SLACK * rate:
-            end = place
-        low, high = max(end, begin), min(end + len(piece), begin + count)
+        if abs(time - after) > SLACK:
+            runs.append(([], []))
+            size = 0
+        origins, run = runs[-1]
+        origins.append(time * rate - size)
+        run.append(piece)
+        size += len(piece)
+        after = (origins[0] + size) / rate
+
+    samples, end = np.zeros(count, dtype=np.float32), 0
+    for origins, run in runs:
+        place, whole = round(sum(origins) / len(origins)), np.concatenate(run)
+        end = place + len(whole)
+        low, high = max(place, begin), min(end, begin + count)
         if low < high:
-            samples[low - begin : high - begin] = piece[low - end : high - end]
-        end += len(piece)
+            samples[low - begin : high - begin] = whole[low - place : high - place]
     return samples, end
 
 

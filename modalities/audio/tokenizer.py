@@ -66,6 +66,7 @@ class AudioTokenizer(Tokenizer):
         self.rate, self.mels, self.patch, self.spectrum = rate, mels, tuple(patch), spectrum
         self.window, self.hop = round(window * rate), round(hop * rate)
         default = (-6.0, 4.0) if spectrum == "mel" else (-4.27, 4.57)
+        self.silence = math.log(FLOOR[spectrum])
         self.mean = default[0] if mean is None else mean
         self.std = default[1] if std is None else std
         self.outputs = self.patch[0] * self.patch[1]
@@ -78,9 +79,15 @@ class AudioTokenizer(Tokenizer):
         self.fft = fft
 
     def spectrogram(self, signal: Signal) -> Float[Tensor, "b frames mels"]:
-        """Log-mel power, as many frames as hops fit; zeros follow the last sample."""
+        """Log-mel power, as many frames as hops fit; zeros follow the last sample, and silence the last frame."""
         wave = signal.silenced().values
-        frames = wave.shape[1] // self.hop
+        spectrogram = self.analyse(wave, frames=wave.shape[1] // self.hop)
+        if signal.length is None:
+            return spectrogram
+        inside = torch.arange(spectrogram.shape[1], device=wave.device) < (signal.length // self.hop)[:, None]
+        return spectrogram.masked_fill(~inside[..., None], self.silence)
+
+    def analyse(self, wave: Float[Tensor, "b s"], frames: int) -> Float[Tensor, "b frames mels"]:
         with torch.autocast(wave.device.type, enabled=False):  # a Fourier transform in half precision is noise
             if self.spectrum == "mel":
                 # torch.stft centres a short window inside fft samples; the shift puts frame i at i * hop again.
@@ -104,16 +111,14 @@ class AudioTokenizer(Tokenizer):
         if not frames:
             raise ValueError(f"{signal.values.shape[1]} samples are less than one hop of {self.hop}; use a longer window")
         steps = -(-frames // time)
-        silence = math.log(FLOOR[self.spectrum])
-        spectrogram = nn.functional.pad(spectrogram, (0, 0, 0, steps * time - frames), value=silence)
+        spectrogram = nn.functional.pad(spectrogram, (0, 0, 0, steps * time - frames), value=self.silence)
         grid = (steps, self.mels // band)
         values = rearrange(spectrogram, "b (t p) (f q) -> b (t f) (p q)", p=time, q=band)
         coords = lattice(grid, values.device)
         duration = signal.seconds()
         covered = steps * time * self.hop / signal.values.shape[1]  # the last patch may reach past the window
         seconds = duration[:, None] * fractions(steps, values.device)[coords[:, 0]] * covered
-        begin = coords[:, 0] * time * self.hop
-        valid = None if signal.length is None else begin < signal.length[:, None]
+        valid = None if signal.length is None else coords[:, 0] * time < (signal.length // self.hop)[:, None]
         return Patches(values, coords, seconds, grid, duration, valid)
 
     def standardise(self, values: Shaped[Tensor, "b k p"]) -> Float[Tensor, "b k p"]:

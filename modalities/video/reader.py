@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from av.container import InputContainer
     from av.video.stream import VideoStream
 
-REMEDY = "choose a shorter `window=...` or drop the row"
-
 
 class VideoReader(Reader):
     """Reads `frames` pictures, one on display at the centre of each of as many equal parts of the window.
@@ -89,30 +87,36 @@ class VideoReader(Reader):
     ) -> list[np.ndarray]:
         """The picture on display at each wanted moment: that of the last frame stamped at or before it."""
         rate = stream.average_rate or stream.guessed_rate
-        period = float(1 / rate) if rate else 0.04
-        recorded, window = length(container, stream), f"[{start:g}, {start + duration:g}) s"
-        if start < -TICK or start + duration > recorded + period + TICK:
-            raise SampleError(source, f"lasts {recorded:.2f} s, which does not cover the window {window}", REMEDY)
-
-        aspect = stream.sample_aspect_ratio or 1
+        period = float(1 / rate) if rate else 0.04  # also how far a window may reach over either end
         wanted = [start + duration * (i + 0.5) / self.frames for i in range(self.frames)]
+        aspect = stream.sample_aspect_ratio or 1
         chosen: list[np.ndarray] = []
         held, picture, end = None, None, 0.0
-        for time, frame in decode(container, stream, wanted[0]):
+        if start < -period:
+            raise SampleError(source, f"the window starts at {start:g} s, before the recording", "mend the row's start")
+        for time, frame in decode(container, stream, max(wanted[0], 0.0)):
             if held is None and time > wanted[0] + period + TICK:
-                raise SampleError(source, f"no frame can be decoded before {time:.2f} s", "re-encode it or drop the row")
+                raise SampleError(source, f"nothing before {time:.2f} s can be decoded", "re-encode it or drop the row")
             while held is not None and len(chosen) < self.frames and wanted[len(chosen)] + TICK < time:
                 picture = self.picture(held, aspect) if picture is None else picture
                 chosen.append(picture)
-            if len(chosen) == self.frames:
-                return chosen
-            held, picture = frame, None
+            held, picture = frame, picture if len(chosen) == self.frames else None
             end = time + (float(frame.duration * frame.time_base) if frame.duration else period)
-        if held is None or wanted[-1] > end + period + TICK:
-            reason = f"can be decoded up to {end:.2f} s only, though it says {recorded:.2f} s (window {window})"
-            raise SampleError(source, reason, "the file is cut off or damaged: copy it again or drop the row")
+            if len(chosen) == self.frames and end >= start + duration - period - TICK:
+                return chosen
+        if held is None or end < start + duration - period - TICK:
+            raise self.too_short(source, start, duration, end, period)
         picture = self.picture(held, aspect) if picture is None else picture
         return chosen + [picture] * (self.frames - len(chosen))
+
+    def too_short(self, source: Any, start: float, duration: float, end: float, period: float) -> SampleError:
+        """Why the decoder stopped before the window did: the recording is short, or its file is cut off."""
+        says, window = self.seconds(source), f"the window [{start:g}, {start + duration:g}) s"
+        if says is not None and says >= start + duration - period:
+            reason = f"says it lasts {says:.2f} s but ends within {window}, decoded up to {end:.2f} s"
+            return SampleError(source, reason, "the file is cut off or damaged: copy it again or drop the row")
+        reason = f"lasts {says or end:.2f} s, which does not cover {window}"
+        return SampleError(source, reason, "choose a shorter `window=...` or drop the row")
 
     def picture(self, frame: VideoFrame, aspect: Fraction | int) -> np.ndarray:
         """One frame as uint8 (h, w, c), upright. `aspect` is the width of its pixels over their height."""

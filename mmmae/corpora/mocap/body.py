@@ -64,16 +64,17 @@ def read_body(path: Path) -> Body:
     text, end, _ = path.read_text().partition("</robot>")  # the packaged file has bytes after its end
     model = ElementTree.fromstring(text + end)
 
-    def offset(element: ElementTree.Element, where: str) -> list[float]:
-        return [SCALE * float(x) for x in element.find(where).attrib["xyz"].split()]
+    def read(path: str, name: str) -> str:
+        return next(model.iterfind(path)).attrib[name]
 
-    links = {link.attrib["name"]: link for link in model.iter("link")}
-    joints = {joint.find("child").attrib["link"]: joint for joint in model.iter("joint")}
-    parents = [joints[limb].find("parent").attrib["link"] for limb in LIMBS]
+    def offset(path: str) -> list[float]:
+        return [SCALE * float(x) for x in read(path, "xyz").split()]
+
+    parents = [read(f"joint[@name='{limb}']/parent", "link") for limb in LIMBS]
     return Body(
         parents=[list(LIMBS).index(parent) if parent in LIMBS else -1 for parent in parents],
-        joints=np.array([offset(joints[limb], "origin") for limb in LIMBS]),
-        centres=np.array([offset(links[limb], "inertial/origin") for limb in LIMBS]),
+        joints=np.array([offset(f"joint[@name='{limb}']/origin") for limb in LIMBS]),
+        centres=np.array([offset(f"link[@name='{limb}']/inertial/origin") for limb in LIMBS]),
     )
 
 
@@ -83,14 +84,21 @@ def measure(centres: np.ndarray, orientation: np.ndarray) -> np.ndarray:
     Specific force in m/s^2 (a limb at rest reads 9.81 upwards) and angular velocity in rad/s, in the limb's own axes.
     """
     width = BANDWIDTH * DENSE
-    acceleration = gaussian_filter1d(centres, width, axis=0, order=2) * DENSE**2 + [0, 0, GRAVITY]
+    acceleration = np.diff(centres, 2, axis=0) * DENSE**2  # exactly 0 at constant speed, wherever the person is
+    acceleration = gaussian_filter1d(padded(acceleration), width, axis=0)
+    acceleration[..., 2] += GRAVITY
     force = einsum(orientation, acceleration, "t l i j, t l i -> t l j")
     change = einsum(orientation[:-2], orientation[2:], "t l i j, t l i k -> t l j k")
     rate = Rotation.from_matrix(rearrange(change, "t l i j -> (t l) i j")).as_rotvec() * DENSE / 2
     rate = rearrange(rate, "(t l) c -> t l c", t=len(change))
-    rate = gaussian_filter1d(np.pad(rate, [(1, 1), (0, 0), (0, 0)], mode="edge"), width, axis=0)
+    rate = gaussian_filter1d(padded(rate), width, axis=0)
     margin = round(MARGIN * DENSE)
     return np.concatenate([force, rate], axis=-1)[margin : len(force) - margin : DENSE // RATE]
+
+
+def padded(values: np.ndarray) -> np.ndarray:
+    """The two poses that a central difference costs, given back."""
+    return np.pad(values, [(1, 1), (0, 0), (0, 0)], mode="edge")
 
 
 def disturb(readings: np.ndarray, seed: int, index: int) -> np.ndarray:

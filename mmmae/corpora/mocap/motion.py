@@ -37,6 +37,8 @@ class Motion:
 def read_motion(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Key times (k,), root positions (k, 3) and joint quaternions (k, 13, 4) as xyzw, turned from y up to z up.
 
+    Keys are taken as evenly spaced, which they are: only `roll` lacks one.
+
     Raises:
         InputError: the file is no humanoid motion.
     """
@@ -46,9 +48,7 @@ def read_motion(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         raise InputError(f"{path}: cannot be read as a motion ({error})\n  reinstall pybullet==3.2.7") from error
     width = 4 + sum(1 if joint.endswith(HINGES) else 4 for joint in LIMBS)
     if frames.ndim != 2 or frames.shape[1] != width:
-        raise InputError(
-            f"{path}: a humanoid's frame has {width} numbers, found {frames.shape}\n  reinstall pybullet==3.2.7"
-        )
+        raise InputError(f"{path}: expected {width} numbers a frame, got {frames.shape}\n  reinstall pybullet==3.2.7")
     joints, column = [], 4
     for joint in LIMBS:
         if joint.endswith(HINGES):
@@ -60,7 +60,7 @@ def read_motion(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
             column += 4
     upright = Rotation.from_euler("x", 90, degrees=True)
     joints[0] = (upright * Rotation.from_quat(joints[0])).as_quat()
-    time = np.cumsum(frames[:, 0]) - frames[:, 0]
+    time = frames[0, 0] * np.arange(len(frames))
     return time, upright.apply(frames[:, 1:4]), np.stack(joints, axis=1)
 
 
@@ -76,36 +76,37 @@ def repeat(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
     """Append repetitions, each begun where and in the direction that the last one ended, for a period and `seconds`.
 
-    Between two of them the person takes as long as moving from pose to pose needs (PACE and RISE).
+    Between two of them the person takes as long as passing from pose to pose needs (PACE, RISE).
     Returns key times, positions, joints (neighbours of the same sign), and the period.
     """
-    step = time[1]
-    times, positions, rotations, period = time, position, joints, math.inf
-    while times[-1] < seconds + period or math.isinf(period):
-        turn = twist(Rotation.from_quat(rotations[-1, 0]) * Rotation.from_quat(joints[0, 0]).inv())
+    step, places, poses = time[1], [position], [joints]
+    length, period = len(time), math.inf  # both counted in keys
+    while length - 1 < period + seconds / step:
+        last, end = Rotation.from_quat(poses[-1][-1]), places[-1][-1]
+        turn = twist(last[0] * Rotation.from_quat(joints[0, 0]).inv())
         again = joints.copy()
         again[:, 0] = (turn * Rotation.from_quat(joints[:, 0])).as_quat()
-        away = Rotation.from_quat(rotations[-1]).inv() * Rotation.from_quat(again[0])
-        rise = abs(position[0, 2] - positions[-1, 2])
-        pause = round(max(away.magnitude().max() / PACE, rise / RISE) / step)  # in keys
-        drift = pause * (positions[-1] - positions[-2] + turn.apply(position[1] - position[0])) / 2
-        moved = turn.apply(position - position[0]) + positions[-1] + drift
+        change = (last.inv() * Rotation.from_quat(again[0])).as_rotvec()
+        rise = abs(position[0, 2] - end[2])
+        pause = round(max(np.linalg.norm(change, axis=1).max() / PACE, rise / RISE) / step)
+        pace = (end - places[-1][-2] + turn.apply(position[1] - position[0])) / 2
+        moved = turn.apply(position - position[0]) + end + pause * pace
         moved[:, 2] = position[:, 2]
-        linear = np.arange(1, pause)[:, None] / max(pause, 1)
-        eased = linear**2 * (3 - 2 * linear)
-        between = positions[-1] + linear * (moved[0] - positions[-1])
-        between[:, 2:] = positions[-1, 2] + eased * (moved[0, 2] - positions[-1, 2])
-        turned = Rotation.from_quat(rotations[-1]) * Rotation.from_rotvec(eased[..., None] * away.as_rotvec())
-        first = int(pause == 0)  # the last pose is the first one: it is not shown twice
-        if math.isinf(period):
-            period = times[-1] + pause * step
-        start = times[-1] + pause * step
-        times = np.concatenate([times, times[-1] + step * np.arange(1, pause), start + time[first:]])
-        positions = np.concatenate([positions, between, moved[first:]])
-        rotations = np.concatenate([rotations, turned.as_quat(), again[first:]])
+
+        passed = np.arange(1, pause)[:, None] / max(pause, 1)
+        eased = passed**2 * (3 - 2 * passed)
+        between = end + np.concatenate([passed, passed, eased], axis=1) * (moved[0] - end)
+        turned = last * Rotation.from_rotvec(eased[..., None] * change)
+        fresh = int(pause == 0)  # where the last pose is the first one, it is not shown twice
+        places += [between, moved[fresh:]]
+        poses += [turned.as_quat(), again[fresh:]]
+        period = min(period, length - 1 + pause)
+        length = sum(map(len, places))
+
+    positions, rotations = np.concatenate(places), np.concatenate(poses)
     flips = np.where((rotations[1:] * rotations[:-1]).sum(axis=-1) < 0, -1, 1).cumprod(axis=0)
     rotations[1:] *= flips[..., None]  # q and -q are one rotation, but a spline between them is not
-    return times, positions, rotations, period
+    return step * np.arange(length), positions, rotations, step * period
 
 
 def twist(rotation: Rotation) -> Rotation:

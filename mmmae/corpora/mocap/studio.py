@@ -32,8 +32,8 @@ class Studio:
 
     def __init__(self, data: Path, size: int):
         with quiet():  # it greets at import and warns of its own model
-            import pybullet
-            from pybullet_utils.bullet_client import BulletClient
+            import pybullet  # pyright: ignore[reportMissingImports]
+            from pybullet_utils.bullet_client import BulletClient  # pyright: ignore[reportMissingImports]
 
             self.size, self.bullet = size, BulletClient(pybullet.DIRECT)
             self.bullet.loadURDF(str(data / "plane.urdf"))

@@ -83,13 +83,13 @@ def begin(body: Body) -> Start:
         case "bounce":
             height = between(0.25, 1.0)
             fallen = height * phase
-            return Start((x, r + height - fallen), (0, turn * math.sqrt(2 * GRAVITY * fallen)), restitution=1.0)
+            return Start((x, r + height - fallen), (0.0, turn * math.sqrt(2 * GRAVITY * fallen)), restitution=1.0)
         case "slide":
-            return Start(across, (turn * between(0.7, 3.2), 0))
+            return Start(across, (turn * between(0.7, 3.2), 0.0))
         case "roll":
-            return Start(across, (turn * between(0.6, 2.4), 0), rolls=True)
+            return Start(across, (turn * between(0.6, 2.4), 0.0), rolls=True)
         case "collide":
-            return Start((turn * (0.1 * phase - 0.6), r), (turn * between(0.8, 2.4), 0))
+            return Start((turn * (0.1 * phase - 0.6), r), (turn * between(0.8, 2.4), 0.0))
         case "circle":
             rate, radius, centre = turn * between(2.0, 7.0), 0.45, (x / 4, 0.85)
             c, s = math.cos(math.tau * phase), math.sin(math.tau * phase)
@@ -99,11 +99,10 @@ def begin(body: Body) -> Start:
             )
             return Start(position, velocity, weight=0.0, stiffness=rate**2, anchor=centre)
         case "shake":
-            rate, reach, centre = math.tau * between(1.5, 5.0), between(0.2, 0.06), (x, 0.6)
+            rate, reach, (cx, cy) = math.tau * between(1.5, 5.0), between(0.2, 0.06), (x, 0.6)
             c, s = reach * math.cos(math.tau * phase), -reach * rate * math.sin(math.tau * phase)
-            along = (lambda a: (a, 0.0)) if turn > 0 else (lambda a: (0.0, a))
-            position = tuple(a + b for a, b in zip(centre, along(c), strict=True))
-            return Start(position, along(s), weight=0.0, stiffness=rate**2, anchor=centre)
+            position, velocity = ((cx + c, cy), (s, 0.0)) if turn > 0 else ((cx, cy + c), (0.0, s))
+            return Start(position, velocity, weight=0.0, stiffness=rate**2, anchor=(cx, cy))
         case "swing":
             length, pivot = between(1.15, 0.4), (x / 6, CEILING)
             widest = min(1.1, math.asin(min(1.0, 0.5 / length)))
@@ -162,8 +161,10 @@ def simulate(bodies: list[Body], pairs: list[tuple[int, int]], seconds: float) -
         moved = v.copy()
 
         low = (x[:, 1] < r) & (v[:, 1] < 0)
-        x[:, 1] = np.where(low, r + bounce * (r - x[:, 1]), x[:, 1])
-        v[:, 1] = np.where(low, -bounce * v[:, 1], v[:, 1])
+        depth = (r - x[:, 1]) * low
+        returned = np.sqrt((v[:, 1] ** 2 - 4 * GRAVITY * depth).clip(0))  # mirrored above the floor, at equal energy
+        x[:, 1] += (1 + bounce) * depth
+        v[:, 1] = np.where(low, bounce * returned, v[:, 1])
         v[:, 0] = np.where(low & hops, 0, v[:, 0])
         out = (np.abs(x[:, 0]) > WALL - r) & (x[:, 0] * v[:, 0] > 0)
         v[:, 0] = np.where(out, -v[:, 0], v[:, 0])

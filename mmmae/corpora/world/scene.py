@@ -97,7 +97,7 @@ def draw_scene(index: int, seed: int) -> Scene:
     """Scene `index` of the world `seed`: actions take turns, everything else is drawn from (seed, index)."""
     rng = np.random.default_rng([seed, index])
     main = ACTIONS[index % len(ACTIONS)]
-    count = 1 + int(np.searchsorted((0.5, 0.85), rng.random()))
+    count = 1 + int(np.searchsorted((0.65, 0.92), rng.random()))
     count = max(count, 2) if main == "collide" else count
     colours, places = _shuffled(rng, COLOURS), _shuffled(rng, PLACES)
     companions = [action for action in ACTIONS if action != "collide"]

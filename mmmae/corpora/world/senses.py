@@ -1,6 +1,6 @@
 """What a clip sounds like and what the bodies' sensors feel: one hum, one ring-down, heard in Hz and felt in tremble.
 
-Every body hums at its own pitch, louder the faster it moves, and rings when it is struck; its form shapes the overtones.
+Every body hums at its own pitch, louder the faster it moves, and rings when it is struck; its form shapes the tone.
 Its sensor feels the same hum and ring as a slow tremble, so that sound and motion both tell who it is and what it does.
 """
 

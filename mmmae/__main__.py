@@ -1,0 +1,44 @@
+"""The `mmmae` command: train, inspect, check, doctor, recipes, corpus."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from importlib import import_module
+
+from mmmae import __version__
+from mmmae.launch import guarded
+
+# command: (module with add_arguments and run, what it does); modules are imported when their command is used
+COMMANDS = {
+    "inspect": ("mmmae.look", "pictures of what readers, tokenizers and a model make of files"),
+    "check": ("mmmae.check", "read a whole manifest as training would and report every bad sample"),
+    "doctor": ("mmmae.doctor", "load every dependency for real and say what is broken and how to mend it"),
+    "recipes": ("mmmae.listing", "a table of the recipes"),
+    "corpus": ("mmmae.corpora.command", "write a corpus from an installed package"),
+}
+
+
+def main(argv: list[str] | None = None) -> int:
+    argv = sys.argv[1:] if argv is None else argv
+    if argv[:1] == ["train"]:  # its overrides mingle with flags, which subcommands of argparse cannot do
+        from mmmae.train import main as train
+
+        return train(argv[1:])
+    lines = [f"  {name:9} {text}" for name, (_, text) in {"train": ("", "pretrain a model"), **COMMANDS}.items()]
+    parser = argparse.ArgumentParser(
+        prog="mmmae", description=__doc__, usage="mmmae COMMAND ...", epilog="commands:\n" + "\n".join(lines),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    parser.add_argument("--version", action="version", version=__version__)
+    parser.add_argument("command", choices=["train", *COMMANDS], metavar="COMMAND", help="one of those below")
+    command = parser.parse_args(argv[:1]).command
+    module, text = COMMANDS[command]
+    own = argparse.ArgumentParser(prog=f"mmmae {command}", description=text)
+    home = import_module(module)
+    home.add_arguments(own)
+    return guarded(home.run, own.parse_intermixed_args(argv[1:]))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,21 @@
+"""What `--data` may be: a manifest, a folder, the name of a corpus, or nothing for the embedded world."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from mmmae.corpora import names, prepare
+from mmmae.data.manifest import Manifest
+
+
+def open_data(data: str | None, modalities: Sequence[str] | None = None) -> Manifest:
+    """The manifest that `--data` means; a corpus named there is written to data/NAME first.
+
+    Raises:
+        InputError: there is no such thing, or it lacks a modality.
+    """
+    if data is None or (data in names() and not Path(data).exists()):
+        name = data or "world"
+        return Manifest.open(prepare(name, Path("data") / name), modalities=modalities)
+    return Manifest.open(data, modalities=modalities)

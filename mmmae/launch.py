@@ -1,0 +1,116 @@
+"""What a command checks and says before and around its work: arguments, shadowed packages, processes, errors."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+PROCESS_FLAGS = ("--num_processes", "--num-processes", "--nproc_per_node", "--nproc-per-node")
+
+
+def training_parser() -> argparse.ArgumentParser:
+    """The arguments of a training run; `key=value` pairs after them override the recipe."""
+    parser = argparse.ArgumentParser(
+        prog="mmmae train",
+        description="Pretrain a masked autoencoder on any mix of video, audio, IMU and text.",
+        epilog="example: accelerate launch mmmae/train.py --modalities video,text --data clips/ masking.video.ratio=0.8",
+    )
+    add = parser.add_argument
+    add("--recipe", default="default", metavar="NAME|FILE", help="a recipe by name (`mmmae recipes`) or file")
+    add("--modalities", metavar="A,B", help="train on these only, e.g. video,text")
+    add("--data", metavar="PATH", help="manifest, folder of recordings, or name of a corpus (default: the embedded world)")
+    add("--output", type=Path, metavar="DIR", help="where the run is kept (default: runs/RECIPE-MODALITIES)")
+    add("--steps", type=int, metavar="N", help="optimizer steps; wins over --epochs")
+    add("--epochs", type=int, metavar="N", help="passes over the data")
+    add("--batch-size", type=int, metavar="N", help="samples of one optimizer step over all processes")
+    add("--workers", type=int, metavar="N", help="loader processes of each process")
+    add("--seed", type=int, metavar="N", help="of weights, order, windows, crops and masks")
+    add("--save-every", type=int, metavar="N", help="steps between checkpoints")
+    add("--log-every", type=int, metavar="N", help="steps between lines of the log")
+    add("--resume", default="auto", metavar="auto|none|DIR", help="go on from the newest checkpoint (default: auto)")
+    add("--track", metavar="A,B", help="Accelerate's trackers (default: tensorboard), e.g. wandb; `none` for none")
+    add("overrides", nargs="*", metavar="key=value", help="settings of the recipe, e.g. size=small trunk.use=joint")
+    return parser
+
+
+def overrides_of(arguments: argparse.Namespace) -> list[str]:
+    """The recipe overrides that the flags stand for, then those given as such."""
+    flags = ("steps", "epochs", "batch_size", "workers", "seed", "save_every", "log_every")
+    given = [f"training.{flag}={getattr(arguments, flag)}" for flag in flags if getattr(arguments, flag) is not None]
+    if arguments.epochs is not None and arguments.steps is None:
+        given.append("training.steps=null")
+    if arguments.track is not None:
+        given.append(f"training.trackers=[{'' if arguments.track == 'none' else arguments.track}]")
+    return [*given, *arguments.overrides]
+
+
+def listed(names: str | None) -> list[str] | None:
+    """`a,b` as a list; None stays None."""
+    return None if names is None else [name.strip() for name in names.split(",") if name.strip()]
+
+
+def guarded(command: Callable[[argparse.Namespace], int], arguments: argparse.Namespace) -> int:
+    """Run a command; input that needs mending becomes a short message and exit code 2, Ctrl-C becomes 130."""
+    from modalities.errors import InputError
+
+    try:
+        check_shadowing()
+        return command(arguments)
+    except InputError as error:
+        print(f"mmmae: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("mmmae: interrupted", file=sys.stderr)
+        return 130
+
+
+def check_shadowing() -> None:
+    """Stop if a foreign package named like one of ours would be imported in its place.
+
+    Raises:
+        InputError: names the file that shadows ours.
+    """
+    from importlib.util import find_spec
+
+    from modalities.errors import InputError
+
+    for package in ("modalities", "fusion", "configs", "mmmae"):
+        spec = find_spec(package)
+        found = Path(spec.origin).resolve() if spec and spec.origin else None
+        if found is None or found.parent.parent != ROOT:
+            raise InputError(
+                f"the package {package!r} of mmmae is shadowed by {found or 'a folder without code'}\n"
+                f"  uninstall that package, or take its folder off PYTHONPATH; ours lies in {ROOT / package}"
+            )
+
+
+def asked_processes() -> int | None:
+    """How many processes the command that started this one was asked for, as far as its command line tells."""
+    import psutil
+
+    words: Sequence[str] = ()
+    for parent in psutil.Process().parents()[:3]:
+        try:
+            words = parent.cmdline()
+        except psutil.Error:
+            continue
+        for word, following in zip(words, [*words[1:], ""], strict=True):
+            name, _, value = word.partition("=")
+            value = value or following
+            if name in PROCESS_FLAGS and value.isdigit():
+                return int(value)
+    return None
+
+
+def check_processes(started: int, script: str) -> str | None:
+    """A warning when fewer processes run than were asked for: `accelerate launch --cpu` starts one, whatever it is told."""
+    asked = asked_processes()
+    if asked is None or started >= asked:
+        return None
+    return (
+        f"{asked} processes were asked for and {started} started; `accelerate launch --cpu` starts only one. "
+        f"This works:\n  ACCELERATE_USE_CPU=true torchrun --nproc_per_node {asked} {script}"
+    )

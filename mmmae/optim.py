@@ -1,0 +1,72 @@
+"""AdamW's parameter groups, read from tags that modules carry, and the learning rate of every step."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import nn
+
+from mmmae.model import MaskedAutoencoder
+from mmmae.sections import Optimizer
+
+
+def adamw(model: MaskedAutoencoder, settings: Optimizer) -> torch.optim.AdamW:
+    """The optimizer of a model; each group carries `scale`, its factor on the learning rate."""
+    device = next(model.parameters()).device
+    groups = parameter_groups(model, settings)
+    return torch.optim.AdamW(groups, lr=0.0, betas=settings.betas, fused=device.type == "cuda")
+
+
+def parameter_groups(model: MaskedAutoencoder, settings: Optimizer) -> list[dict[str, Any]]:
+    """Trainable parameters by weight decay and by how deep they lie.
+
+    Vectors and scalars (biases, norms, mask tokens, temperatures) and whatever is tagged `decay = False` do not decay.
+    A module's `level` tells its layer; tokenizers lie at 0 and objectives above the trunk. With layer decay, each level
+    learns slower than the one above it by that factor (BEiT, arXiv:2106.08254).
+    """
+    top = model.trunk.depth + 1
+    groups: dict[tuple[int, bool], list[nn.Parameter]] = {}
+    for level, parameter in levels(model, 0, top):
+        decays = parameter.ndim > 1 and getattr(parameter, "decay", True)
+        groups.setdefault((level, decays), []).append(parameter)
+    covered = sum(len(group) for group in groups.values())
+    assert covered == sum(p.requires_grad for p in model.parameters()), "every parameter belongs to one group"
+    return [
+        {
+            "params": parameters,
+            "weight_decay": settings.weight_decay if decays else 0.0,
+            "scale": settings.layer_decay ** (top - level),
+        }
+        for (level, decays), parameters in sorted(groups.items(), key=lambda item: item[0])
+    ]
+
+
+def levels(module: nn.Module, level: int, top: int) -> Iterator[tuple[int, nn.Parameter]]:
+    """Every trainable parameter with the level of the nearest module around it that has one."""
+    for parameter in module.parameters(recurse=False):
+        if parameter.requires_grad:
+            yield level, parameter
+    for name, child in module.named_children():
+        inner = top if isinstance(module, MaskedAutoencoder) and name == "objectives" else getattr(child, "level", level)
+        yield from levels(child, inner, top)
+
+
+def learning_rate(step: int, steps: int, settings: Optimizer, batch_size: int) -> float:
+    """Linear warm-up, then half a cosine; the peak scales with the global batch (Goyal et al., arXiv:1706.02677).
+
+    step counts from 0; the last one of `steps` ends just above the final share.
+    """
+    peak = settings.lr * batch_size / 256
+    warmup = round(settings.warmup * steps)
+    if step < warmup:
+        return peak * (step + 1) / warmup
+    progress = (step - warmup) / max(1, steps - warmup)
+    return peak * (settings.final + (1 - settings.final) * 0.5 * (1 + math.cos(math.pi * progress)))
+
+
+def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    for group in optimizer.param_groups:
+        group["lr"] = rate * group["scale"]

