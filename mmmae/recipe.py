@@ -107,7 +107,7 @@ class Recipe:
             self.split(name)
         masking = self.tree.get("masking", {})
         if "use" in masking:
-            self.part("masking", masking, "masking")
+            self.part("joint masking", masking, "masking")
         else:
             for name, settings in masking.items():
                 self.known_stream(name, "masking")
@@ -194,14 +194,15 @@ class Recipe:
         """The joint masking, or one for each stream."""
         section = self.tree["masking"]
         if "use" in section:
-            cls, settings = self.part("masking", section, "masking")
+            cls, settings = self.part("joint masking", section, "masking")
             return make(cls, (), settings, f"{self.name}: masking")
         from fusion.masking.independent import Independent
 
         parts = {name: self.part("masking", section[name], f"masking.{name}") for name in self.streams}
-        return Independent(
-            {name: make(cls, (), settings, f"{self.name}: masking.{name}") for name, (cls, settings) in parts.items()}
-        )
+        maskings = {
+            name: make(cls, (), settings, f"{self.name}: masking.{name}") for name, (cls, settings) in parts.items()
+        }
+        return Independent(maskings=maskings)
 
     def augmentation(self, name: str, settings: Mapping[str, Any]) -> tuple[type, dict[str, Any]]:
         """Class and checked settings of a stream's augmentation."""

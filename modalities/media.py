@@ -10,15 +10,18 @@ import os
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
+from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from modalities.errors import InputError, SampleError
 
 if TYPE_CHECKING:
+    from av.audio.stream import AudioStream
     from av.container import InputContainer
-    from av.frame import Frame
-    from av.stream import Stream
+    from av.video.stream import VideoStream
+
+    Stream = AudioStream | VideoStream
 
 TICK = 1e-3  # Matroska and FLV round their stamps to a millisecond
 STEPS_BACK = (0.0, 2.0, 20.0, float("inf"))  # seconds; an index by decoding order may lead behind the moment asked for
@@ -59,16 +62,16 @@ def opened(source: Any) -> Iterator[InputContainer]:
         raise SampleError(source, reason, "play it to see whether it is whole; re-encode it or drop the row") from error
 
 
-def film(container: InputContainer) -> Stream | None:
+def film(container: InputContainer) -> VideoStream | None:
     """The first video stream that is no cover picture of a song."""
     from av.stream import Disposition
 
     return next((s for s in container.streams.video if not s.disposition & Disposition.attached_pic), None)
 
 
-def sound(container: InputContainer) -> Stream | None:
-    """The sound track a player would choose, if there is one that can be decoded."""
-    track = container.streams.best("audio")
+def sound(container: InputContainer) -> AudioStream | None:
+    """The sound track that a player would choose, if there is one that can be decoded."""
+    track: Any = container.streams.best("audio")
     return track if track is not None and track.codec_context is not None else None
 
 
@@ -78,9 +81,12 @@ def zero(container: InputContainer) -> float:
     Stamps need not begin at 0 (MPEG-TS), and sound may begin before or after the film: one zero keeps them in sync.
     """
     stream = film(container) or sound(container)
-    if stream is None or stream.start_time is None or stream.time_base is None:
-        return 0.0
-    return float(stream.start_time * stream.time_base)
+    return 0.0 if stream is None else float((stream.start_time or 0) * base(stream))
+
+
+def base(stream: Stream) -> Fraction:
+    """Seconds per unit of a stream's stamps."""
+    return stream.time_base or Fraction(1, 1_000_000)
 
 
 def length(container: InputContainer, stream: Stream) -> float:
@@ -88,12 +94,11 @@ def length(container: InputContainer, stream: Stream) -> float:
 
     Some containers (Matroska) only tell the end of their longest stream: there the last packets are looked at.
     """
-    base = stream.time_base
     if stream.duration:
-        return float((stream.start_time or 0) * base + stream.duration * base) - zero(container)
+        return float(((stream.start_time or 0) + stream.duration) * base(stream)) - zero(container)
     if container.duration:
         seek(container, stream, container.duration / 1e6 - 1)
-    ends = [float((p.pts + (p.duration or 0)) * base) for p in container.demux(stream) if p.pts is not None]
+    ends = [float((p.pts + (p.duration or 0)) * base(stream)) for p in container.demux(stream) if p.pts is not None]
     return max(ends, default=0.0) - zero(container)
 
 
@@ -104,10 +109,10 @@ def seek(container: InputContainer, stream: Stream, moment: float) -> None:
     # MPEG-TS looks for its first key frame after the very stamp that it has: stamp 0 is safely before.
     stamp = zero(container) + moment if moment > 0 else min(zero(container), 0.0)
     with contextlib.suppress(av.FFmpegError):
-        container.seek(int(stamp / stream.time_base), stream=stream)
+        container.seek(int(stamp / base(stream)), stream=stream)
 
 
-def decode(container: InputContainer, stream: Stream, moment: float) -> Iterator[tuple[float, Frame]]:
+def decode(container: InputContainer, stream: Stream, moment: float) -> Iterator[tuple[float, Any]]:
     """Frames with their seconds in the recording, from the last key frame at or before `moment` (or the first of all).
 
     Film comes in the order of display, sound in its own; a container that cannot seek is decoded from its beginning.
@@ -121,37 +126,43 @@ def decode(container: InputContainer, stream: Stream, moment: float) -> Iterator
         frames = stamped(container, stream)
         first = next(frames, None)
         if first is None or first[0] <= moment + TICK or back >= moment:
-            break
-    if first is not None:
-        yield first
-        yield from frames
+            if first is not None:
+                yield first
+                yield from frames
+            return
 
 
-def stamped(container: InputContainer, stream: Stream) -> Iterator[tuple[float, Frame]]:
+def stamped(container: InputContainer, stream: Stream) -> Iterator[tuple[float, Any]]:
     """Frames with their seconds in the recording, from where the container stands."""
     import av
 
-    origin, base = zero(container), stream.time_base
+    origin, name = zero(container), container.name.removeprefix("file:")
     packets_only = container.format.name == "avi"  # AVI stamps packets only: the n-th frame takes the n-th packet's
     stamps: deque[int] = deque()
-    time, span = None, 0.0
+    time: float | None = None
+    span, begun = 0.0, False
     for packet in container.demux(stream):
         if packet.dts is not None:
             if packet.size == 0:  # "the same picture again"
                 continue
             stamps.append(packet.dts)
         try:
-            frames = packet.decode()
+            frames: list[Any] = packet.decode()
         except av.FFmpegError:
-            if time is None:  # a seek may land in the middle of a packet
-                continue
-            raise
+            if begun:
+                raise
+            continue  # a seek may land in the middle of a packet
         for frame in frames:
             stamp = stamps.popleft() if packets_only and stamps else frame.pts
             if stamp is None and time is None:
                 remedy = "put it into a container: `ffmpeg -i FILE -c copy FILE.mp4`"
-                raise SampleError(container.name.removeprefix("file:"), "its frames carry no time stamps", remedy)
-            time = time + span if stamp is None else float(stamp * base) - origin  # ASF stamps the first of a packet
-            span = frame.samples / frame.sample_rate if stream.type == "audio" else float((frame.duration or 0) * base)
+                raise SampleError(name, "its frames carry no time stamps", remedy)
+            # ASF stamps only the first frame of a packet.
+            time = (time or 0.0) + span if stamp is None else float(stamp * base(stream)) - origin
+            audio = stream.type == "audio"
+            span = frame.samples / frame.sample_rate if audio else float((frame.duration or 0) * base(stream))
             if not frame.is_corrupt:
+                begun = True
                 yield time, frame
+            elif begun:  # before that it only lacks what lies before the key frame
+                raise SampleError(name, f"is damaged at {time:.2f} s", "copy it again, re-encode it or drop the row")

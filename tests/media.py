@@ -40,7 +40,7 @@ def write_film(
     sound_start: float = 0.0,
     options: dict[str, str] | None = None,
 ) -> Path:
-    """A film of pictures (h, w, 3), each shown at its `milliseconds` or at a constant rate, with sound (channels, s)."""
+    """A film of pictures (h, w, 3), each shown at its `milliseconds` or at a constant rate; sound is (channels, s)."""
     codec = CODECS[path.suffix]
     with av.open(str(path), "w", options=options or {}) as container:
         film = container.add_stream(codec, rate=rate, options=OPTIONS.get(codec, {}))

@@ -13,11 +13,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from media import click, coded, cut_off, number, tone, write_film, write_sound
 
 from modalities.audio import AudioReader
 from modalities.errors import SampleError
 from modalities.video import VideoReader
-from media import click, coded, cut_off, number, tone, write_film, write_sound
 
 FRAMES, RATE = 100, 25
 
@@ -72,7 +72,9 @@ def test_a_film_is_as_long_as_its_frames_also_beside_longer_sound(tmp_path, endi
     assert AudioReader().seconds(str(path)) == pytest.approx(5.0, abs=0.1)
 
 
-@pytest.mark.skipif(not hasattr(av.video.stream.VideoStream, "set_display_rotation"), reason="this PyAV cannot write it")
+@pytest.mark.skipif(
+    not hasattr(av.video.stream.VideoStream, "set_display_rotation"), reason="this PyAV cannot write it"
+)
 @pytest.mark.parametrize("rotation", [90, 180, -90])
 def test_a_film_is_read_upright(tmp_path, rotation):
     picture = np.zeros((32, 64, 3), np.uint8)
@@ -141,8 +143,8 @@ def test_a_window_beyond_the_film_is_refused_with_its_length(films, ending):
 def test_a_film_cut_off_is_refused_where_it_lacks_frames_only(tmp_path, ending):
     options = {"movflags": "faststart"} if ending == ".mp4" else {}
     path = cut_off(write_film(tmp_path / f"a{ending}", [coded(n) for n in range(FRAMES)], options=options), 0.6)
-    assert number(VideoReader(frames=1, size=64).read(str(path), 0.0, 1.0).values[0].numpy()) == 12
-    with pytest.raises(SampleError) as error:
+    assert number(VideoReader(frames=1, size=64).read(str(path), 0.0, 0.5).values[0].numpy()) == 6
+    with pytest.raises(SampleError, match=r"decoded|lasts") as error:
         VideoReader(frames=4, size=64).read(str(path), 2.0, 2.0)
     assert str(path) in str(error.value)
 
@@ -216,9 +218,7 @@ def test_the_sound_track_keeps_time_with_the_film(films, ending, start):
 
 @pytest.mark.parametrize("ending", [".mp4", ".mkv", ".ts"])
 def test_sound_that_begins_later_than_the_film_stays_there(tmp_path, ending):
-    path = write_film(
-        tmp_path / f"a{ending}", [coded(n) for n in range(50)], sound=click(1.5, at=0.5), sound_start=0.5
-    )
+    path = write_film(tmp_path / f"a{ending}", [coded(n) for n in range(50)], sound=click(1.5, at=0.5), sound_start=0.5)
     for start in (0.0, 0.8):
         values = AudioReader(rate=16000).read(str(path), start, 1.2).values
         assert values.abs().argmax().item() / 16000 + start == pytest.approx(1.0, abs=0.003)
@@ -273,7 +273,7 @@ def test_silence_and_no_track_are_absence(tmp_path):
 
 
 def test_settings_are_checked_and_readers_travel_to_workers(films):
-    for bad in ({"frames": 0}, {"size": 0}, {"channels": 2}, {"fit": "pad"}):
+    for bad in ({"frames": 0}, {"size": 0}, {"channels": 2}):
         with pytest.raises(ValueError, match=str(next(iter(bad.values())))):
             VideoReader(**bad)
     with pytest.raises(ValueError, match="rate=0"):
@@ -282,10 +282,10 @@ def test_settings_are_checked_and_readers_travel_to_workers(films):
     assert reader.read(str(films[".mp4"]), 0.0, 1.0).values.shape == reader.blank(1.0).values.shape
 
 
-@pytest.mark.parametrize("name", ["Video", "Audio", "IMU", "Text", "Embedding"])
-def test_a_tokenizer_needs_no_decoder(name):
+def test_tokenizers_need_no_decoder():
+    names = ", ".join(f"modalities.{m.lower()}:{m}Tokenizer" for m in ("Video", "Audio", "IMU", "Text", "Embedding"))
     code = (
-        "import sys; sys.modules['av'] = sys.modules['pyarrow'] = None;"
-        f"from modalities.{name.lower()} import {name}Tokenizer"
+        "import sys; from pkgutil import resolve_name; sys.modules['av'] = sys.modules['pyarrow'] = None;"
+        f"[resolve_name(name) for name in '{names}'.split(', ')]"
     )
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=100)

@@ -72,7 +72,8 @@ class OldPickler(pickle._Pickler):
         return obj.name if not obj.given else (Call(obj.name), obj.given, obj.state)
 
     def save_global(self, obj: Any, name: str | None = None) -> None:
-        module, _, name = (name or f"{obj.__module__ or '_codecs'}.{obj.__name__}").rpartition(".")
+        path = obj.name if isinstance(obj, Call) else f"{obj.__module__}.{obj.__name__}"
+        module, _, name = path.rpartition(".")
         self.write(f"c{module.replace('builtins', '__builtin__')}\n{name}\n".encode())
         self.memoize(obj)
 

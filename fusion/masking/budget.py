@@ -50,7 +50,7 @@ class Budget(JointMasking):
             for name, p in streams.items()
         }
         has = torch.stack([v.sum(1) for v in valid.values()], 1)
-        shares = self.allot(has, noise)
+        shares = self.allot(list(streams), has, noise)
         plans = {}
         for (name, patches), count in zip(streams.items(), shares.unbind(1), strict=True):
             n = patches.time.shape[1]
@@ -58,16 +58,14 @@ class Budget(JointMasking):
             plans[name] = Plan.of(order >= count[:, None], min(n, self.tokens), n, valid[name])
         return plans
 
-    def allot(self, has: Int[Tensor, "b streams"], noise: Noise) -> Int[Tensor, "b streams"]:
+    def allot(self, streams: list[str], has: Int[Tensor, "b streams"], noise: Noise) -> Int[Tensor, "b streams"]:
         """How many patches each stream shows: never more than it has, `tokens` together where there are as many."""
-        b, streams = has.shape
-        draws = 3 * TRIES + 1
-        u = noise("mask/budget", streams * draws).reshape(b, streams, draws)
+        u = torch.stack([noise(f"budget/{name}", 3 * TRIES + 1) for name in streams], 1)
         weight = gamma(self.alpha, u) * (has > 0)
         count = (self.tokens * weight / weight.sum(1, keepdim=True).clamp_min(1e-7)).long().minimum(has)
         left = self.tokens - count.sum(1)
-        for stream in range(streams):  # what rounding and small streams left over
+        for stream in range(len(streams)):  # what rounding and small streams left over
             more = left.minimum(has[:, stream] - count[:, stream])
-            count = count + more[:, None] * (torch.arange(streams, device=has.device) == stream)
+            count = count + more[:, None] * (torch.arange(len(streams), device=has.device) == stream)
             left = left - more
         return count

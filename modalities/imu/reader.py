@@ -41,7 +41,7 @@ class IMUReader(Reader):
             raise ValueError(f"imu rate={rate}: expected ticks per second, e.g. 50")
         if channels is not None and channels < 1:
             raise ValueError(f"imu channels={channels}: expected numbers per sensor, e.g. 6")
-        if isinstance(sensors, int) and sensors < 1 or isinstance(sensors, list) and not sensors:
+        if sensors in (0, []) or (isinstance(sensors, int) and sensors < 0):
             raise ValueError(f"imu sensors={sensors}: expected a count or a list of names, e.g. [wrist, hip]")
         if isinstance(sensors, list) and len(set(sensors)) < len(sensors):
             raise ValueError(f"imu sensors={sensors}: a name stands twice")
@@ -168,7 +168,7 @@ def integral(times: np.ndarray, values: np.ndarray, x: np.ndarray) -> np.ndarray
 def adjacency(table: Table, columns: dict[int, int], sensors: int) -> Float[Tensor, "sensors sensors"]:
     """The row's edges, pairs of the file's sensors (by number or name), as a symmetric matrix over the reader's."""
     matrix = torch.zeros(sensors, sensors)
-    numbers = list(range(table.values.shape[1]))
+    numbers: list[Any] = list(range(table.values.shape[1]))
     for edge in table.edges or ():
         try:
             i, j = ((table.names or [] if isinstance(end, str) else numbers).index(end) for end in edge)

@@ -73,10 +73,7 @@ def load(source: Any) -> Table:
         before = f" after {times[row - 2]:.6g} s" if row > 1 else ""
         reason = f"row {row}: time {times[row - 1]:.6g} s{before} does not increase"
         raise SampleError(path, reason, "sort the rows by time, in seconds, and keep one row per moment")
-    if len(times) > 1:
-        period = float(np.median(np.diff(times)))
-    else:
-        period = 1 / checked_rate(path, rate)
+    period = float(np.median(np.diff(times))) if len(times) > 1 else 1 / checked_rate(path, rate)
     zero = 0.0 if 0 <= times[0] < 1 else times[0]
     return Table(path, times - zero, values, names, period, source.get("edges"))
 

@@ -88,6 +88,8 @@ class IMUTokenizer(Tokenizer):
                 f"a recording of {t} steps and {channels} channels cannot be cut into patches of {self.patch} steps "
                 f"and {self.channels} channels; choose a window and rate that give a multiple"
             )
+        if signal.length is not None:  # a patch that is not whole is nothing
+            signal = replace(signal, length=signal.length // self.patch * self.patch)
         values = signal.silenced().values
         if signal.observed is not None:
             values = torch.where(signal.observed[..., None], values, torch.zeros_like(values))

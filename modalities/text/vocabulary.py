@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from modalities.errors import InputError
+from modalities.shapes import Int, Tensor
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -108,11 +109,11 @@ class Vocabulary:
             encoding.truncate(max(length - self.tokenizer.num_special_tokens_to_add(False), 0))
         return self.tokenizer.post_process(encoding).ids[:length]
 
-    def decode(self, ids: Iterable[int]) -> str:
+    def decode(self, ids: Iterable[int] | Int[Tensor, " l"]) -> str:
         """The text of ids, without special pieces."""
         return self.tokenizer.decode([int(i) for i in ids], skip_special_tokens=True).strip()
 
-    def pieces(self, ids: Iterable[int]) -> list[str]:
+    def pieces(self, ids: Iterable[int] | Int[Tensor, " l"]) -> list[str]:
         """Each id on its own, readable; special pieces by their names."""
         return [self.tokenizer.decode([int(i)], skip_special_tokens=False) for i in ids]
 

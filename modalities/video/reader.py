@@ -113,7 +113,8 @@ class VideoReader(Reader):
         """Why the decoder stopped before the window did: the recording is short, or its file is cut off."""
         says, window = self.seconds(source), f"the window [{start:g}, {start + duration:g}) s"
         if says is not None and says >= start + duration - period:
-            reason = f"says it lasts {says:.2f} s but ends within {window}, decoded up to {end:.2f} s"
+            rest = f"only what is before {end:.2f} s" if end else "nothing"
+            reason = f"says it lasts {says:.2f} s, but of {window} {rest} can be decoded"
             return SampleError(source, reason, "the file is cut off or damaged: copy it again or drop the row")
         reason = f"lasts {says or end:.2f} s, which does not cover {window}"
         return SampleError(source, reason, "choose a shorter `window=...` or drop the row")

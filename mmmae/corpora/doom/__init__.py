@@ -1,4 +1,4 @@
-"""doom: walking and fighting in the first person (video with sound, IMU of the head, text), played and recorded here.
+"""Walking and fighting in the first person (video with sound, IMU of the head, text), played and recorded here.
 
 Package: `vizdoom` 1.3.2 (MIT licence; Wydmuch, Kempka, Jaskowski 2019, arXiv:1809.03470) with the levels and sounds of
 Freedoom (BSD licence) that it ships. Each clip is an episode of its own: a scripted player, begun at a drawn place with

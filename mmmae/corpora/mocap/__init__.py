@@ -1,4 +1,4 @@
-"""mocap: what a person does, filmed from some side and felt at thirteen places of the body (video, IMU graph, text).
+"""What a person does, filmed from some side and felt at thirteen places of the body (video, IMU graph, text).
 
 Package: `pybullet` 3.2.7 (zlib licence), whose data folder has fifteen captured motions of the humanoid of DeepMimic
 (Peng et al. 2018, arXiv:1804.02717). A take is one motion repeated for some seconds: rendered by pybullet's software
@@ -11,6 +11,7 @@ Motions, cameras and speeds are drawn per take. The test split holds one camera 
 from __future__ import annotations
 
 import math
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,30 +61,29 @@ def write(out: Path, *, clips: int = 240, seconds: float = 4.0, size: int = 112,
     body = read_body(data / "humanoid" / "humanoid.urdf")
     needed = (seconds + 2 * MARGIN) * max(SPEEDS.values())
     motions = {action: Motion(data / "data" / "motions" / f"humanoid3d_{action}.txt", needed) for action in ACTIONS}
-    studio = Studio(data, size)
     rows = []
-    for index in range(clips):
-        take = plan_take(sample_key(seed, 0, index), index)
-        motion, name = motions[take.action], f"{index:05d}-{take.action}"
-        begin = take.phase * motion.period + MARGIN * take.speed
-        poses = motion.at(begin + np.arange(math.ceil(seconds * FPS)) / FPS * take.speed)
-        write_video(out / f"{name}.mp4", studio.film(*poses, motion.facing, take.view), FPS)
-        readings = disturb(feel(body, motion, begin, take.speed, seconds), seed, index)
-        sensors = {limb: readings[:, place] for place, limb in enumerate(LIMBS.values())}
-        write_imu(out / f"{name}.csv", np.arange(len(readings)) / RATE, sensors)
-        rows.append(
-            {
-                "id": name,
-                "video": f"{name}.mp4",
-                "imu": f"{name}.csv",
-                "edges": body.edges,
-                "text": f"a person {ACTIONS[take.action]}, seen from the {take.camera}{take.manner}",
-                "label": take.action,
-                "group": take.camera,
-                "split": "test" if take.camera == TEST_CAMERA else "train",
-            }
-        )
-    studio.close()
+    with closing(Studio(data, size)) as studio:
+        for index in range(clips):
+            take = plan_take(sample_key(seed, 0, index), index)
+            motion, name = motions[take.action], f"{index:05d}-{take.action}"
+            begin = take.phase * motion.period + MARGIN * take.speed
+            poses = motion.at(begin + np.arange(math.ceil(seconds * FPS)) / FPS * take.speed)
+            write_video(out / f"{name}.mp4", studio.film(*poses, motion.facing, take.view), FPS)
+            readings = disturb(feel(body, motion, begin, take.speed, seconds), seed, index)
+            sensors = {limb: readings[:, place] for place, limb in enumerate(LIMBS.values())}
+            write_imu(out / f"{name}.csv", np.arange(len(readings)) / RATE, sensors)
+            rows.append(
+                {
+                    "id": name,
+                    "video": f"{name}.mp4",
+                    "imu": f"{name}.csv",
+                    "edges": body.edges,
+                    "text": f"a person {ACTIONS[take.action]}, seen from the {take.camera}{take.manner}",
+                    "label": take.action,
+                    "group": take.camera,
+                    "split": "test" if take.camera == TEST_CAMERA else "train",
+                }
+            )
     write_credits(
         out,
         "Motions and humanoid: pybullet 3.2.7 (Erwin Coumans, Yunfei Bai and contributors; zlib licence), after "

@@ -1,0 +1,187 @@
+"""What a checkpoint learned, on held-out data: a table that anyone can make again.
+
+    python benchmarks/learned.py runs/RUN --data DATA [--json FILE]
+
+1. Held-out error of every stream beside the best constant predictor (the mean patch; for text the word frequencies).
+2. Retrieval between every pair of streams among N held-out samples: R@1, R@5 and median rank, each stream encoded alone.
+3. Cross-modal prediction: the error on what is hidden of each stream when the other streams are visible, when they are
+   withheld, and when they come from another sample.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import combinations
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from fusion.masking import Plan
+from mmmae import MaskedAutoencoder
+from mmmae.data.dataset import Clips
+from mmmae.data.loader import evaluation
+from mmmae.data.source import open_data
+from mmmae.objectives.contrastive import Contrastive
+from mmmae.objectives.normalise import target
+from mmmae.objectives.objective import Step
+from mmmae.objectives.prediction import Prediction
+from mmmae.objectives.reconstruction import Reconstruction
+from modalities.records import Batch
+
+
+def batches(model: MaskedAutoencoder, data: str | None, size: int = 32) -> Iterator[Batch]:
+    """Centre windows of the held-out rows."""
+    recipe = model.recipe
+    _, test = open_data(data, recipe.streams).split(recipe.sections.data.holdout)
+    clips = Clips(test, recipe.readers(), window=recipe.sections.window, centre=True)
+    return evaluation(clips, size, workers=2)
+
+
+class Sum:
+    """Running mean over whatever is asked for."""
+
+    def __init__(self):
+        self.total, self.count = 0.0, 0.0
+
+    def add(self, values: torch.Tensor, asked: torch.Tensor | None) -> None:
+        weight = torch.ones_like(values) if asked is None else asked.to(values.dtype)
+        self.total += (values * weight).sum().double().item()
+        self.count += weight.sum().double().item()
+
+    def mean(self) -> float:
+        return self.total / max(self.count, 1)
+
+
+def errors(model: MaskedAutoencoder, step: Step, names: list[str] | None = None) -> Iterator[tuple]:
+    """(stream, error of every hidden patch, slots filled, target) of what the objectives predict."""
+    for objective in model.objectives.values():
+        if isinstance(objective, Prediction):
+            for name, answer in objective.answer(step).items():
+                if names is None or name in names:
+                    tokenizer, patches = step.tokenizers[name], step.patches[name]
+                    error = objective.error(tokenizer, patches, answer, name)
+                    if isinstance(objective, Reconstruction):
+                        wanted = target(tokenizer, patches, answer.pick, objective.norms[name])
+                    else:
+                        wanted = tokenizer.target(patches, answer.pick)
+                    yield name, error, answer.asked, wanted
+
+
+def against_constant(model: MaskedAutoencoder, data: list[Batch]) -> dict[str, dict[str, float]]:
+    """Held-out error and that of the constant that does best on the same held-out patches."""
+    sums, wanted = {}, {}
+    for batch in data:
+        for name, error, asked, target_values in errors(model, model.step(batch)):
+            sums.setdefault(name, Sum()).add(error, asked)
+            keep = torch.ones_like(error, dtype=torch.bool) if asked is None else asked
+            wanted.setdefault(name, []).append(target_values[keep])
+    table = {}
+    for name, parts in wanted.items():
+        values = torch.cat(parts)
+        if values.is_floating_point():
+            constant = (values - values.mean(0)).square().mean().item()
+        else:
+            share = values.bincount().double() / len(values)
+            constant = -(share[share > 0] * share[share > 0].log()).sum().item()
+        table[name] = {"error": sums[name].mean(), "constant": constant, "ratio": sums[name].mean() / constant}
+    return table
+
+
+def retrieval(model: MaskedAutoencoder, data: list[Batch]) -> dict[str, dict[str, float]]:
+    """Recall and median rank between every two streams, in both directions, of samples that have both."""
+    contrast = next((o for o in model.objectives.values() if isinstance(o, Contrastive)), None)
+    if contrast is None:
+        return {}
+    vectors, present = {}, {}
+    for batch in data:
+        full = {
+            name: Plan(*[torch.arange(p.time.shape[1]).expand(len(p.time), -1)] * 2, p.valid, p.valid)
+            for name, p in ((name, model.tokenizers[name].patchify(signal)) for name, signal in batch.items())
+        }
+        step = model.step(batch, full)
+        for name, vector in contrast.vectors(step).items():
+            vectors.setdefault(name, []).append(vector)
+            present.setdefault(name, []).append(step.tokens[name].present())
+    vectors = {name: torch.cat(parts) for name, parts in vectors.items()}
+    present = {name: torch.cat(parts) for name, parts in present.items()}
+    table = {}
+    for a, b in combinations(vectors, 2):
+        both = present[a] & present[b]
+        similarity = vectors[a][both] @ vectors[b][both].T
+        for query, answer, scores in ((a, b, similarity), (b, a, similarity.T)):
+            rank = (scores > scores.diagonal()[:, None]).sum(1)
+            table[f"{query} -> {answer}"] = {
+                "N": len(rank), "R@1": (rank < 1).float().mean().item(), "R@5": (rank < 5).float().mean().item(),
+                "median rank": rank.median().item() + 1, "chance R@1": 1 / max(len(rank), 1),
+            }  # fmt: skip
+    return table
+
+
+def cross_modal(model: MaskedAutoencoder, data: list[Batch]) -> dict[str, dict[str, float]]:
+    """Error on a stream's hidden patches with the others visible, withheld, and shuffled among samples.
+
+    The same patches are hidden in the three cases; the other streams are shown whole.
+    """
+    sums: dict[str, dict[str, Sum]] = {}
+    for batch in data:
+        own = model.step(batch).plans
+        for name in batch:
+            others = [other for other in batch if other != name]
+            if not others:
+                continue
+            for case in ("visible", "withheld", "shuffled"):
+                kept = batch if case != "withheld" else batch.only([name])
+                if case == "shuffled":
+                    order = torch.arange(len(batch.key)).roll(1)
+                    mixed = {m: signal if m == name else signal.map(lambda x: x[order]) for m, signal in kept.items()}
+                    kept = replace(batch, signals=mixed)
+                plans = {m: own[m] if m == name else everything(model, kept, m) for m in kept}
+                for stream, error, asked, _ in errors(model, model.step(kept, plans), [name]):
+                    sums.setdefault(stream, {}).setdefault(case, Sum()).add(error, asked)
+    return {name: {case: total.mean() for case, total in cases.items()} for name, cases in sums.items()}
+
+
+def everything(model: MaskedAutoencoder, batch: Batch, name: str) -> Plan:
+    """A plan that shows all of a stream (and asks for one patch of it, which nobody counts)."""
+    patches = model.tokenizers[name].patchify(batch[name])
+    index = torch.arange(patches.time.shape[1]).expand(len(patches.time), -1)
+    asked = None if patches.valid is None else patches.valid[:, :1]
+    return Plan(index, index[:, :1], patches.valid, asked)
+
+
+def show(title: str, rows: dict[str, dict[str, float]]) -> None:
+    if not rows:
+        return
+    table = Table("", *next(iter(rows.values())), title=title)
+    for name, figures in rows.items():
+        table.add_row(name, *(f"{value:.4g}" for value in figures.values()))
+    Console().print(table)
+
+
+@torch.no_grad()
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", type=Path, help="folder of a run or of a checkpoint")
+    parser.add_argument("--data", help="as for training")
+    parser.add_argument("--json", type=Path, help="also write the figures there")
+    arguments = parser.parse_args()
+    model = MaskedAutoencoder.from_pretrained(arguments.run)
+    data = list(batches(model, arguments.data))
+    figures = {
+        "held-out error": against_constant(model, data),
+        "retrieval": retrieval(model, data),
+        "cross-modal prediction": cross_modal(model, data),
+    }
+    for title, rows in figures.items():
+        show(title, rows)
+    if arguments.json:
+        arguments.json.write_text(json.dumps(figures, indent=2), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,40 @@
+"""Video as a strip of frames, each standing where it happens on the time axis."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mmmae.panels.page import QUIET, Page, View, covered
+
+FRAMES = 8
+TALLEST = 1.3  # inches
+GAP = 0.05  # inches between frames
+
+
+def draw(page: Page, view: View) -> None:
+    steps, _, height, width = view.original.shape
+    chosen = [int((i + 0.5) * steps / min(FRAMES, steps)) for i in range(min(FRAMES, steps))]
+    slot = page.width / len(chosen)
+    across = min(slot - GAP, TALLEST * width / height)
+    down = across * height / width
+    page.heading(view.name, f"{steps} frame{'s' * (steps > 1)} of {width} × {height} pixels")
+    stamps = page.canvas(0.11, gap=0.02)
+    for place, frame in enumerate(chosen):
+        moment = (frame + 0.5) / steps * view.seconds
+        stamps.text((place + 0.5) * slot, 0.06, f"{moment:.2f} s", size=6, color=QUIET, ha="center", va="center")
+    for label, values, cover in view.rows():
+        axes = page.canvas(down, label)
+        for place, frame in enumerate(chosen):
+            middle = (place + 0.5) * slot
+            axes.imshow(
+                picture(values[frame], cover[frame], view.valid[frame]), interpolation="nearest", aspect="auto",
+                extent=(middle - across / 2, middle + across / 2, down, 0),
+            )  # fmt: skip
+        axes.set(xlim=(0, page.width), ylim=(down, 0))
+
+
+def picture(frame: np.ndarray, cover: np.ndarray, valid: np.ndarray) -> np.ndarray:
+    """A frame (c, h, w) of levels 0 to 255 as colours (h, w, 3): grey for one channel, flow in red and green."""
+    channels = [*frame[:3]] if len(frame) != 1 else [frame[0]] * 3
+    channels += [np.full_like(frame[0], 128)] * (3 - len(channels))
+    return covered(np.stack(channels, -1) / 255, cover[0], valid[0])

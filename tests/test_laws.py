@@ -1,0 +1,407 @@
+"""Laws 1 to 5 of the house, asked of every tokenizer, masking, trunk, decoder, objective and recipe there is."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import tiny
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch.testing import assert_close
+
+from fusion.masking import Noise, Plan
+from fusion.masking.independent import Independent
+from fusion.masking.random import Random
+from fusion.masking.synchronous import Synchronous
+from mmmae.objectives.prediction import Prediction
+from mmmae.settings import find, names
+from modalities.noise import sample_key
+from modalities.records import Batch, Patches, Tokens, lattice
+
+seeds = st.integers(0, 10_000)
+every_tokenizer = pytest.mark.parametrize(("name", "settings"), tiny.tokenizers(), ids=str)
+EXACT = {"rtol": 0, "atol": 0, "equal_nan": True}
+CLOSE = {"rtol": 1e-4, "atol": 1e-5}
+SLICED = {"tube": slice(1, None), "time": slice(0, 1), "frequency": slice(-1, None), "sensor": slice(-1, None)}
+
+
+@pytest.fixture(scope="module", params=tiny.SYSTEMS)
+def system(request):
+    return tiny.system(request.param)
+
+
+def keys(count: int, seed: int = 0) -> torch.Tensor:
+    return torch.tensor([sample_key(seed, 0, index) for index in range(count)])
+
+
+def same_tokens(one: Tokens, other: Tokens, **tolerance) -> None:
+    """Equal where a token is; an empty slot may hold anything."""
+    there = torch.ones_like(one.time, dtype=torch.bool) if one.valid is None else one.valid
+    assert_close(one.x[there], other.x[there], **(tolerance or EXACT))
+    assert torch.equal(one.coords[there], other.coords[there])
+
+
+# Law 1: no leak
+
+
+@every_tokenizer
+@given(seed=seeds, ragged=st.booleans())
+def test_a_tokenizer_embeds_visible_patches_from_visible_patches(name, settings, seed, ragged):
+    tokenizer = tiny.cutter(name, settings)
+    patches = tokenizer.patchify(tiny.record(name, settings, tokenizer, 3, seed, ragged))
+    plan = Random(ratio=0.6).plan(patches, Noise(keys(3, seed))("mask", patches.time.shape[1]))
+    other = tiny.poisoned(patches, tiny.chosen(plan.visible, plan.shown, patches.time.shape[1]))
+    assert not torch.equal(patches.values, other.values)
+    before, after = (tokenizer.embed(p, plan.visible, plan.shown) for p in (patches, other))
+    same_tokens(before, after)
+
+
+def test_a_frozen_text_encoder_reads_visible_words_only():
+    settings = tiny.SHAPES["text"] | {"encoder": tiny.bert()}
+    test_a_tokenizer_embeds_visible_patches_from_visible_patches.hypothesis.inner_test("text", settings, 3, True)
+
+
+def test_nothing_hidden_reaches_the_encoder_or_a_prediction(system):
+    model, batch = system
+    with torch.no_grad():
+        step = model.step(batch)
+        other = tiny.poison(step, model)
+        for name in step.tokens:
+            same_tokens(step.embedded[name], other.embedded[name])
+            same_tokens(step.tokens[name], other.tokens[name])
+        for objective in model.objectives.values():
+            if not isinstance(objective, Prediction):
+                continue
+            answers, others = objective.answer(step), objective.answer(other)
+            for name, answer in answers.items():
+                asked = torch.ones_like(answer.pick, dtype=torch.bool) if answer.asked is None else answer.asked
+                assert_close(answer.predicted[asked], others[name].predicted[asked], **EXACT)
+                guesses = (
+                    objective.guess(model.tokenizers[name], s.patches[name], s.plans[name], a[name], name)[asked]
+                    for s, a in ((step, answers), (other, others))
+                )
+                assert_close(*guesses, **EXACT)
+
+
+def test_hidden_pixels_change_no_encoder_output():
+    model, _ = tiny.system("default")
+    batch = tiny.tiny("default").example(batch_size=3, seed=2)
+    with torch.no_grad():
+        step = model.step(batch)
+        signals = dict(batch.signals)
+        for name in ("video", "imu", "text"):  # analysis frames of audio overlap: its patches are what is hidden
+            tokenizer, patches = model.tokenizers[name], step.patches[name]
+            plan = step.plans[name]
+            other = tiny.poisoned(patches, tiny.chosen(plan.visible, plan.shown, patches.time.shape[1]))
+            values = tokenizer.assemble(other.values, other.grid)
+            assert not torch.equal(values, signals[name].values)
+            signals[name] = replace(signals[name], values=values)
+        after = model.step(replace(batch, signals=signals), step.plans)
+    for name in step.tokens:
+        same_tokens(step.tokens[name], after.tokens[name])
+
+
+# Law 2: plans
+
+
+grids = st.one_of(
+    st.tuples(st.integers(1, 40)),
+    st.tuples(st.integers(1, 9), st.integers(1, 6)),
+    st.tuples(st.integers(1, 5), st.integers(1, 4), st.integers(1, 4)),
+)
+
+
+def cut(grid: tuple[int, ...], seed: int, batch: int = 4, ragged: bool = True) -> Patches:
+    """Patches of a grid, most samples shorter than it, one complete, one absent."""
+    coords = lattice(grid)
+    time = ((coords[:, 0] + 0.5) / grid[0]).expand(batch, -1)
+    valid = None
+    if ragged:
+        length = torch.randint(0, grid[0] + 1, (batch,), generator=torch.Generator().manual_seed(seed))
+        length[0], length[-1] = grid[0], 0
+        valid = coords[:, 0] < length[:, None]
+    values = torch.arange(batch * len(coords)).reshape(batch, -1, 1)
+    return Patches(values, coords, time, grid, torch.ones(batch), valid)
+
+
+def alone(patches: Patches, index: int, crop: bool = False) -> Patches:
+    """One sample; cropped, without the steps at the end in which nothing is valid."""
+    valid = None if patches.valid is None else patches.valid[index : index + 1]
+    keep, grid, share = slice(None), patches.grid, 1.0
+    if crop and valid is not None:
+        steps = int(valid.sum()) // (valid.shape[1] // grid[0])
+        keep, grid, share = slice(0, int(valid.sum())), (steps, *grid[1:]), steps / grid[0]
+        valid = None
+    time, values = patches.time[index : index + 1, keep], patches.values[index : index + 1, keep]
+    return Patches(values, patches.coords[keep], time, grid, patches.duration[index : index + 1] * share, valid)
+
+
+def sets(plan: Plan, patches: Patches, index: int) -> tuple[list[int], list[int]]:
+    """Visible and hidden patches of one sample, after checking law 2 of them."""
+    n = patches.time.shape[1]
+    visible, hidden = tiny.chosen(plan.visible, plan.shown, n)[index], tiny.chosen(plan.hidden, plan.asked, n)[index]
+    assert not (visible & hidden).any(), "a patch is both visible and hidden"
+    if patches.valid is not None:
+        assert not ((visible | hidden) & ~patches.valid[index]).any(), "a plan names a patch that is not there"
+    for slots, filled in ((plan.visible, plan.shown), (plan.hidden, plan.asked)):
+        row = slots[index] if filled is None else slots[index][filled[index]]
+        assert torch.equal(row, row.sort().values)
+    return visible.nonzero()[:, 0].tolist(), hidden.nonzero()[:, 0].tolist()
+
+
+@pytest.mark.parametrize("use", names("masking"))
+@given(grid=grids, ratio=st.floats(0, 0.95), seed=seeds, ragged=st.booleans(), wide=st.booleans())
+def test_a_masking_hides_the_exact_share_of_what_is_there(use, grid, ratio, seed, ragged, wide):
+    settings = {"span": 2} if use in ("time", "frequency") and wide else {}
+    masking = find("masking", use, use)(ratio=ratio, **settings)
+    patches, key = cut(grid, seed, ragged=ragged), keys(4, seed)
+    n = patches.time.shape[1]
+    plan = masking.plan(patches, Noise(key)("mask", n))
+    again = masking.plan(patches, Noise(key)("mask", n))
+    assert torch.equal(plan.visible, again.visible) and torch.equal(plan.hidden, again.hidden)
+    for index in range(4):
+        visible, hidden = sets(plan, patches, index)
+        valid = range(n) if patches.valid is None else patches.valid[index].nonzero()[:, 0].tolist()
+        assert sorted(visible + hidden) == list(valid)
+        if use in SLICED:
+            slices = patches.coords[:, SLICED[use]].tolist()
+            hides, shows = {str(slices[i]) for i in hidden}, {str(slices[i]) for i in visible}
+            assert not hides & shows
+            assert len(hides) == int(ratio * len(hides | shows))
+        else:
+            assert len(hidden) == int(ratio * len(valid))
+        for crop in (False, True) if len(valid) else (False,):  # the rest of the batch and padding change nothing
+            one = alone(patches, index, crop)
+            single = masking.plan(one, Noise(key[index : index + 1])("mask", one.time.shape[1]))
+            assert sets(single, one, 0) == (visible, hidden)
+
+
+def joint_masking(use: str, **settings):
+    if use == "independent":
+        return Independent(maskings={"a": Random(ratio=0.5), "b": Random(ratio=0.9), "c": Random(ratio=0.1)})
+    return find("joint masking", use, use)(**settings)
+
+
+@pytest.mark.parametrize(
+    ("use", "settings"),
+    [
+        *((use, {}) for use in names("joint masking")),
+        ("budget", {"tokens": 7, "alpha": 0.3}),
+        ("synchronous", {"mode": "complement", "segments": 3}),
+        ("synchronous", {"segments": 5, "ratio": 0.7}),
+    ],
+    ids=str,
+)
+@given(sizes=st.tuples(grids, grids, grids), seed=seeds, ragged=st.booleans())
+def test_a_joint_masking_covers_every_stream(use, settings, sizes, seed, ragged):
+    masking, key = joint_masking(use, **settings), keys(4, seed)
+    streams = {name: cut(grid, seed + i, ragged=ragged) for i, (name, grid) in enumerate(zip("abc", sizes, strict=True))}
+    plans = masking.plan(streams, Noise(key))
+    again = masking.plan(streams, Noise(key))
+    for name, plan in plans.items():
+        assert torch.equal(plan.visible, again[name].visible) and torch.equal(plan.hidden, again[name].hidden)
+    for index in range(4):
+        single = masking.plan({name: alone(p, index) for name, p in streams.items()}, Noise(key[index : index + 1]))
+        shown = total = 0
+        for name, patches in streams.items():
+            visible, hidden = sets(plans[name], patches, index)
+            assert sets(single[name], alone(patches, index), 0) == (visible, hidden)
+            n = patches.time.shape[1]
+            valid = list(range(n)) if patches.valid is None else patches.valid[index].nonzero()[:, 0].tolist()
+            assert sorted(visible + hidden) == valid
+            shown, total = shown + len(visible), total + len(valid)
+        if use == "budget":
+            assert shown == min(masking.tokens, total)
+        if use == "synchronous":
+            check_seconds(masking, streams, plans, index)
+
+
+def check_seconds(masking, streams, plans, index: int) -> None:
+    """The stretches of time that streams hide are the same, or one shows what the others hide."""
+    hides, shows = set(), set()
+    for number, (name, patches) in enumerate(streams.items()):
+        segment = (patches.time[index] * masking.segments).long().clamp(max=masking.segments - 1).tolist()
+        visible, hidden = ({segment[i] for i in part} for part in sets(plans[name], patches, index))
+        if number and masking.mode == "complement":
+            visible, hidden = hidden, visible
+        hides, shows = hides | hidden, shows | visible
+    assert not hides & shows
+    assert len(hides) <= int(masking.schedule.ratio * masking.segments)
+
+
+def test_a_block_may_lie_anywhere():
+    patches = cut((5, 5), 0, batch=400, ragged=False)
+    plan = find("masking", "block", "")(ratio=0.05).plan(patches, Noise(keys(400))("mask", 25))
+    assert plan.hidden.unique().numel() == 25
+
+
+# Law 3: padding and absence are nothing
+
+
+@every_tokenizer
+@given(seed=seeds)
+def test_padding_and_gaps_change_no_patch(name, settings, seed):
+    tokenizer = tiny.cutter(name, settings)
+    signal = tiny.record(name, settings, tokenizer, 3, seed, ragged=True)
+    before, after = tokenizer.patchify(signal), tokenizer.patchify(tiny.littered(signal))
+    assert torch.equal(before.valid, after.valid) and not before.valid[-1].any()
+    assert_close(before.values, after.values, **EXACT)
+    same_tokens(tokenizer.embed(before), tokenizer.embed(after))
+
+
+@every_tokenizer
+@given(seed=seeds)
+def test_a_padded_sample_gives_the_tokens_it_gives_alone(name, settings, seed):
+    tokenizer = tiny.cutter(name, settings)
+    signal = tiny.record(name, settings, tokenizer, 3, seed, ragged=True)
+    together = tokenizer.embed(tokenizer.patchify(signal))
+    for index, steps in enumerate(signal.length.tolist()):
+        steps = whole(tokenizer, name, steps)
+        if not steps:
+            assert not together.valid[index].any()
+            continue
+        patches = tokenizer.patchify(tiny.sample(signal, index, steps, keeps_time=name == "text"))
+        tokens = tokenizer.embed(patches)
+        there = torch.ones_like(tokens.time, dtype=torch.bool) if tokens.valid is None else tokens.valid
+        valid = together.valid[index]
+        assert_close(together.time[index][valid], tokens.time[there])
+        if name == "video":  # places among h and w do not depend on how long the clip is
+            assert torch.equal(together.coords[index][valid], tokens.coords[there])
+        assert_close(together.x[index][valid], tokens.x[there], **CLOSE)
+
+
+def whole(tokenizer, name: str, steps: int) -> int:
+    """The steps of a sample that its patches cover; audio takes any number that holds one frame."""
+    if name == "audio":
+        return steps if steps >= tokenizer.hop else 0
+    each = getattr(tokenizer, "tube", None) or (tokenizer.patch if name == "imu" else 1)
+    return steps // each * each
+
+
+def test_garbage_in_padding_changes_no_loss(system):
+    model, batch = system
+    other = replace(batch, signals={name: tiny.littered(signal) for name, signal in batch.items()})
+    before, after = model(batch), model(other)
+    for part, loss in before.items():
+        assert torch.equal(loss, after[part]), part
+
+
+def test_a_padded_sample_costs_what_it_costs_alone(system):
+    model, batch = system
+    if isinstance(model.masking, Synchronous):
+        pytest.skip("its stretches divide the window, which lasts longer than what a padded sample has of it")
+    for index in range(len(batch.key)):
+        signals, cropped = {}, {}
+        for name, signal in batch.items():
+            steps = whole(model.tokenizers[name], name, int(signal.length[index]))
+            signals[name] = tiny.sample(signal, index)
+            cropped[name] = tiny.sample(signal, index, steps, keeps_time=name == "text") if steps else signals[name]
+        key = batch.key[index : index + 1]
+        padded, exact = model(Batch(signals, key)), model(Batch(cropped, key))
+        for part, loss in padded.items():
+            assert_close(loss, exact[part], **CLOSE, msg=lambda message, part=part: f"{part}: {message}")
+
+
+def test_a_stream_that_no_sample_has_changes_nothing(system):
+    model, batch = system
+    for absent in batch if len(batch) > 1 else ():
+        silent = replace(batch[absent], length=torch.zeros_like(batch[absent].length))
+        everything = replace(batch, signals=batch.signals | {absent: silent})
+        rest = batch.only([name for name in batch if name != absent])
+        step = model.step(everything)
+        narrow = model.step(rest, {name: step.plans[name] for name in rest})
+        for name in rest:
+            same_tokens(narrow.tokens[name], step.tokens[name], **CLOSE)
+        for objective in model.objectives.values():
+            parts, fewer = objective(step), objective(narrow)
+            for part, loss in parts.items():
+                if part in fewer:
+                    assert_close(loss, fewer[part], **CLOSE)
+                else:
+                    assert loss == 0, part
+
+
+def test_nothing_costs_nothing_and_reaches_every_parameter(system):
+    model, batch = system
+    nothing = {name: replace(s, length=torch.zeros_like(s.length)) for name, s in batch.items()}
+    model.zero_grad()
+    losses = model(replace(batch, signals=nothing))
+    assert all(loss == 0 for loss in losses.values()), losses
+    losses.total.backward()
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            assert parameter.grad is not None, name
+            assert torch.equal(parameter.grad, torch.zeros_like(parameter)), name
+    model.zero_grad()
+
+
+def test_a_frozen_text_encoder_that_sees_nothing_says_nothing_strange():
+    settings = tiny.SHAPES["text"] | {"encoder": tiny.bert()}
+    tokenizer = tiny.cutter("text", settings)
+    signal = tiny.record("text", settings, tokenizer, 3, 0, ragged=True)
+    assert tokenizer.embed(tokenizer.patchify(signal)).x.isfinite().all()
+    test_a_padded_sample_gives_the_tokens_it_gives_alone.hypothesis.inner_test("text", settings, 0)
+
+
+# Law 4: restore
+
+
+@every_tokenizer
+@given(seed=seeds)
+def test_restoring_the_target_gives_back_the_input(name, settings, seed):
+    tokenizer = tiny.cutter(name, settings)
+    signal = tiny.record(name, settings, tokenizer, 2, seed, ragged=False)
+    patches = tokenizer.patchify(signal)
+    n = patches.time.shape[1]
+    original = tokenizer.assemble(patches.values, patches.grid)
+    if name == "audio":
+        spectrogram = tokenizer.spectrogram(signal)
+        assert_close(original[:, : spectrogram.shape[1]], spectrogram)
+    elif settings.get("kind") != "stft" and not settings.get("unit"):
+        assert torch.equal(original, signal.values)
+    pick = torch.rand(2, n, generator=torch.Generator().manual_seed(seed)).argsort(1)[:, : n // 2 + 1]
+    for index in (torch.arange(n).expand(2, n), pick):
+        restored = tokenizer.restore(patches, tokenizer.target(patches, index), index)
+        if name in ("video", "text"):
+            assert torch.equal(restored, original)
+        else:
+            assert_close(restored, original, rtol=1e-5, atol=1e-4)
+    other = tokenizer.restore(tiny.poisoned(patches, torch.zeros(2, n, dtype=torch.bool)), tokenizer.target(patches, index), index)
+    assert not torch.equal(other, original)  # what was not picked stays what it was
+
+
+# Law 5: joint = separate at the seams
+
+
+def carry(weights, module: torch.nn.Module) -> None:
+    """Load the weights of a module that has the same layers in the same order under other names."""
+    assert [w.shape for w in weights.state_dict().values()] == [w.shape for w in module.state_dict().values()]
+    module.load_state_dict(dict(zip(module.state_dict(), weights.state_dict().values(), strict=True)))
+
+
+@pytest.mark.parametrize("use", names("trunk"))
+@pytest.mark.parametrize("ragged", [False, True])
+def test_one_stream_passes_every_trunk_alike(use, ragged):
+    size = {"width": 32, "depth": 4, "heads": 2}
+    separate = find("trunk", "separate", "")(["video"], **size)
+    trunk = find("trunk", use, "")(["video"], **size)
+    carry(separate, trunk)
+    settings = tiny.SHAPES["video"]
+    tokenizer = tiny.cutter("video", settings)
+    tokens = {"video": tokenizer.embed(tokenizer.patchify(tiny.record("video", settings, tokenizer, 3, 0, ragged)))}
+    assert_close(trunk(tokens)["video"].x, separate(tokens)["video"].x, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("use", [use for use in names("decoder") if use != "cross"])  # which has other layers
+def test_one_stream_passes_every_decoder_alike(use):
+    settings = tiny.SHAPES["video"]
+    tokenizer = tiny.cutter("video", settings)
+    patches = tokenizer.patchify(tiny.record("video", settings, tokenizer, 3, 0, True))
+    plan = Random(ratio=0.5).plan(patches, Noise(keys(3))("mask", patches.time.shape[1]))
+    tokens, asked = tokenizer.embed(patches, plan.visible, plan.shown), patches.places(plan.hidden, plan.asked)
+    joint, other = (find("decoder", kind, "")(["video"], 32, {"video": 5}, width=16, depth=2, heads=2) for kind in ("joint", use))
+    carry(joint, other)
+    says = (decoder({"video": tokens}, {"video": asked})["video"] for decoder in (joint, other))
+    assert_close(*says, rtol=0, atol=1e-6)

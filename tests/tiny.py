@@ -1,0 +1,178 @@
+"""Everything in a size that a test can afford: recipes, batches, tokenizers, and what can be done to them."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mmmae import recipe as recipes
+from mmmae.data.example import contents
+from mmmae.model import MaskedAutoencoder
+from mmmae.objectives import Step
+from mmmae.recipe import Recipe
+from mmmae.settings import check, find, names, signature
+from modalities.records import Batch, Patches, Signal
+from modalities.tokenizer import Tokenizer
+
+WINDOW = 0.8
+SHAPES: dict[str, dict[str, Any]] = {
+    "video": {"frames": 4, "size": 32, "patch": 8},
+    "audio": {},
+    "imu": {"sensors": 3},
+    "text": {"length": 8, "words": 50},
+    "embedding": {"length": 6, "width": 8},
+}
+KINDS: dict[str, list[dict[str, Any]]] = {
+    "video": [{}, {"tube": 1, "channels": 1}],
+    "audio": [{"spectrum": "mel", "mels": 64, "patch": (8, 16)}, {"spectrum": "fbank"}],
+    "imu": [{"kind": kind, "patch": 8, "graph": graph} for kind in ("raw", "stft") for graph in (None, "gin", "gat")],
+    "embedding": [{}, {"unit": True}],
+}
+JOINT = {"budget": ", tokens: 20"}
+ALL = "video,audio,imu,text"
+
+# Recipes, and the default one with each trunk, decoder, masking and objective of the house in turn.
+SYSTEMS: dict[str, tuple[str, list[str]]] = {name: (name, []) for name in recipes.names()}
+SYSTEMS |= {f"trunk {use}": ("default", [f"trunk.use={use}"]) for use in names("trunk")}
+SYSTEMS |= {
+    f"decoder {use}": ("default", [f"objectives.{name}.decoder.use={use}" for name in ("reconstruction", "masked_language")])
+    for use in names("decoder")
+}
+SYSTEMS |= {
+    f"masking {use}": ("default", [f"masking.{name}={{use: {use}, ratio: 0.5}}" for name in ALL.split(",")])
+    for use in names("masking")
+}
+SYSTEMS |= {
+    f"masking {use}": ("default", [f"masking={{use: {use}{JOINT.get(use, str())}}}"]) for use in names("joint masking") if use != "independent"
+}
+SYSTEMS["masking complement"] = ("default", ["masking={use: synchronous, mode: complement}"])
+SYSTEMS |= {f"objective {use}": ("default", [f"objectives.{use}.weight=1.0"]) for use in names("objective")}
+SYSTEMS |= {
+    "objective sigmoid": ("default", ["objectives.contrastive={kind: sigmoid, learnable: true}"]),
+    "objective predict": ("default", ["objectives.reconstruction.predict=0.5", "objectives.masked_language.predict=0.4"]),
+    "objective n1": ("default", ["objectives.reconstruction.normalise=n1"]),
+    "objective n2": ("default", ["objectives.reconstruction.normalise=n2"]),
+    "masked matching": ("default", ["objectives.matching={masked: true, swap: text}"]),
+    "norms per modality": ("default", ["trunk.use=branches", "trunk.norms=per_modality"]),
+    "graph attention": ("default", ["modalities.imu.graph=gat", "modalities.imu.kind=stft", "modalities.imu.patch=8"]),
+}
+
+
+def tiny(name: str, overrides: Sequence[str] = (), modalities: Sequence[str] | None = None) -> Recipe:
+    """A recipe of the house shrunk to shapes of a test."""
+    streams = Recipe.load(name, modalities=modalities).streams
+    shapes = [f"modalities.{stream}.{key}={value}" for stream in streams for key, value in SHAPES.get(stream, {}).items()]
+    return Recipe.load(name, ["size=tiny", f"window={WINDOW}", *shapes, *overrides], modalities)
+
+
+def system(name: str) -> tuple[MaskedAutoencoder, Batch]:
+    """The model of one of SYSTEMS and a ragged batch for it; tests leave both as they are."""
+    recipe = tiny(*SYSTEMS[name])
+    return recipe.build(), recipe.example(batch_size=3, seed=1, ragged=True)
+
+
+def tokenizers() -> list[tuple[str, dict[str, Any]]]:
+    """Every tokenizer of the house, in each of its kinds, with settings of reader and tokenizer."""
+    return [(name, SHAPES.get(name, {}) | kind) for name in names("tokenizer") for kind in KINDS.get(name, [{}])]
+
+
+def cutter(name: str, settings: Mapping[str, Any], dim: int = 32) -> Tokenizer:
+    cls = find("tokenizer", name, name)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return cls(dim, **check(cls, {k: v for k, v in settings.items() if k in signature(cls)}, name))
+
+
+def record(name: str, settings: Mapping[str, Any], tokenizer: Tokenizer, batch: int, seed: int, ragged: bool) -> Signal:
+    """A signal of the shape that the modality's reader gives; ragged ones are short, have gaps, and one is absent."""
+    cls = find("reader", name, name)
+    reader = cls(**check(cls, {k: v for k, v in settings.items() if k in signature(cls)}, name))
+    blank = reader.blank(WINDOW)
+    generator = torch.Generator().manual_seed(seed)
+    values = torch.stack([contents(blank.values, tokenizer, generator) for _ in range(batch)])
+    signal = Signal(values, duration=torch.full((batch,), WINDOW))
+    if not ragged:
+        return signal
+    length = torch.randint(1, values.shape[1] + 1, (batch,), generator=generator)
+    length[-1] = 0
+    if blank.observed is None:
+        return replace(signal, length=length)
+    gaps = torch.rand(batch, *blank.observed.shape, generator=generator) < 0.02
+    parts = blank.observed.shape[-1]
+    edges = (torch.rand(batch, parts, parts, generator=generator) < 0.7).float()
+    return replace(signal, length=length, observed=~gaps, edges=edges.maximum(edges.mT))
+
+
+def beyond(signal: Signal) -> torch.Tensor:
+    """Which entries of a signal's values are padding or gaps."""
+    steps = torch.arange(signal.values.shape[1])
+    length = torch.full((len(signal.values),), len(steps)) if signal.length is None else signal.length
+    outside = (steps >= length[:, None]).reshape(len(length), len(steps), *[1] * (signal.values.ndim - 2))
+    if signal.observed is not None:
+        outside = outside | ~signal.observed[..., None]
+    return outside.expand_as(signal.values)
+
+
+def littered(signal: Signal) -> Signal:
+    """The same signal with garbage wherever nothing is meant to be."""
+    garbage = torch.full_like(signal.values, torch.nan if signal.values.is_floating_point() else 7)
+    return replace(signal, values=torch.where(beyond(signal), garbage, signal.values))
+
+
+def sample(signal: Signal, index: int, steps: int | None = None, keeps_time: bool = False) -> Signal:
+    """One sample of a signal as a batch of its own, its first `steps` steps only and then no padding."""
+    one = signal.map(lambda x: x[index : index + 1])
+    if steps is None:
+        return one
+    share = 1.0 if keeps_time else steps / signal.values.shape[1]
+    observed = None if one.observed is None else one.observed[:, :steps]
+    return replace(one, values=one.values[:, :steps], length=None, duration=one.seconds() * share, observed=observed)
+
+
+def poisoned(patches: Patches, keep: torch.Tensor) -> Patches:
+    """The patches with other contents, of the same kind, wherever `keep` (b, n) is false."""
+    other = patches.values.flip(0, 1).roll(1, 2)
+    other = (other + 1) % 50 if other.shape[-1] == 1 else 255 - other if other.dtype == torch.uint8 else 3 - 2 * other
+    return replace(patches, values=torch.where(keep[..., None], patches.values, other))
+
+
+def chosen(index: torch.Tensor, filled: torch.Tensor | None, n: int) -> torch.Tensor:
+    """The patches that a plan's slots name, as a mask (b, n); every patch at most once."""
+    filled = torch.ones_like(index, dtype=torch.bool) if filled is None else filled
+    count = torch.zeros(len(index), n, dtype=torch.long).scatter_add(1, index, filled.long())
+    assert count.max() <= 1, "a patch stands in two slots"
+    return count.bool()
+
+
+def poison(step: Step, model: MaskedAutoencoder) -> Step:
+    """The step as it would be if every patch that is not visible held something else."""
+    patches = {
+        name: poisoned(p, chosen(step.plans[name].visible, step.plans[name].shown, p.time.shape[1]))
+        for name, p in step.patches.items()
+    }
+    embedded = {
+        name: model.tokenizers[name].embed(patches[name], plan.visible, plan.shown) for name, plan in step.plans.items()
+    }
+    return replace(step, patches=patches, embedded=embedded, tokens=model.trunk(embedded))
+
+
+@lru_cache(maxsize=1)
+def bert() -> str:
+    """The folder of a tiny text encoder with random weights."""
+    from transformers import BertConfig, BertModel
+
+    folder = Path(tempfile.mkdtemp(prefix="mmmae-bert-"))
+    config = BertConfig(
+        vocab_size=50, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32,
+        max_position_embeddings=16,
+    )  # fmt: skip
+    BertModel(config).save_pretrained(folder)
+    return str(folder)
+
+
