@@ -3,76 +3,214 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping, Sequence
+import json
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from modalities.errors import InputError
+
 if TYPE_CHECKING:
-    from mmmae.data.manifest import Manifest
-    from mmmae.panels.page import Page, View
+    from rich.table import Table
+
+    from mmmae.data.manifest import Row
+    from mmmae.model import MaskedAutoencoder
+    from mmmae.panels.page import Page
     from mmmae.recipe import Recipe
+    from modalities.reader import Reader
     from modalities.records import Batch
+    from modalities.shapes import Tensor
     from modalities.tokenizer import Tokenizer
 
 SOUNDS = (".wav", ".flac", ".mp3", ".ogg", ".oga", ".opus", ".m4a", ".aac", ".wma", ".aiff", ".aif")
 TABLES = (".csv", ".parquet", ".npy")
-FRAME, HOP = 1024, 256  # samples of the picture of a sound
+FEATURES = (".npy", ".parquet", ".safetensors")
+FRAME, HOP = 1024, 256  # samples of the spectrum of a sound
+QUIETEST = -80.0  # decibels below the loudest
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "files", nargs="+", metavar="FILE",
-        help="videos, images, sounds, IMU tables, captions; files of one name but for the ending are one recording",
+        "inputs", nargs="+", metavar="FILE|key=value",
+        help="videos, images, sounds, IMU tables, captions (files of one name but for the ending are one recording); "
+        "and settings of the recipe",
     )  # fmt: skip
     parser.add_argument("--recipe", default="default", metavar="NAME|FILE", help="whose readers and tokenizers to use")
-    parser.add_argument("--checkpoint", type=Path, metavar="DIR", help="also reconstruct with this model, by its recipe")
+    parser.add_argument("--checkpoint", type=Path, metavar="DIR", help="also reconstruct by this model and its recipe")
     parser.add_argument("--output", type=Path, default=Path("inspected"), metavar="DIR", help="where pictures go")
-    parser.add_argument("--start", type=float, default=0.0, metavar="S", help="seconds at which the window begins")
-    parser.add_argument("overrides", nargs="*", metavar="key=value", help="settings of the recipe")
+    parser.add_argument("--start", type=float, default=0.0, metavar="S", help="second at which the window begins")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Write one picture per recording, and with a checkpoint one more; print what was read and where they are.
+    """Write a picture of each recording, and of its reconstruction where a checkpoint is given; print what was read.
 
     Raises:
-        InputError: a file that cannot be read, or that no modality of the recipe takes.
+        InputError: a file cannot be read, or no modality of the recipe takes it.
     """
-    import tempfile
-
     from rich.console import Console
 
     from mmmae.data.dataset import Clips, collate
     from mmmae.data.fit import fit
     from mmmae.data.manifest import Manifest
     from mmmae.recipe import Recipe
-    from modalities.errors import InputError
+    from modalities.noise import sample_key
 
-    overrides = [*arguments.overrides, *(file for file in arguments.files if setting(file))]
-    files = [Path(file) for file in arguments.files if not setting(file)]
-    model = None
-    if arguments.checkpoint is None:
-        recipe = Recipe.load(arguments.recipe, overrides)
-    else:
-        from mmmae.model import MaskedAutoencoder
-
-        if overrides:
-            raise InputError(f"{overrides[0]}: a checkpoint has its own recipe\n  leave out key=value, or --checkpoint")
-        model = MaskedAutoencoder.from_pretrained(arguments.checkpoint)
-        recipe = model.recipe
+    overrides = [word for word in arguments.inputs if "=" in word and not Path(word).exists()]
+    files = [Path(word) for word in arguments.inputs if word not in overrides]
+    model = None if arguments.checkpoint is None else restored(arguments.checkpoint, overrides)
+    recipe = Recipe.load(arguments.recipe, overrides) if model is None else model.recipe
     window = recipe.sections.window
     with tempfile.TemporaryDirectory() as folder:
-        manifest = Manifest.open(listed(files, recipe, arguments.start, window, Path(folder)))
+        listing = Path(folder) / "manifest.jsonl"
+        listing.write_text("".join(json.dumps(row) + "\n" for row in rows(files, recipe, arguments.start)))
+        manifest = Manifest.open(listing)
         recipe = recipe.narrow([name for name in recipe.streams if manifest.has(name)])
         if model is None:
             recipe = fit(recipe, manifest, Path(folder))
         readers = recipe.readers()
-        samples = [clip for clip in map(Clips(manifest, readers, window=window).__getitem__, places(manifest))]
-    batch = collate(samples)
-    if isinstance(batch, InputError):
-        raise batch
-    tokenizers = tokenizers_of(recipe) if model is None else {name: model.tokenizers[name] for name in batch}
+        clips = Clips(manifest, readers, window=window)
+        batch = collate([clips.read(row, sample_key(0, 0, i)) for i, row in enumerate(manifest)])
+    tokenizers = cutters(recipe) if model is None else {name: model.tokenizers[name] for name in batch}
     console = Console()
-    console.print(report(manifest, readers, tokenizers, batch))
-    for path in pictures(arguments.output, recipe, tokenizers, readers, batch, model):
+    console.print(table(list(manifest), readers, tokenizers, batch))
+    for path in pictures(arguments.output, readers, tokenizers, batch, model):
         console.print(str(path), markup=False, highlight=False, soft_wrap=True)
     return 0
+
+
+def restored(checkpoint: Path, overrides: Sequence[str]) -> MaskedAutoencoder:
+    from mmmae.model import MaskedAutoencoder
+
+    if overrides:
+        raise InputError(f"{overrides[0]}: a checkpoint brings its own recipe\n  leave out key=value, or --checkpoint")
+    return MaskedAutoencoder.from_pretrained(checkpoint)
+
+
+def rows(files: Sequence[Path], recipe: Recipe, start: float) -> list[dict[str, Any]]:
+    """Rows of a manifest: the files of each recording, all over the same window.
+
+    Raises:
+        InputError: a file is missing, or its ending or contents fit no modality of the recipe.
+    """
+    from mmmae.data.rows import IMAGES, VIDEOS, read_text
+
+    if not start >= 0:
+        raise InputError(f"--start {start:g}: the window begins at second 0 or later")
+    if not files:
+        raise InputError("no file to look at\n  name videos, images, sounds, IMU tables or captions")
+    kinds = {"video": VIDEOS + IMAGES, "audio": SOUNDS, "imu": TABLES, "text": (".txt",), "embedding": FEATURES}
+    taken = {stream: kinds[stream] for stream in recipe.streams if stream in kinds}
+    found: dict[str, dict[str, Any]] = {}
+    for file in files:
+        if not file.is_file():
+            raise InputError(f"{file}: {'a folder, not a file' if file.is_dir() else 'no such file'}\n  mend the path")
+        stream = next((stream for stream, endings in taken.items() if file.suffix.lower() in endings), None)
+        if stream is None:
+            known = "; ".join(f"{stream}: {' '.join(endings)}" for stream, endings in taken.items())
+            raise InputError(f"{file}: no modality of recipe {recipe.name} takes such a file\n  {known}")
+        value: Any = str(file.resolve())
+        if stream == "text":
+            value = [line.strip() for line in read_text(file).splitlines() if line.strip()]
+            if not value:
+                raise InputError(f"{file}: holds no caption\n  write one in each line")
+        name, number = file.stem, 1
+        while stream in found.get(name, ()):  # clip.mp4 and clip.webm
+            number += 1
+            name = f"{file.stem}-{number}"
+        found.setdefault(name, {})[stream] = value
+    span = {"start": start, "end": start + recipe.sections.window}
+    return [{"id": name, **sources, **span} for name, sources in found.items()]
+
+
+def cutters(recipe: Recipe) -> dict[str, Tokenizer]:
+    """The recipe's tokenizers without the rest of the model."""
+    from mmmae.settings import make
+
+    width = recipe.sections.sizes("trunk")[0]
+    parts = {name: recipe.split(name)[2:] for name in recipe.streams}
+    return {
+        name: make(cls, (width,), settings, f"{recipe.name}: modalities.{name}")
+        for name, (cls, settings) in parts.items()
+    }
+
+
+def table(
+    rows: Sequence[Row], readers: Mapping[str, Reader], tokenizers: Mapping[str, Tokenizer], batch: Batch
+) -> Table:
+    """What each reader gave and into what each tokenizer cut it."""
+    from rich.table import Table
+
+    grid = Table("file", "stream", "recorded", "read", "shape", "patches")
+    for name, signal in batch.items():
+        patches = tokenizers[name].patchify(signal)
+        for number, row in enumerate(rows):
+            if name not in row.sources:
+                continue
+            steps = signal.values.shape[1] if signal.length is None else int(signal.length[number])
+            seconds = readers[name].seconds(row.sources[name])
+            valid = patches.time.shape[1] if patches.valid is None else int(patches.valid[number].sum())
+            cut = " × ".join(map(str, patches.grid))
+            grid.add_row(
+                filed(row, name), name, "-" if seconds is None else f"{seconds:.2f} s",
+                f"{steps} steps" if steps else "absent", " × ".join(map(str, signal.values.shape[1:])),
+                f"{cut}, {valid} valid" if valid < patches.time.shape[1] else cut,
+            )  # fmt: skip
+    return grid
+
+
+def filed(row: Row, stream: str) -> str:
+    """The name of the file that a stream is read from."""
+    source = row.sources[stream]
+    if isinstance(source, dict):
+        source = source["path"]
+    return f"{row.id}.txt" if stream == "text" else Path(source).name
+
+
+def pictures(
+    output: Path,
+    readers: Mapping[str, Reader],
+    tokenizers: Mapping[str, Tokenizer],
+    batch: Batch,
+    model: MaskedAutoencoder | None,
+) -> Iterator[Path]:
+    """Draw every recording as it was read and, given a model, as it is reconstructed."""
+    from mmmae.panels import draw, header, part, seen, show
+    from mmmae.panels.page import Page
+
+    views = {name: seen(name, tokenizers[name], signal, readers[name]) for name, signal in batch.items()}
+    for number, name in enumerate(batch.ids):
+        page = Page()
+        header(page, batch, number)
+        for stream, signal in batch.items():
+            view = views[stream][number]
+            show(page, view)
+            if signal.values.ndim == 2 and signal.values.is_floating_point() and view.valid.any():  # a waveform
+                spectrum(page, signal.values[number], readers[stream].rate, view.seconds)
+        yield page.save(output / f"{name}.png")
+        if model is not None:
+            yield draw(model, part(batch, slice(number, number + 1)), output / f"{name}-reconstruction.png", title=name)
+
+
+def spectrum(page: Page, wave: Tensor, rate: int, seconds: float) -> None:
+    """What the sound itself holds, to compare with what the tokenizer keeps: by librosa, else on a linear scale."""
+    import torch
+
+    power = torch.stft(wave, FRAME, HOP, window=torch.hann_window(FRAME), return_complex=True).abs().square()
+    level = (10 * (power / power.max().clamp_min(1e-20)).clamp_min(10 ** (QUIETEST / 10)).log10()).numpy()
+    page.heading("sound", f"power in decibels below the loudest, down to {QUIETEST:g}; frequency in Hz")
+    axes = page.row(1.0, "input")
+    try:
+        from librosa.display import specshow
+    except ImportError:
+        axes.imshow(
+            level, origin="lower", aspect="auto", cmap="magma", extent=(0, level.shape[1] * HOP / rate, 0, rate / 2)
+        )
+    else:
+        specshow(
+            level, sr=rate, n_fft=FRAME, hop_length=HOP, x_axis="time", y_axis="log", ax=axes, cmap="magma",
+            rasterized=True,
+        )  # fmt: skip
+        axes.set(xlabel="", ylabel="", ylim=(rate / FRAME, rate / 2))
+    page.clock(axes, seconds)
+    page.skip(0.07)

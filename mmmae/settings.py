@@ -66,27 +66,45 @@ def defined(kind: str, module: str) -> list[type]:
 
 
 def find(kind: str, use: str, where: str) -> type:
-    """The class that `use` names: a file of the house, or a dotted name outside it.
+    """The class that `use` names: a file (or folder) of the house, or a dotted name outside it.
 
     Raises:
         RecipeError: there is none, or it is of another kind.
     """
     if "." in use:
-        module, _, name = use.rpartition(".")
-        try:
-            cls = getattr(import_module(module), name)
-        except (ImportError, AttributeError) as error:
-            raise RecipeError(f"{where}: cannot import {use!r} ({error})\n  is it installed and on the path?") from error
-        if not (inspect.isclass(cls) and issubclass(cls, bases(kind))):
-            kinds = " or ".join(base.__name__ for base in bases(kind))
-            raise RecipeError(f"{where}: {use} is not a subclass of {kinds}")
-        return cls
+        return outside(kind, use, where)
     if use not in names(kind):
         raise RecipeError(f"{where}: there is no {kind} {use!r}; {nearest(use, names(kind))}")
     package, inner, _ = KINDS[kind]
-    classes = defined(kind, f"{package}.{use}{inner}")
+    return only(kind, f"{package}.{use}{inner}", where)
+
+
+def outside(kind: str, use: str, where: str) -> type:
+    """The class that a dotted name means: itself, or the one of its kind that a file (or folder) outside defines.
+
+    A modality is several classes, so its name is that of their folder, laid out as the folders in modalities/ are.
+    """
+    inner = KINDS[kind][1]
+    remedy = f"name a package with a module {inner[1:]}.py" if inner else "is it installed and on the path?"
+    try:
+        found = pkgutil.resolve_name(use)
+        if inspect.ismodule(found):
+            return only(kind, f"{found.__name__}{inner}", where)
+    except (ImportError, AttributeError, ValueError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise RecipeError(f"{where}: cannot import the {kind} of {use!r} ({error})\n  {remedy}") from error
+    if not (inspect.isclass(found) and issubclass(found, bases(kind))):
+        kinds = " or ".join(base.__name__ for base in bases(kind))
+        raise RecipeError(f"{where}: {use} is not a subclass of {kinds}\n  {remedy}")
+    return found
+
+
+def only(kind: str, module: str, where: str) -> type:
+    """The one class of a kind that a module defines."""
+    classes = defined(kind, module)
     if len(classes) != 1:
-        raise RecipeError(f"{where}: {package}.{use}{inner} must define one {kind}, it has {len(classes)}")
+        raise RecipeError(f"{where}: {module} must define one {kind}, it has {len(classes)}")
     return classes[0]
 
 

@@ -158,11 +158,11 @@ def stamped(container: InputContainer, stream: Stream) -> Iterator[tuple[float, 
                 remedy = "put it into a container: `ffmpeg -i FILE -c copy FILE.mp4`"
                 raise SampleError(name, "its frames carry no time stamps", remedy)
             # ASF stamps only the first frame of a packet.
-            time = (time or 0.0) + span if stamp is None else float(stamp * base(stream)) - origin
-            audio = stream.type == "audio"
+            moment = (time or 0.0) + span if stamp is None else float(stamp * base(stream)) - origin
+            time, audio = moment, stream.type == "audio"
             span = frame.samples / frame.sample_rate if audio else float((frame.duration or 0) * base(stream))
             if not frame.is_corrupt:
                 begun = True
-                yield time, frame
+                yield moment, frame
             elif begun:  # before that it only lacks what lies before the key frame
-                raise SampleError(name, f"is damaged at {time:.2f} s", "copy it again, re-encode it or drop the row")
+                raise SampleError(name, f"is damaged at {moment:.2f} s", "copy it again, re-encode it or drop the row")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,6 +47,10 @@ class Reader(ABC):
         Raises:
             SampleError: the file is missing or damaged, or (where `pads` is False) does not cover the window.
         """
+
+    def read_windows(self, source: Any, starts: Sequence[float], duration: float) -> list[Reading | None]:
+        """Several windows of one source; a reader for which decoding is the cost decodes once for all of them."""
+        return [self.read(source, start, duration) for start in starts]
 
     @abstractmethod
     def blank(self, duration: float) -> Reading:

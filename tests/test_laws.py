@@ -247,7 +247,7 @@ def test_padding_and_gaps_change_no_patch(name, settings, seed):
     signal = tiny.record(name, settings, tokenizer, 3, seed, ragged=True)
     before, after = tokenizer.patchify(signal), tokenizer.patchify(tiny.littered(signal))
     assert torch.equal(before.valid, after.valid) and not before.valid[-1].any()
-    assert_close(before.values, after.values, **EXACT)
+    assert_close(before.values[before.valid], after.values[before.valid], **EXACT)
     same_tokens(tokenizer.embed(before), tokenizer.embed(after))
 
 

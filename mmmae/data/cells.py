@@ -104,7 +104,7 @@ def edges(value: Any) -> list[list[int]]:
             value = json.loads(value)
         except json.JSONDecodeError:
             value = None
-    pairs = value if isinstance(value, list) else [None]
+    pairs: list[Any] = value if isinstance(value, list) else [None]
     if not all(
         isinstance(pair, list) and len(pair) == 2 and all(type(i) is int and i >= 0 for i in pair) for pair in pairs
     ):

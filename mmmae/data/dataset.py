@@ -91,11 +91,11 @@ class Clips(Dataset):
         start, end = self.extent(row, sources)
         starts = self.starts(start, end, key)
         duration = self.window if row.end is None else min(self.window, end - start)  # nothing is read beyond a row
-        read = {m: read_windows(self.readers[m], source, starts, duration) for m, source in sources.items()}
+        read = {m: self.readers[m].read_windows(source, starts, duration) for m, source in sources.items()}
         samples = []
         for number, start in enumerate(starts):
             blank = {m: reader.blank(self.window) for m, reader in self.readers.items()}
-            found = {m: fill(blank[m], windows[number]) for m, windows in read.items() if windows[number] is not None}
+            found = {m: fill(blank[m], one) for m, windows in read.items() if (one := windows[number]) is not None}
             if not any(reading.length for reading in found.values()):
                 raise SampleError(
                     name_of(sources),
@@ -135,14 +135,6 @@ class Clips(Dataset):
         return [start + step * number for number in range(self.windows)]
 
 
-def read_windows(reader: Reader, source: Any, starts: Sequence[float], duration: float) -> list[Reading | None]:
-    """One reading per window; a reader that decodes several windows in one go says so by having a `read_windows`."""
-    together = getattr(reader, "read_windows", None)
-    if together is not None and len(starts) > 1:
-        return together(source, starts, duration)
-    return [reader.read(source, start, duration) for start in starts]
-
-
 def fill(blank: Reading, reading: Reading) -> Reading:
     """The reading in the shape of a whole window: one of fewer seconds is followed by zeros."""
     steps = len(reading.values)
@@ -164,10 +156,11 @@ def name_of(sources: Mapping[str, Any]) -> str:
 
 def collate(items: Sequence[list[Sample] | SampleError]) -> Batch | SampleError:
     """One batch of all samples, or the first error among them."""
+    samples = []
     for item in items:
         if isinstance(item, SampleError):
             return item
-    samples = [sample for item in items for sample in item]
+        samples += item
     start = torch.tensor([sample.start for sample in samples], dtype=torch.float32)
     duration = torch.tensor([sample.duration for sample in samples], dtype=torch.float32)
     signals = {m: stack([sample.readings[m] for sample in samples], start, duration) for m in samples[0].readings}

@@ -120,7 +120,7 @@ def ignore_interrupts(worker: int) -> None:
 
 
 def inspect_all(clips: Clips, workers: int) -> Iterator[tuple[list[Sample], SampleError | None]]:
-    """Every recording once and in order, read as training reads it: its samples, or the error that training would meet."""
+    """Every recording once and in order, read as training reads it: its samples, or the error training would meet."""
     places = [[(0, index)] for index in range(len(clips))]
     loader = DataLoader(
         clips, batch_sampler=places, collate_fn=one, num_workers=workers, worker_init_fn=ignore_interrupts

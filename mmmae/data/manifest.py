@@ -89,7 +89,7 @@ class Manifest:
 
     def sources(self, modality: str) -> Iterator[Any]:
         """What the modality's reader reads of each row that has it."""
-        return (source for row in self.table if (source := self.locate(row, modality)) is not None)
+        return (source for i in range(len(self)) if (source := self.source(i, modality)) is not None)
 
     def captions(self) -> Iterator[str]:
         """Every caption of every row, e.g. to learn a vocabulary from."""
@@ -126,10 +126,7 @@ class Manifest:
 
     def columns(self, *names: str) -> Iterator[dict[str, Any]]:
         """Some columns of every row, without building the others."""
-        for chunk in self.table.select_columns(list(names)).iter(batch_size=1000):
-            yield from (
-                dict(zip(names, values, strict=True)) for values in zip(*(chunk[n] for n in names), strict=True)
-            )
+        return rows.plain(self.table.select_columns(list(names)))
 
     def number(self, label: str | None) -> int | None:
         if label is None:

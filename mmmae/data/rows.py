@@ -137,15 +137,18 @@ def read_saved(path: Path) -> Rows:
         ) from None
     for split, part in saved.items() if isinstance(saved, datasets.DatasetDict) else [(None, saved)]:
         label = part.features.get("label")
-        number = 0
-        for chunk in part.with_format("arrow").iter(batch_size=1000):  # arrow: media columns stay undecoded
-            for row in chunk.to_pylist():
-                if isinstance(label, datasets.ClassLabel) and row["label"] is not None:
-                    row["label"] = label.int2str(row["label"]) if row["label"] >= 0 else None
-                if split is not None:
-                    row["split"] = split
-                yield f"row {number}" + (f" of {split}" if split else ""), row
-                number += 1
+        for number, row in enumerate(plain(part)):
+            if isinstance(label, datasets.ClassLabel) and row["label"] is not None:
+                row["label"] = label.int2str(row["label"]) if row["label"] >= 0 else None
+            if split is not None:
+                row["split"] = split
+            yield f"row {number}" + (f" of {split}" if split else ""), row
+
+
+def plain(dataset: Any) -> Iterator[dict[str, Any]]:
+    """Rows of a Hugging Face dataset in Python's own types; media columns stay undecoded."""
+    for chunk in dataset.with_format("arrow").iter(batch_size=1000):
+        yield from chunk.to_pylist()
 
 
 def read_folder(path: Path) -> Rows:
@@ -165,20 +168,23 @@ def read_folder(path: Path) -> Rows:
         endings = " ".join(ending for endings in KINDS.values() for ending in endings)
         raise InputError(f"{path}: no recordings in this folder or below\n  Looked for files ending in {endings}")
     chosen = {stem: files for stem, files in recordings.items() if any(anchor in files for anchor in anchors)}
+
+    def relative(file: Path) -> str:
+        return file.relative_to(path).as_posix()
+
     texts = [files["text"][0] for files in chosen.values() if "text" in files]
     with ThreadPoolExecutor(16) as pool:
         captions = dict(zip(texts, pool.map(read_text, texts), strict=True))
     for stem, files in chosen.items():
         seen = files.get(anchors[0], []) if anchors[0] in ("video", "image") else []
-        cells = {kind: str(files[kind][0].relative_to(path)) for kind in ("audio", "imu") if kind in files}
+        cells: dict[str, Any] = {kind: relative(files[kind][0]) for kind in ("audio", "imu") if kind in files}
         if "text" in files:
             cells["text"] = [line.strip() for line in captions[files["text"][0]].splitlines() if line.strip()]
-        for file in seen or [None]:  # clip.mp4 and clip.webm are two rows, told apart by their endings
-            name = stem if len(seen) < 2 else file
-            row = {"id": name.relative_to(path).as_posix(), **cells}
-            if file is not None:
-                row["video"] = str(file.relative_to(path))
-            yield f"recording {row['id']}", row
+        if not seen:
+            yield f"recording {relative(stem)}", {"id": relative(stem), **cells}
+        for file in seen:  # clip.mp4 and clip.webm are two rows, told apart by their endings
+            name = relative(stem if len(seen) == 1 else file)
+            yield f"recording {name}", {"id": name, "video": relative(file), **cells}
 
 
 def walk(path: Path) -> Iterator[Path]:

@@ -41,11 +41,11 @@ def draw(
         vocabulary: turns ids into words by its `pieces(ids)`; by default the one that the recipe names.
         samples: how many of the batch to draw, its first ones.
     """
-    batch = first(Batch.of(batch), samples)
+    batch = part(Batch.of(batch), slice(samples))
     drawn = views(model, batch, vocabulary)
     page = Page()
     recipe = [model.recipe.name.removesuffix(".yaml")] if model.recipe else []
-    page.line("   ·   ".join([*filter(None, [title]), *recipe, ", ".join(drawn)]), size=10.5, weight="bold", height=0.24)
+    page.line(" · ".join([*filter(None, [title]), *recipe, ", ".join(drawn)]), size=10.5, weight="bold", height=0.24)
     for number in range(len(batch.key)):
         header(page, batch, number)
         for stream in drawn.values():
@@ -91,7 +91,8 @@ def seen(
 
 def spread(tokenizer: Tokenizer, patches: Patches, marked: torch.Tensor) -> torch.Tensor:
     """Marks on patches (b, n) as marks on every element of the assembled signal."""
-    return tokenizer.assemble(marked[..., None].expand(patches.values.shape), patches.grid)
+    values = marked[..., None].expand(patches.values.shape).to(patches.values.dtype)
+    return tokenizer.assemble(values, patches.grid).bool()
 
 
 def show(page: Page, view: View) -> None:
@@ -119,7 +120,7 @@ def header(page: Page, batch: Batch, number: int) -> None:
     start = 0.0 if signal.start is None else float(signal.start[number])
     name = batch.ids[number] if batch.ids else f"sample {number + 1}"
     page.rule()
-    page.line(f"{name}   {start:.2f} – {start + float(signal.seconds()[number]):.2f} s", size=8, colour=QUIET)
+    page.line(f"{name} · {start:.2f} – {start + float(signal.seconds()[number]):.2f} s", size=8.0, colour=QUIET)
 
 
 def footnote(model: MaskedAutoencoder, streams: list[str]) -> str:
@@ -134,7 +135,7 @@ def footnote(model: MaskedAutoencoder, streams: list[str]) -> str:
     return f"{which}predictions de-normalised with mean and scale of visible neighbours"
 
 
-def first(batch: Batch, samples: int) -> Batch:
-    """The first samples of a batch."""
-    fewer = batch.map(lambda x: x[:samples])
-    return Batch(fewer.signals, fewer.key, list(batch.ids[:samples]), fewer.label)
+def part(batch: Batch, rows: slice) -> Batch:
+    """Some of the samples of a batch."""
+    some = batch.map(lambda x: x[rows])
+    return Batch(some.signals, some.key, list(batch.ids[rows]), some.label)

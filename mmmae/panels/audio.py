@@ -7,7 +7,7 @@ import numpy as np
 from mmmae.panels.page import Page, View, covered
 
 HEIGHT = 0.66  # inches
-HERTZ = (250, 500, 1000, 2000, 4000, 8000, 16000)
+HERTZ = (250.0, 500.0, 1000.0, 2000.0, 4000.0, 8000.0, 16000.0)
 
 
 def draw(page: Page, view: View) -> None:
@@ -41,14 +41,14 @@ def picture(values: np.ndarray, reference: np.ndarray, cover: np.ndarray, valid:
     return covered(colormaps["magma"](scaled)[..., :3], cover, valid)
 
 
-def marked(rate: int, mels: int, spectrum: str) -> dict[float, int]:
+def marked(rate: int, mels: int, spectrum: str) -> dict[float, float]:
     """Where some frequencies lie among the bands: about three of them, an octave or more apart."""
     scale = slaney if spectrum == "mel" else kaldi
     lowest = scale(0.0 if spectrum == "mel" else 20.0)
     width = (scale(rate / 2) - lowest) / (mels + 1)
     marks = {(scale(hertz) - lowest) / width - 0.5: hertz for hertz in HERTZ if hertz < 0.55 * rate}
     inside = {place: hertz for place, hertz in marks.items() if place < 0.97 * mels}
-    spread: dict[float, int] = {}
+    spread: dict[float, float] = {}
     for place in sorted(inside, reverse=True):
         if not spread or min(spread) - place >= mels / 5:
             spread[place] = inside[place]

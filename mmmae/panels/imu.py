@@ -15,7 +15,7 @@ AXES = (("x", "#0072b2"), ("y", "#d55e00"), ("z", "#009e73"))  # Okabe and Ito: 
 def draw(page: Page, view: View) -> None:
     if view.tokenizer.kind != "raw":  # log magnitudes have no trace
         return embedding.draw(page, view)
-    steps, sensors = view.original.shape[:2]
+    sensors = view.original.shape[1]
     worn = [sensor for sensor in range(sensors) if view.valid[:, sensor].any()]
     some = f"{SENSORS} of {len(worn)} sensors, " if len(worn) > SENSORS else ""
     grey = "; measured in grey, predicted in colour where shaded" if view.predicted is not None else ""

@@ -50,7 +50,7 @@ class View:
 
 
 class Page:
-    """A figure filled from the top down, measured in inches. Its rows are equally wide, so that they share a time axis."""
+    """A figure filled from the top down, measured in inches; its rows are equally wide and so share one time axis."""
 
     def __init__(self):
         from matplotlib.figure import Figure  # not pyplot, which keeps every figure and asks for a display
@@ -117,8 +117,8 @@ class Page:
         axes.text(0, 0.1, plain(name), size=8.5, color=INK, weight="bold", va="center")
         left = measure(name, 8.5, "bold") + 0.1
         for text, colour in ((note, QUIET), *keys):
-            axes.text(left, 0.11, plain(text), size=7, color=colour, va="center")
-            left += measure(text, 7) + 0.08
+            axes.text(left, 0.11, plain(text), size=7.0, color=colour, va="center")
+            left += measure(text, 7.0) + 0.08
 
     def rule(self) -> None:
         """A thin line across the page."""

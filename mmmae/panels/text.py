@@ -54,8 +54,8 @@ def laid_out(view: View, width: float) -> list[Word]:
     words: list[Word] = []
     left, line = 0.0, 0
     for place in view.valid.nonzero()[0]:
-        true = piece(view, view.original[place])
-        guess = piece(view, guesses[place]) if view.hidden[place] else None
+        true = piece(view, int(view.original[place]))
+        guess = piece(view, int(guesses[place])) if view.hidden[place] else None
         across = measure(true, SIZE)
         if guess is not None:
             across = max(across, measure(guess, SIZE), measure(BLANK, SIZE)) + 0.06

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -60,14 +61,22 @@ class VideoReader(Reader):
             return None if still(container) else length(container, stream)
 
     def read(self, source: Any, start: float, duration: float) -> Reading:
+        return self.read_windows(source, [start], duration)[0]
+
+    def read_windows(self, source: Any, starts: Sequence[float], duration: float) -> list[Reading]:
+        """All windows from one pass of the decoder."""
+        wanted = [start + duration * (i + 0.5) / self.frames for start in starts for i in range(self.frames)]
         with opened(source) as container:
             stream = pictures(container, source)
             if still(container):
-                chosen = [self.only(container, stream, source)]
+                chosen = [self.only(container, stream, source)] * len(wanted)
             else:
-                chosen = self.shown(container, stream, source, start, duration)
-        values = rearrange(np.stack(chosen), "t h w c -> t c h w")
-        return Reading(torch.from_numpy(np.ascontiguousarray(values)), self.frames)
+                order = sorted(range(len(wanted)), key=wanted.__getitem__)
+                window = (min(starts), max(starts) + duration)
+                shown = self.shown(container, stream, source, [wanted[i] for i in order], *window)
+                chosen = [picture for _, picture in sorted(zip(order, shown, strict=True), key=lambda pair: pair[0])]
+        clips = rearrange(np.stack(chosen), "(n t) h w c -> n t c h w", t=self.frames)
+        return [Reading(torch.from_numpy(np.ascontiguousarray(clip)), self.frames) for clip in clips]
 
     def blank(self, duration: float) -> Reading:
         return Reading(torch.zeros(self.frames, self.channels, self.height, self.width, dtype=torch.uint8), 0)
@@ -83,12 +92,11 @@ class VideoReader(Reader):
         return self.picture(frame, 1)
 
     def shown(
-        self, container: InputContainer, stream: VideoStream, source: Any, start: float, duration: float
+        self, container: InputContainer, stream: VideoStream, source: Any, wanted: list[float], start: float, stop: float
     ) -> list[np.ndarray]:
-        """The picture on display at each wanted moment: that of the last frame stamped at or before it."""
+        """The picture on display at each wanted moment of [start, stop): that of the last frame stamped at or before."""
         rate = stream.average_rate or stream.guessed_rate
         period = float(1 / rate) if rate else 0.04  # also how far a window may reach over either end
-        wanted = [start + duration * (i + 0.5) / self.frames for i in range(self.frames)]
         aspect = stream.sample_aspect_ratio or 1
         chosen: list[np.ndarray] = []
         held, picture, end = None, None, 0.0
@@ -97,22 +105,22 @@ class VideoReader(Reader):
         for time, frame in decode(container, stream, max(wanted[0], 0.0)):
             if held is None and time > wanted[0] + period + TICK:
                 raise SampleError(source, f"nothing before {time:.2f} s can be decoded", "re-encode it or drop the row")
-            while held is not None and len(chosen) < self.frames and wanted[len(chosen)] + TICK < time:
+            while held is not None and len(chosen) < len(wanted) and wanted[len(chosen)] + TICK < time:
                 picture = self.picture(held, aspect) if picture is None else picture
                 chosen.append(picture)
-            held, picture = frame, picture if len(chosen) == self.frames else None
+            held, picture = frame, picture if len(chosen) == len(wanted) else None
             end = time + (float(frame.duration * frame.time_base) if frame.duration else period)
-            if len(chosen) == self.frames and end >= start + duration - period - TICK:
+            if len(chosen) == len(wanted) and end >= stop - period - TICK:
                 return chosen
-        if held is None or end < start + duration - period - TICK:
-            raise self.too_short(source, start, duration, end, period)
+        if held is None or end < stop - period - TICK:
+            raise self.too_short(source, start, stop, end, period)
         picture = self.picture(held, aspect) if picture is None else picture
-        return chosen + [picture] * (self.frames - len(chosen))
+        return chosen + [picture] * (len(wanted) - len(chosen))
 
-    def too_short(self, source: Any, start: float, duration: float, end: float, period: float) -> SampleError:
+    def too_short(self, source: Any, start: float, stop: float, end: float, period: float) -> SampleError:
         """Why the decoder stopped before the window did: the recording is short, or its file is cut off."""
-        says, window = self.seconds(source), f"the window [{start:g}, {start + duration:g}) s"
-        if says is not None and says >= start + duration - period:
+        says, window = self.seconds(source), f"the window [{start:g}, {stop:g}) s"
+        if says is not None and says >= stop - period:
             rest = f"only what is before {end:.2f} s" if end else "nothing"
             reason = f"says it lasts {says:.2f} s, but of {window} {rest} can be decoded"
             return SampleError(source, reason, "the file is cut off or damaged: copy it again or drop the row")

@@ -1,0 +1,271 @@
+"""What others have written before gives the same numbers: spectrograms, graph layers, losses, and all of VideoMAE."""
+
+from __future__ import annotations
+
+import copy
+import math
+
+import numpy as np
+import pytest
+import tiny
+import torch
+from torch.nn.functional import cross_entropy
+from torch.testing import assert_close
+
+from mmmae.objectives.contrastive import Contrastive
+from mmmae.objectives.normalise import denormalise, target
+from mmmae.recipe import Recipe
+from modalities.audio import AudioTokenizer
+from modalities.imu import IMUTokenizer
+from modalities.imu.graph import GraphLayer, adjacency
+from modalities.positions import sincos, table
+from modalities.records import Signal
+from modalities.video import VideoTokenizer
+
+RATE = 16_000
+
+
+def waves() -> torch.Tensor:
+    """A second of a sine, and of noise, in float32."""
+    time = torch.arange(RATE, dtype=torch.float64) / RATE
+    noise = torch.randn(RATE, generator=torch.Generator().manual_seed(0))
+    return torch.stack([0.3 * (2 * torch.pi * 440 * time).sin().float() + 0.01 * noise, 0.1 * noise])
+
+
+def periodogram(frames: int, mels: int, kaldi: bool) -> np.ndarray:
+    """Log-mel power of `waves` by the numpy code of transformers, whose frame i begins at sample i * hop."""
+    from transformers.audio_utils import mel_filter_bank, spectrogram, window_function
+
+    scale = {"norm": None, "mel_scale": "kaldi", "triangularize_in_mel_space": True} if kaldi else {"norm": "slaney", "mel_scale": "slaney"}
+    filters = mel_filter_bank(257, mels, 20 if kaldi else 0, RATE / 2, RATE, **scale)
+    settings = {"preemphasis": 0.97, "remove_dc_offset": True, "mel_floor": 1.192092955078125e-07} if kaldi else {"mel_floor": 1e-20}
+    found = [
+        spectrogram(
+            np.pad(wave.double().numpy(), (0, 1000)), window_function(400, "hann", periodic=not kaldi),
+            frame_length=400, hop_length=160, fft_length=512, power=2.0, center=False, mel_filters=filters, **settings,
+        )
+        for wave in waves()
+    ]  # fmt: skip
+    power = np.stack(found)[..., :frames].swapaxes(1, 2)
+    return np.log(power if kaldi else power + 1e-6)
+
+
+@pytest.mark.parametrize("spectrum", ["mel", "fbank"])
+def test_a_spectrogram_is_that_of_transformers(spectrum):
+    tokenizer = AudioTokenizer(8, rate=RATE, mels=128, spectrum=spectrum)
+    found = tokenizer.spectrogram(Signal(waves()))
+    assert found.shape == (2, 100, 128)
+    wanted = torch.from_numpy(periodogram(100, 128, kaldi=spectrum == "fbank")).float()
+    assert_close(found, wanted, rtol=0, atol=0.02 if spectrum == "fbank" else 2e-3)
+
+
+def test_filter_banks_are_kaldi_s():
+    from torchaudio.compliance.kaldi import fbank
+
+    found = AudioTokenizer(8, rate=RATE, mels=128, spectrum="fbank").spectrogram(Signal(waves()))
+    wanted = fbank(
+        waves()[:1], htk_compat=True, sample_frequency=RATE, use_energy=False, window_type="hanning",
+        num_mel_bins=128, dither=0.0, frame_shift=10,
+    )  # fmt: skip
+    assert_close(found[0, : len(wanted)], wanted)
+
+
+@pytest.mark.parametrize("spectrum", ["mel", "fbank"])
+def test_frame_i_hears_the_samples_from_i_hops_on(spectrum):
+    tokenizer = AudioTokenizer(8, rate=RATE, spectrum=spectrum)
+    wave = torch.zeros(1, RATE)
+    wave[0, 50 * 160 : 50 * 160 + 160] = torch.randn(160, generator=torch.Generator().manual_seed(0))
+    loud = (tokenizer.spectrogram(Signal(wave))[0] > tokenizer.silence + 1).any(1).nonzero()[:, 0].tolist()
+    assert loud == [48, 49, 50]  # windows of 400 samples that begin at 7680, 7840 and 8000
+
+
+def test_positions_are_videomae_s():
+    n, dim = 1568, 768
+    angle = np.array([[p / np.power(10000, 2 * (j // 2) / dim) for j in range(dim)] for p in range(n)])
+    wanted = np.where(np.arange(dim) % 2 == 0, np.sin(angle), np.cos(angle))
+    assert_close(sincos(torch.arange(n), dim), torch.from_numpy(wanted).float())
+    assert_close(table("flat", (8, 14, 14), dim, torch.device("cpu")), torch.from_numpy(wanted).float())
+
+
+@pytest.mark.parametrize("kind", ["gin", "gat"])
+def test_dense_messages_are_the_sparse_ones_on_the_visible_nodes(kind):
+    from torch_geometric.nn import GATConv, GINConv
+
+    torch.manual_seed(0)
+    tokenizer = IMUTokenizer(16, patch=10)
+    edges = (torch.rand(2, 5, 5) < 0.5).float()
+    patches = tokenizer.patchify(Signal(torch.randn(2, 40, 5, 6), edges=edges))
+    keep = torch.rand(2, 20).argsort(1)[:, :11]
+    tokens = tokenizer.embed(patches, keep)
+    layer = GraphLayer(16, kind)
+    dense = layer(tokens.x, adjacency(tokens, patches.edges))
+    for b in range(2):
+        pairs = [
+            (j, i)
+            for i in range(11)
+            for j in range(11)
+            if i != j and keep[b, i] // 5 == keep[b, j] // 5 and edges[b, keep[b, i] % 5, keep[b, j] % 5]
+        ]
+        assert pairs
+        if kind == "gin":
+            sparse = GINConv(copy.deepcopy(layer.conv.nn), train_eps=True)
+        else:
+            sparse = GATConv(16, 16, heads=4, concat=False)
+        sparse.load_state_dict({k: w[0] if "att" in k else w for k, w in layer.conv.state_dict().items()})
+        said = tokens.x[b] + sparse(layer.norm(tokens.x[b]), torch.tensor(pairs).T)
+        assert_close(dense[b], said, rtol=1e-5, atol=1e-5)
+
+
+def contrast(kind: str, temperature: float) -> tuple[Contrastive, torch.Tensor, torch.Tensor]:
+    torch.manual_seed(0)
+    tokenizers = {name: VideoTokenizer(8, patch=8) for name in ("a", "b")}
+    objective = Contrastive(tokenizers, 8, kind=kind, temperature=temperature)
+    a, b = (torch.nn.functional.normalize(torch.randn(6, 16), dim=-1) for _ in range(2))
+    return objective, a, b
+
+
+@pytest.mark.parametrize("there", [[1, 1, 1, 1, 1, 1], [1, 0, 1, 1, 0, 1]])
+def test_infonce_is_cross_entropy_both_ways(there):
+    objective, a, b = contrast("infonce", 0.07)
+    both = torch.tensor(there).bool()
+    logits = a[both] @ b[both].T / 0.07
+    own = torch.arange(len(logits))
+    wanted = (cross_entropy(logits, own) + cross_entropy(logits.T, own)) / 2
+    assert_close(objective.contrast(a, b, both, objective.fixed), wanted)
+
+
+@pytest.mark.parametrize("there", [[1, 1, 1, 1, 1, 1], [1, 0, 1, 1, 0, 1]])
+def test_the_sigmoid_loss_is_siglip_s(there):
+    objective, a, b = contrast("sigmoid", 0.1)
+    both = torch.tensor(there).bool()
+    x, y = a[both].double(), b[both].double()
+    n, wanted = len(x), 0.0
+    for i in range(n):  # arXiv:2303.15343, equation 1: scale e^t' = 10, bias -10
+        for j in range(n):
+            wanted += math.log1p(math.exp(-(1 if i == j else -1) * (10 * float(x[i] @ y[j]) - 10))) / n
+    assert objective.contrast(a, b, both, objective.fixed).item() == pytest.approx(wanted, rel=1e-5)
+
+
+def test_masked_language_is_cross_entropy_over_the_hidden_words():
+    recipe = tiny.tiny("default", modalities=["text"])
+    model, batch = recipe.build(), recipe.example(batch_size=4, seed=3, ragged=True)
+    objective, step = model.objectives["masked_language"], model.step(batch)
+    answer = objective.answer(step)["text"]
+    labels, scores = torch.full(batch["text"].values.shape, -100), torch.zeros(*batch["text"].values.shape, 50)
+    for b, (pick, asked) in enumerate(zip(answer.pick, answer.asked, strict=True)):
+        for slot in range(len(pick)):
+            if asked[slot]:
+                labels[b, pick[slot]] = batch["text"].values[b, pick[slot]]
+                scores[b, pick[slot]] = answer.predicted[b, slot].detach()
+    assert (labels >= 0).sum() > 4
+    assert_close(objective(step)["text"], cross_entropy(scores.flatten(0, 1), labels.flatten(), ignore_index=-100))
+
+
+@pytest.mark.parametrize("norm", ["n0", "n1", "n2"])
+def test_normalised_targets_are_those_of_the_papers(norm):
+    tokenizer = VideoTokenizer(8, patch=4, tube=2)
+    clip = torch.randint(0, 256, (2, 4, 3, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    patches = tokenizer.patchify(Signal(clip))
+    found = target(tokenizer, patches, torch.arange(8).expand(2, 8), norm)
+    mean, std = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
+    pixels = clip.permute(0, 1, 3, 4, 2).double().numpy() / 255
+    for b in range(2):
+        for number in range(8):
+            t, h, w = number // 4 * 2, number // 2 % 2 * 4, number % 2 * 4
+            tube = pixels[b, t : t + 2, h : h + 4, w : w + 4]
+            if norm == "n1":  # VideoMAE: each channel of the unnormalised pixels
+                wanted = np.stack([(tube[..., c] - tube[..., c].mean()) / (tube[..., c].std(ddof=1) + 1e-6) for c in range(3)], -1)
+            else:
+                wanted = (tube - mean) / std
+                if norm == "n2":  # MAE: all values of the normalised pixels
+                    wanted = (wanted - wanted.mean()) / np.sqrt(wanted.var(ddof=1) + 1e-6)
+            assert_close(found[b, number].double(), torch.from_numpy(wanted.reshape(-1)), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("norm", ["n1", "n2"])
+def test_denormalising_a_uniform_clip_gives_it_back(norm):
+    """Where every patch has the same mean and variance, those borrowed from the neighbours are right."""
+    tokenizer = VideoTokenizer(8, patch=4, tube=1)
+    tile = torch.randint(0, 256, (1, 1, 3, 4, 4), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    patches = tokenizer.patchify(Signal(tile.repeat(1, 2, 1, 2, 2)))
+    hidden, visible = torch.tensor([[1, 4, 6]]), torch.tensor([[0, 2, 3, 5, 7]])
+    guess = denormalise(tokenizer, patches, target(tokenizer, patches, hidden, norm), hidden, visible, None, norm)
+    assert_close(guess, tokenizer.target(patches, hidden), rtol=1e-4, atol=1e-4)
+
+
+# All of VideoMAE
+
+
+def copy_layer(layer, block) -> None:
+    """The weights of a transformer layer of transformers' VideoMAE into a block of ours."""
+    attention = layer.attention.attention
+    block.attention.qkv.weight.copy_(torch.cat([attention.query.weight, attention.key.weight, attention.value.weight]))
+    block.attention.q_bias.copy_(attention.query.bias)
+    block.attention.v_bias.copy_(attention.value.bias)
+    pairs = [
+        (layer.attention.output.dense, block.attention.project), (layer.intermediate.dense, block.mlp[0]),
+        (layer.output.dense, block.mlp[2]), (layer.layernorm_before, block.norm1), (layer.layernorm_after, block.norm2),
+    ]  # fmt: skip
+    for theirs, ours in pairs:
+        ours.load_state_dict(theirs.state_dict())
+
+
+@torch.no_grad()
+def copy_model(reference, model) -> None:
+    tokenizer, trunk = model.tokenizers["video"], model.trunk.stacks["video"]
+    decoder = model.objectives["reconstruction"].decoder
+    projection = reference.videomae.embeddings.patch_embeddings.projection
+    tokenizer.project.weight.copy_(projection.weight.permute(0, 2, 3, 4, 1).flatten(1))
+    tokenizer.project.bias.copy_(projection.bias)
+    for layer, block in zip(reference.videomae.encoder.layer, trunk.blocks, strict=True):
+        copy_layer(layer, block)
+    trunk.norm.load_state_dict(reference.videomae.layernorm.state_dict())
+    decoder.ends.project.load_state_dict(reference.encoder_to_decoder.state_dict())
+    decoder.ends.mask.copy_(reference.mask_token[0, 0])
+    for layer, block in zip(reference.decoder.decoder_layers, decoder.stack.blocks, strict=True):
+        copy_layer(layer, block)
+    decoder.stack.norm.load_state_dict(reference.decoder.norm.state_dict())
+    decoder.ends.heads["video"].load_state_dict(reference.decoder.head.state_dict())
+
+
+def test_videomae_is_transformers_videomae():
+    """The same weights, clip and mask give the same loss and gradients through the whole path, from pixels on."""
+    from transformers import VideoMAEConfig, VideoMAEForPreTraining
+
+    torch.manual_seed(0)
+    config = VideoMAEConfig(
+        image_size=32, patch_size=8, num_frames=4, tubelet_size=2, hidden_size=32, num_hidden_layers=3,
+        num_attention_heads=4, intermediate_size=128, decoder_hidden_size=24, decoder_num_hidden_layers=2,
+        decoder_num_attention_heads=3, decoder_intermediate_size=96, layer_norm_eps=1e-6, use_mean_pooling=False,
+        norm_pix_loss=True, qkv_bias=True,
+    )  # fmt: skip
+    reference = VideoMAEForPreTraining(config)
+    reference.decoder.norm.eps = 1e-6  # as in VideoMAE's own code
+    with torch.no_grad():
+        for parameter in reference.parameters():
+            parameter.add_(0.05 * torch.randn_like(parameter))  # no bias or scale stays where it started
+    decoder = "objectives.reconstruction.decoder"
+    model = Recipe.load(
+        "videomae",
+        [
+            "modalities.video={frames: 4, size: 32, patch: 8, tube: 2, positions: flat}", "masking.video.ratio=0.75",
+            "trunk.width=32", "trunk.depth=3", "trunk.heads=4",
+            f"{decoder}.width=24", f"{decoder}.depth=2", f"{decoder}.heads=3",
+        ],
+    ).build()  # fmt: skip
+    copy_model(reference, model)
+    clip = torch.randint(0, 256, (3, 4, 3, 32, 32), dtype=torch.uint8)
+    step = model.step({"video": Signal(clip)})
+    masked = tiny.chosen(step.plans["video"].hidden, None, 32)
+    mean, std = (torch.tensor(x)[:, None, None] for x in ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]))
+    theirs = reference((clip.float() / 255 - mean) / std, bool_masked_pos=masked)
+    ours = model({"video": Signal(clip)}).total
+    assert_close(model.objectives["reconstruction"].answer(step)["video"].predicted, theirs.logits, rtol=1e-4, atol=1e-5)
+    assert_close(ours, theirs.loss, rtol=1e-5, atol=1e-6)
+    ours.backward()
+    theirs.loss.backward()
+    grads = (
+        model.tokenizers["video"].project.weight.grad,
+        reference.videomae.embeddings.patch_embeddings.projection.weight.grad.permute(0, 2, 3, 4, 1).flatten(1),
+    )
+    assert_close(*grads, rtol=1e-3, atol=1e-6)
