@@ -42,9 +42,8 @@ def join_valid(parts: Sequence[Places | Tokens]) -> Bool[Tensor, "b k"] | None:
     """Validity of streams laid end to end; None when everything in all of them is valid."""
     if all(part.valid is None for part in parts):
         return None
-    shapes = (part.time for part in parts)
-    filled = (torch.ones_like(t, dtype=torch.bool) if p.valid is None else p.valid for p, t in zip(parts, shapes, strict=True))
-    return torch.cat(list(filled), 1)
+    filled = [torch.ones_like(p.time, dtype=torch.bool) if p.valid is None else p.valid for p in parts]
+    return torch.cat(filled, 1)
 
 
 def join(tokens: Mapping[Key, Tokens]) -> tuple[Float[Tensor, "b k d"], Bool[Tensor, "b k"] | None]:

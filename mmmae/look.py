@@ -55,11 +55,13 @@ def run(arguments: argparse.Namespace) -> int:
     from mmmae.data.manifest import Manifest
     from mmmae.recipe import Recipe
     from modalities.noise import sample_key
+    from modalities.records import Batch
 
     overrides = [word for word in arguments.inputs if "=" in word and not Path(word).exists()]
     files = [Path(word) for word in arguments.inputs if word not in overrides]
     model = None if arguments.checkpoint is None else restored(arguments.checkpoint, overrides)
     recipe = Recipe.load(arguments.recipe, overrides) if model is None else model.recipe
+    assert recipe is not None  # a checkpoint always has one
     window = recipe.sections.window
     with tempfile.TemporaryDirectory() as folder:
         listing = Path(folder) / "manifest.jsonl"
@@ -71,7 +73,8 @@ def run(arguments: argparse.Namespace) -> int:
         readers = recipe.readers()
         clips = Clips(manifest, readers, window=window)
         batch = collate([clips.read(row, sample_key(0, 0, i)) for i, row in enumerate(manifest)])
-    tokenizers = cutters(recipe) if model is None else {name: model.tokenizers[name] for name in batch}
+    assert isinstance(batch, Batch)  # `read` has raised what `collate` would hand on
+    tokenizers: Mapping[str, Any] = cutters(recipe) if model is None else dict(model.tokenizers.items())
     console = Console()
     console.print(table(list(manifest), readers, tokenizers, batch))
     for path in pictures(arguments.output, readers, tokenizers, batch, model):
@@ -169,7 +172,7 @@ def filed(row: Row, stream: str) -> str:
 
 def pictures(
     output: Path,
-    readers: Mapping[str, Reader],
+    readers: Mapping[str, Any],
     tokenizers: Mapping[str, Tokenizer],
     batch: Batch,
     model: MaskedAutoencoder | None,

@@ -121,7 +121,9 @@ def decode(container: InputContainer, stream: Stream, moment: float) -> Iterator
         SampleError: frames carry no time stamps.
     """
     stream.codec_context.thread_count = 1  # the loader's workers are the parallel ones
-    for back in STEPS_BACK:
+    # AVI stamps only packets, and after a seek some give no frame: from the beginning their order tells the times.
+    countable = container.format.name == "avi" and stream.type == "video" and stream.codec_context.has_b_frames
+    for back in STEPS_BACK[-1:] if countable else STEPS_BACK:
         seek(container, stream, moment - back)
         frames = stamped(container, stream)
         first = next(frames, None)
@@ -137,7 +139,7 @@ def stamped(container: InputContainer, stream: Stream) -> Iterator[tuple[float, 
     import av
 
     origin, name = zero(container), container.name.removeprefix("file:")
-    packets_only = container.format.name == "avi"  # AVI stamps packets only: the n-th frame takes the n-th packet's
+    packets_only = container.format.name == "avi"  # the n-th frame shown takes the stamp of the n-th packet
     stamps: deque[int] = deque()
     time: float | None = None
     span, begun = 0.0, False

@@ -11,7 +11,11 @@ import numpy as np
 
 BITS = 8
 CODECS = {".mp4": "libx264", ".mkv": "libx264", ".ts": "libx264", ".webm": "libvpx", ".avi": "mpeg4"}
-OPTIONS = {"libx264": {"g": "12", "bf": "2", "preset": "veryfast"}, "libvpx": {"g": "12", "deadline": "realtime"}}
+OPTIONS = {
+    "libx264": {"g": "12", "bf": "2", "preset": "veryfast"},
+    "libvpx": {"g": "12", "deadline": "realtime"},
+    "mpeg4": {"g": "12", "bf": "2"},
+}
 
 
 def coded(number: int, height: int = 64, width: int = 64) -> np.ndarray:

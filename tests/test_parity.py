@@ -36,9 +36,12 @@ def periodogram(frames: int, mels: int, kaldi: bool) -> np.ndarray:
     """Log-mel power of `waves` by the numpy code of transformers, whose frame i begins at sample i * hop."""
     from transformers.audio_utils import mel_filter_bank, spectrogram, window_function
 
-    scale = {"norm": None, "mel_scale": "kaldi", "triangularize_in_mel_space": True} if kaldi else {"norm": "slaney", "mel_scale": "slaney"}
-    filters = mel_filter_bank(257, mels, 20 if kaldi else 0, RATE / 2, RATE, **scale)
-    settings = {"preemphasis": 0.97, "remove_dc_offset": True, "mel_floor": 1.192092955078125e-07} if kaldi else {"mel_floor": 1e-20}
+    mel: dict = {"norm": "slaney", "mel_scale": "slaney"}
+    settings: dict = {"mel_floor": 1e-20}
+    if kaldi:
+        mel = {"norm": None, "mel_scale": "kaldi", "triangularize_in_mel_space": True}
+        settings = {"preemphasis": 0.97, "remove_dc_offset": True, "mel_floor": 1.192092955078125e-07}
+    filters = mel_filter_bank(257, mels, 20 if kaldi else 0, RATE / 2, RATE, **mel)
     found = [
         spectrogram(
             np.pad(wave.double().numpy(), (0, 1000)), window_function(400, "hann", periodic=not kaldi),
@@ -174,7 +177,8 @@ def test_normalised_targets_are_those_of_the_papers(norm):
             t, h, w = number // 4 * 2, number // 2 % 2 * 4, number % 2 * 4
             tube = pixels[b, t : t + 2, h : h + 4, w : w + 4]
             if norm == "n1":  # VideoMAE: each channel of the unnormalised pixels
-                wanted = np.stack([(tube[..., c] - tube[..., c].mean()) / (tube[..., c].std(ddof=1) + 1e-6) for c in range(3)], -1)
+                channels = [(c - c.mean()) / (c.std(ddof=1) + 1e-6) for c in np.moveaxis(tube, -1, 0)]
+                wanted = np.stack(channels, -1)
             else:
                 wanted = (tube - mean) / std
                 if norm == "n2":  # MAE: all values of the normalised pixels
@@ -260,7 +264,8 @@ def test_videomae_is_transformers_videomae():
     mean, std = (torch.tensor(x)[:, None, None] for x in ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]))
     theirs = reference((clip.float() / 255 - mean) / std, bool_masked_pos=masked)
     ours = model({"video": Signal(clip)}).total
-    assert_close(model.objectives["reconstruction"].answer(step)["video"].predicted, theirs.logits, rtol=1e-4, atol=1e-5)
+    answer = model.objectives["reconstruction"].answer(step)["video"]
+    assert_close(answer.predicted, theirs.logits, rtol=1e-4, atol=1e-5)
     assert_close(ours, theirs.loss, rtol=1e-5, atol=1e-6)
     ours.backward()
     theirs.loss.backward()

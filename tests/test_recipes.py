@@ -1,7 +1,8 @@
 """Every recipe is built, asked and differentiated at a tiny size; what a recipe may not say is refused in words.
 
-`python tests/test_recipes.py` writes tests/losses.json anew: the losses of every recipe, so that a refactor which changes
-one is seen (law 9). Commit it with the change that meant to. Processors differ in the last bits, hence the tolerance.
+`python tests/test_recipes.py` writes tests/losses.json anew: the losses of every recipe, so that a refactor which
+changes one is seen (law 9). Commit it with the change that meant to. Processors differ in the last bits, hence the
+tolerance.
 """
 
 from __future__ import annotations
@@ -145,7 +146,9 @@ def test_a_file_that_is_no_plain_recipe_is_refused(tmp_path, text):
 
 
 def test_a_base_is_inherited_once(tmp_path):
-    (tmp_path / "mine.yaml").write_text("base: default\nmasking: {video: {ratio: 0.5}}\nobjectives: {contrastive: null}\n")
+    (tmp_path / "mine.yaml").write_text(
+        "base: default\nmasking: {video: {ratio: 0.5}}\nobjectives: {contrastive: null}\n"
+    )
     mine, default = Recipe.load(tmp_path / "mine.yaml").tree, Recipe.load("default").tree
     assert mine["masking"]["video"] == {**default["masking"]["video"], "ratio": 0.5}
     assert set(default["objectives"]) - set(mine["objectives"]) == {"contrastive"}
@@ -207,7 +210,7 @@ def test_videomae_shows_160_of_1568_tubes():
     from fusion.masking import Noise
     from modalities.records import Signal
 
-    recipe = Recipe.load("videomae", ["trunk.depth=1", "trunk.width=32", "trunk.heads=2", "objectives.reconstruction.decoder.depth=1"])
+    recipe = Recipe.load("videomae", ["size=tiny"])
     model = recipe.build()
     clip = Signal(torch.zeros(1, 16, 3, 224, 224, dtype=torch.uint8))
     plan = model.masking.plan({"video": model.tokenizers["video"].patchify(clip)}, Noise(torch.tensor([1])))["video"]

@@ -104,7 +104,7 @@ def test_a_slow_sensor_in_a_fast_table_is_observed(tmp_path):
 
 def test_a_faster_source_is_averaged_and_a_slower_one_is_not(tmp_path):
     times = np.arange(1000) / 500
-    buzz = write_table(tmp_path / "a.csv", times, {"a.x": np.sin(2 * np.pi * 100 * times)})  # folds to 0 Hz at 50 Hz
+    buzz = write_table(tmp_path / "a.csv", times, {"a.x": np.cos(2 * np.pi * 100 * times)})  # folds to 0 Hz at 50 Hz
     values = IMUReader(rate=50.0, channels=1, sensors=1).read(buzz, 0.2, 1.0).values
     assert values.abs().max() < 1e-3
     steps = np.arange(20) % 2

@@ -40,7 +40,9 @@ def share(batch: Batch, rank: int) -> Batch:
 def measure(model: torch.nn.Module, batch: Batch) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
     losses = model(batch)
     losses.total.backward()
-    return {part: loss.detach() for part, loss in losses.items()}, {name: p.grad for name, p in model.named_parameters()}
+    return {part: loss.detach() for part, loss in losses.items()}, {
+        name: p.grad for name, p in model.named_parameters()
+    }
 
 
 def process(rank: int, folder: str) -> None:

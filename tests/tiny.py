@@ -17,6 +17,7 @@ from mmmae.model import MaskedAutoencoder
 from mmmae.objectives import Step
 from mmmae.recipe import Recipe
 from mmmae.settings import check, find, names, signature
+from modalities.noise import sample_key
 from modalities.records import Batch, Patches, Signal
 from modalities.tokenizer import Tokenizer
 
@@ -35,27 +36,25 @@ KINDS: dict[str, list[dict[str, Any]]] = {
     "embedding": [{}, {"unit": True}],
 }
 JOINT = {"budget": ", tokens: 20"}
-ALL = "video,audio,imu,text"
+ASKING = ("reconstruction", "masked_language")
+STREAMS = ("video", "audio", "imu", "text")
 
 # Recipes, and the default one with each trunk, decoder, masking and objective of the house in turn.
 SYSTEMS: dict[str, tuple[str, list[str]]] = {name: (name, []) for name in recipes.names()}
-SYSTEMS |= {f"trunk {use}": ("default", [f"trunk.use={use}"]) for use in names("trunk")}
+for use in names("trunk"):
+    SYSTEMS[f"trunk {use}"] = ("default", [f"trunk.use={use}"])
+for use in names("decoder"):
+    SYSTEMS[f"decoder {use}"] = ("default", [f"objectives.{name}.decoder.use={use}" for name in ASKING])
+for use in names("masking"):
+    SYSTEMS[f"masking {use}"] = ("default", [f"masking.{name}={{use: {use}, ratio: 0.5}}" for name in STREAMS])
+for use in sorted(set(names("joint masking")) - {"independent"}):  # which recipes write as one masking for each stream
+    SYSTEMS[f"masking {use}"] = ("default", [f"masking={{use: {use}{JOINT.get(use, '')}}}"])
+for use in names("objective"):
+    SYSTEMS[f"objective {use}"] = ("default", [f"objectives.{use}.weight=1.0"])
 SYSTEMS |= {
-    f"decoder {use}": ("default", [f"objectives.{name}.decoder.use={use}" for name in ("reconstruction", "masked_language")])
-    for use in names("decoder")
-}
-SYSTEMS |= {
-    f"masking {use}": ("default", [f"masking.{name}={{use: {use}, ratio: 0.5}}" for name in ALL.split(",")])
-    for use in names("masking")
-}
-SYSTEMS |= {
-    f"masking {use}": ("default", [f"masking={{use: {use}{JOINT.get(use, str())}}}"]) for use in names("joint masking") if use != "independent"
-}
-SYSTEMS["masking complement"] = ("default", ["masking={use: synchronous, mode: complement}"])
-SYSTEMS |= {f"objective {use}": ("default", [f"objectives.{use}.weight=1.0"]) for use in names("objective")}
-SYSTEMS |= {
+    "masking complement": ("default", ["masking={use: synchronous, mode: complement}"]),
     "objective sigmoid": ("default", ["objectives.contrastive={kind: sigmoid, learnable: true}"]),
-    "objective predict": ("default", ["objectives.reconstruction.predict=0.5", "objectives.masked_language.predict=0.4"]),
+    "objective predict": ("default", [f"objectives.{name}.predict=0.4" for name in ASKING]),
     "objective n1": ("default", ["objectives.reconstruction.normalise=n1"]),
     "objective n2": ("default", ["objectives.reconstruction.normalise=n2"]),
     "masked matching": ("default", ["objectives.matching={masked: true, swap: text}"]),
@@ -67,7 +66,7 @@ SYSTEMS |= {
 def tiny(name: str, overrides: Sequence[str] = (), modalities: Sequence[str] | None = None) -> Recipe:
     """A recipe of the house shrunk to shapes of a test."""
     streams = Recipe.load(name, modalities=modalities).streams
-    shapes = [f"modalities.{stream}.{key}={value}" for stream in streams for key, value in SHAPES.get(stream, {}).items()]
+    shapes = [f"modalities.{name}.{key}={value}" for name in streams for key, value in SHAPES.get(name, {}).items()]
     return Recipe.load(name, ["size=tiny", f"window={WINDOW}", *shapes, *overrides], modalities)
 
 
@@ -75,6 +74,11 @@ def system(name: str) -> tuple[MaskedAutoencoder, Batch]:
     """The model of one of SYSTEMS and a ragged batch for it; tests leave both as they are."""
     recipe = tiny(*SYSTEMS[name])
     return recipe.build(), recipe.example(batch_size=3, seed=1, ragged=True)
+
+
+def keys(count: int, seed: int = 0) -> torch.Tensor:
+    """The keys of the first samples of an epoch."""
+    return torch.tensor([sample_key(seed, 0, index) for index in range(count)])
 
 
 def tokenizers() -> list[tuple[str, dict[str, Any]]]:
@@ -174,5 +178,3 @@ def bert() -> str:
     )  # fmt: skip
     BertModel(config).save_pretrained(folder)
     return str(folder)
-
-

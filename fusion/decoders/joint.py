@@ -13,7 +13,7 @@ from modalities.shapes import Float, Tensor
 
 
 class Joint(Decoder):
-    """Self-attention over everything shown and everything asked for (VideoMAE, arXiv:2203.12602; CAV-MAE, 2210.07839)."""
+    """Self-attention over everything shown and everything asked for (VideoMAE, arXiv:2203.12602)."""
 
     def __init__(
         self,

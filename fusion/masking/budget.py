@@ -32,7 +32,7 @@ def gamma(alpha: float, u: Float[Tensor, "b streams draws"]) -> Float[Tensor, "b
 
 
 class Budget(JointMasking):
-    """Show `tokens` patches of each sample in all, shared among its modalities by a Dirichlet draw (MultiMAE, 2204.01678).
+    """Show `tokens` patches of each sample, shared among its modalities by a Dirichlet draw (MultiMAE, 2204.01678).
 
     tokens: visible patches; a sample that has fewer shows all it has.
     alpha: concentration: small makes one modality dominate, large shares evenly.

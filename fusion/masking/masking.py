@@ -66,7 +66,7 @@ def share(ratio: float, count: Int[Tensor, " b"]) -> Int[Tensor, " b"]:
 
 
 def further(noise: Float[Tensor, "b n"], purpose: str, count: int) -> Float[Tensor, "b count"]:
-    """More uniform numbers for each sample, hashed from its first draw: they do not depend on how many patches follow."""
+    """More uniform numbers for each sample, hashed from its first draw so that the number of patches has no say."""
     return uniform((noise[:, 0] * 2**24).long(), purpose, count)
 
 
@@ -117,7 +117,9 @@ class JointMasking(nn.Module, ABC):
         """A plan for every stream."""
 
 
-def hide_slices(patches: Patches, noise: Float[Tensor, "b n"], ratio: float, axes: tuple[int, ...], run: int = 1) -> Plan:
+def hide_slices(
+    patches: Patches, noise: Float[Tensor, "b n"], ratio: float, axes: tuple[int, ...], run: int = 1
+) -> Plan:
     """Hide whole slices: all patches that share coordinates along `axes`.
 
     Hides int(ratio * slices) of the slices in which a sample has anything valid. run: neighbouring slices that are

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Literal
 
 import torch
-from torch import nn
 
 from fusion.masking.masking import JointMasking, Noise, Plan, Ratio, Scheduled, rank
 from modalities.records import Patches

@@ -12,7 +12,7 @@ from modalities.records import Tokens
 
 
 class Joint(Trunk):
-    """Encode the concatenated tokens of all streams (MultiMAE, arXiv:2204.01678; "early" fusion in AV-MAE, 2212.05922)."""
+    """Encode the concatenated tokens of all streams (MultiMAE, arXiv:2204.01678; AV-MAE's early fusion)."""
 
     def __init__(self, streams: Sequence[str], *, width: int = 768, depth: int = 12, heads: int = 12):
         super().__init__(width, depth)

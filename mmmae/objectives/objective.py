@@ -74,4 +74,4 @@ class Objective(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, step: Step) -> dict[str, Float[Tensor, ""]]:
-        """Scalar losses by part, in float32. Where nothing is valid a part is exactly 0, still reaching its parameters."""
+        """Scalar losses by part, in float32; where nothing is valid exactly 0, still reaching every parameter."""

@@ -60,17 +60,18 @@ class Prediction(Objective, ABC):
             raise ValueError(f"predict is a share of the hidden patches in (0, 1], got {predict}")
         self.decoder, self.streams, self.predict = decoder, tuple(streams), predict
 
-    def answer(self, step: Step) -> dict[str, Answer]:
-        """The decoder's answer for every stream of the step that this objective predicts."""
-        picks = {name: self.pick(step, name) for name in self.streams if name in step.plans}
+    def answer(self, step: Step, share: float | None = None) -> dict[str, Answer]:
+        """The decoder's answer about a share of the hidden patches (by default `predict`) of every stream it predicts."""
+        share = self.predict if share is None else share
+        picks = {name: self.pick(step, name, share) for name in self.streams if name in step.plans}
         asked = {name: step.patches[name].places(*pick) for name, pick in picks.items()}
         predicted = self.decoder(step.tokens, asked)
         return {name: Answer(predicted[name], *pick) for name, pick in picks.items()}
 
-    def pick(self, step: Step, name: str) -> tuple[Int[Tensor, "b m"], Bool[Tensor, "b m"] | None]:
+    def pick(self, step: Step, name: str, share: float) -> tuple[Int[Tensor, "b m"], Bool[Tensor, "b m"] | None]:
         """Hidden patches to ask for: all of them, or a share drawn from each sample's own noise."""
         plan = step.plans[name]
-        if self.predict == 1:
+        if share == 1:
             return plan.hidden, plan.asked
         m = plan.hidden.shape[1]
         order = rank(step.noise(f"predict/{name}", m), plan.asked)
@@ -91,7 +92,7 @@ class Prediction(Objective, ABC):
     def picture(self, step: Step) -> dict[str, Picture]:
         """What each stream was and what the decoder makes of it."""
         pictures = {}
-        for name, answer in self.answer(step).items():
+        for name, answer in self.answer(step, share=1).items():
             tokenizer, patches = step.tokenizers[name], step.patches[name]
             guess = self.guess(tokenizer, patches, step.plans[name], answer, name)
             hidden = torch.zeros(patches.time.shape, dtype=torch.bool, device=answer.pick.device)
@@ -99,7 +100,7 @@ class Prediction(Objective, ABC):
             hidden = hidden.scatter(1, answer.pick, filled)
             truth = tokenizer.target(patches, answer.pick)
             keep = filled.reshape(*filled.shape, *[1] * (truth.ndim - 2))
-            guess = torch.where(keep, guess.to(truth.dtype), truth)  # an empty slot must not overwrite what it points at
+            guess = torch.where(keep, guess.to(truth.dtype), truth)  # an empty slot overwrites nothing
             original = tokenizer.assemble(patches.values, patches.grid)
             pictures[name] = Picture(original, tokenizer.restore(patches, guess, answer.pick), hidden)
         return pictures

@@ -45,7 +45,7 @@ class Reconstruction(Prediction):
         for name, norm in self.norms.items():
             values = outputs[name] // (tokenizers[name].channels if norm == "n1" else 1)
             if norm != "n0" and values < 2:
-                raise ValueError(f"a patch of {name} has {values} value to take the variance of; normalise it with 'n0'")
+                raise ValueError(f"a patch of {name} holds one value, which has no variance; normalise it with n0")
 
     @classmethod
     def answerable(cls, tokenizers: Mapping[str, Tokenizer]) -> bool:

@@ -29,7 +29,7 @@ def mean(values: Float[Tensor, "*shape"], weight: Shaped[Tensor, "*shape"] | Non
     return torch.where(weight > 0, values * weight, values * 0).sum() / torch.where(total > 0, total, 1.0)
 
 
-def gather(x: Shaped[Tensor, "b *rest"]) -> Shaped[Tensor, "every *rest"]:
+def gather(x: Shaped[Tensor, "b ..."]) -> Shaped[Tensor, "every ..."]:
     """The rows (numbers, or flags) of all processes in rank order; gradients flow back to where a row came from."""
     if not many():
         return x

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 
@@ -62,8 +62,9 @@ def views(model: MaskedAutoencoder, batch: Batch, vocabulary: Any = None) -> dic
     pictures = model.reconstruct(batch)
     model.train(training)
     readers = model.recipe.readers() if model.recipe else {}
+    tokenizers = cast("Mapping[str, Tokenizer]", model.tokenizers)
     return {
-        name: seen(name, model.tokenizers[name], batch[name], readers.get(name), pictures[name], vocabulary)
+        name: seen(name, tokenizers[name], batch[name], readers.get(name), pictures[name], vocabulary)
         for name in batch if name in pictures
     }  # fmt: skip
 

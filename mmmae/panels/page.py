@@ -10,9 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from modalities.reader import Reader
-from modalities.tokenizer import Tokenizer
-
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
@@ -28,16 +25,17 @@ class View:
     original, predicted: as the tokenizer restores them, time first; no `predicted` where nothing was hidden.
     hidden, valid: of each of their elements, whether it was guessed and whether it is real (not padding).
     seconds: how long the window lasts.
+    tokenizer, reader: of the stream, whose settings tell rates and names; vocabulary: has `pieces(ids)`.
     """
 
     name: str
-    tokenizer: Tokenizer
+    tokenizer: Any
     original: np.ndarray
     predicted: np.ndarray | None
     hidden: np.ndarray
     valid: np.ndarray
     seconds: float
-    reader: Reader | None = None
+    reader: Any = None
     vocabulary: Any = None
 
     def rows(self) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:

@@ -16,7 +16,7 @@ from modalities.records import Patches, Places, Signal, Tokens, lattice
 from modalities.shapes import Float, Int, Shaped, Tensor
 from modalities.tokenizer import Tokenizer, fractions
 
-GRAVITY = 9.81
+GRAVITY, HALF_TURN = 9.81, 3.14  # m/s^2, rad/s: what a body's movements are measured by
 
 
 class IMUTokenizer(Tokenizer):
@@ -35,7 +35,7 @@ class IMUTokenizer(Tokenizer):
         fft: samples in an STFT frame; frames are fft / 2 apart.
         graph: message passing, `gin`, `gat` or None. `layers` rounds of it.
         edges: pairs of sensors that hear each other, when the manifest has none; None joins all.
-        mean, std: of each channel, in its units; by default 0, and gravity for accelerations, 1 rad/s for rotations.
+        mean, std: of each channel, in its units; by default 0, and gravity for accelerations, half a turn a second for rotations.
 
     >>> tokenizer = IMUTokenizer(64, patch=10)
     >>> patches = tokenizer.patchify(Signal(torch.randn(2, 100, 3, 6)))
@@ -70,7 +70,7 @@ class IMUTokenizer(Tokenizer):
         self.channels, self.patch, self.kind, self.fft = channels, patch, kind, fft
         mean = [0.0] * channels if mean is None else mean
         if std is None:
-            std = [GRAVITY] * min(channels, 3) + [1.0] * max(channels - 3, 0) if kind == "raw" else [1.0] * channels
+            std = [GRAVITY] * min(channels, 3) + [HALF_TURN] * max(channels - 3, 0) if kind == "raw" else [1.0] * channels
         if not len(mean) == len(std) == channels:
             raise ValueError(f"mean and std need a value for each of {channels} channels, got {mean} and {std}")
         rows = patch if kind == "raw" else patch // (fft // 2) * (fft // 2 + 1)
