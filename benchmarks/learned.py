@@ -61,7 +61,7 @@ def errors(model: MaskedAutoencoder, step: Step, names: list[str] | None = None)
     """(stream, error of every hidden patch, slots filled, target) of what the objectives predict."""
     for objective in model.objectives.values():
         if isinstance(objective, Prediction):
-            for name, answer in objective.answer(step, share=1).items():
+            for name, answer in objective.answer(step, everything=True).items():
                 if names is None or name in names:
                     tokenizer, patches = step.tokenizers[name], step.patches[name]
                     error = objective.error(tokenizer, patches, answer, name)

@@ -13,7 +13,7 @@ from typing import Any
 
 from modalities.errors import InputError
 
-# kind: (package, module in each entry's folder or "" where an entry is a file, module and name of what it must subclass)
+# kind: (package, module in each entry's folder or "" where an entry is a file, what it must subclass)
 KINDS = {
     "reader": ("modalities", ".reader", ["modalities.reader:Reader"]),
     "tokenizer": ("modalities", ".tokenizer", ["modalities.tokenizer:Tokenizer"]),

@@ -15,7 +15,7 @@ Kind = Literal["grid", "flat"]
 
 
 def sincos(position: Shaped[Tensor, " n"], dim: int) -> Float[Tensor, "n dim"]:
-    """Sine (even columns) and cosine (odd columns) of a position at dim / 2 wavelengths (Vaswani et al., 1706.03762)."""
+    """Sine (even columns) and cosine (odd columns) of a position at dim / 2 wavelengths (arXiv:1706.03762)."""
     rate = 10_000 ** (-2 * torch.arange(dim // 2, dtype=torch.float64, device=position.device) / dim)
     angle = position.double()[:, None] * rate
     return torch.stack([angle.sin(), angle.cos()], -1).flatten(1).float()

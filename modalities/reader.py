@@ -18,7 +18,7 @@ class Reading:
     values: as in Signal, without the batch axis, padded with zeros after `length` valid steps (0: absent).
     """
 
-    values: Shaped[Tensor, "t *contents"]
+    values: Shaped[Tensor, "t ..."]
     length: int
     observed: Bool[Tensor, "t parts"] | None = None
     edges: Float[Tensor, "parts parts"] | None = None

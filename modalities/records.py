@@ -22,7 +22,7 @@ class Signal:
     edges: adjacency between sensors (b, sensors, sensors); None leaves it to the tokenizer.
     """
 
-    values: Shaped[Tensor, "b t *contents"]
+    values: Shaped[Tensor, "b t ..."]
     length: Int[Tensor, " b"] | None = None
     start: Float[Tensor, " b"] | None = None
     duration: Float[Tensor, " b"] | None = None
@@ -172,7 +172,7 @@ class Patches:
     edges: Float[Tensor, "b parts parts"] | None = None
 
     def places(self, index: Int[Tensor, "b k"] | None = None, valid: Bool[Tensor, "b k"] | None = None) -> Places:
-        """Where the patches at `index` are (all of them by default); `valid` tells which slots of `index` are filled."""
+        """Where the patches at `index` (by default all) are; `valid` tells which slots of `index` are filled."""
         b, n = self.time.shape
         if index is None:
             return Places(self.coords.expand(b, n, -1), self.time, self.valid, self.grid)

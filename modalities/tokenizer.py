@@ -39,7 +39,7 @@ class Tokenizer(nn.Module, ABC):
 
     @abstractmethod
     def lift(self, values: Shaped[Tensor, "b k p"], places: Places) -> Float[Tensor, "b k d"]:
-        """Embed patches that were already gathered: a hidden patch never gets here, so it costs nothing and cannot leak."""
+        """Embed patches already gathered: a hidden patch never gets here, so it costs nothing and cannot leak."""
 
     @abstractmethod
     def assemble(self, values: Shaped[Tensor, "b n p"], grid: tuple[int, ...]) -> Tensor:

@@ -1,4 +1,4 @@
-"""Every test runs with shapes checked and on one thread, so that sums are added in one order and bits can be compared."""
+"""Every test runs with shapes checked, and on one thread: sums are added in one order, so that bits can be compared."""
 
 from __future__ import annotations
 

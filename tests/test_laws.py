@@ -58,26 +58,26 @@ def test_a_frozen_text_encoder_reads_visible_words_only():
     test_a_tokenizer_embeds_visible_patches_from_visible_patches.hypothesis.inner_test("text", settings, 3, True)
 
 
+@torch.no_grad()
 def test_nothing_hidden_reaches_the_encoder_or_a_prediction(system):
     model, batch = system
-    with torch.no_grad():
-        step = model.step(batch)
-        other = tiny.poison(step, model)
-        for name in step.tokens:
-            same_tokens(step.embedded[name], other.embedded[name])
-            same_tokens(step.tokens[name], other.tokens[name])
-        for objective in model.objectives.values():
-            if not isinstance(objective, Prediction):
-                continue
-            answers, others = objective.answer(step), objective.answer(other)
-            for name, answer in answers.items():
-                asked = torch.ones_like(answer.pick, dtype=torch.bool) if answer.asked is None else answer.asked
-                assert_close(answer.predicted[asked], others[name].predicted[asked], **EXACT)
-                guesses = (
-                    objective.guess(model.tokenizers[name], s.patches[name], s.plans[name], a[name], name)[asked]
-                    for s, a in ((step, answers), (other, others))
-                )
-                assert_close(*guesses, **EXACT)
+    step = model.step(batch)
+    other = tiny.poison(step, model)
+    for name in step.tokens:
+        same_tokens(step.embedded[name], other.embedded[name])
+        same_tokens(step.tokens[name], other.tokens[name])
+    for objective in model.objectives.values():
+        if not isinstance(objective, Prediction):
+            continue
+        answers, others = objective.answer(step), objective.answer(other)
+        for name, answer in answers.items():
+            asked = torch.ones_like(answer.pick, dtype=torch.bool) if answer.asked is None else answer.asked
+            assert_close(answer.predicted[asked], others[name].predicted[asked], **EXACT)
+            guesses = (
+                objective.guess(model.tokenizers[name], s.patches[name], s.plans[name], a[name], name)[asked]
+                for s, a in ((step, answers), (other, others))
+            )
+            assert_close(*guesses, **EXACT)
 
 
 def test_hidden_pixels_change_no_encoder_output():
@@ -141,6 +141,7 @@ def whole(tokenizer, name: str, steps: int) -> int:
     return steps // each * each
 
 
+@torch.no_grad()
 def test_garbage_in_padding_changes_no_loss(system):
     model, batch = system
     other = replace(batch, signals={name: tiny.littered(signal) for name, signal in batch.items()})
@@ -149,6 +150,7 @@ def test_garbage_in_padding_changes_no_loss(system):
         assert torch.equal(loss, after[part]), part
 
 
+@torch.no_grad()
 def test_a_padded_sample_costs_what_it_costs_alone(system):
     model, batch = system
     if isinstance(model.masking, Synchronous):
@@ -165,6 +167,7 @@ def test_a_padded_sample_costs_what_it_costs_alone(system):
             assert_close(loss, exact[part], **CLOSE, msg=lambda message, part=part: f"{part}: {message}")
 
 
+@torch.no_grad()
 def test_a_stream_that_no_sample_has_changes_nothing(system):
     model, batch = system
     for absent in batch if len(batch) > 1 else ():

@@ -50,7 +50,8 @@ for use in names("masking"):
 for use in sorted(set(names("joint masking")) - {"independent"}):  # which recipes write as one masking for each stream
     SYSTEMS[f"masking {use}"] = ("default", [f"masking={{use: {use}{JOINT.get(use, '')}}}"])
 for use in names("objective"):
-    SYSTEMS[f"objective {use}"] = ("default", [f"objectives.{use}.weight=1.0"])
+    if use not in Recipe.load("default").tree["objectives"]:
+        SYSTEMS[f"objective {use}"] = ("default", [f"objectives.{use}.weight=1.0"])
 SYSTEMS |= {
     "masking complement": ("default", ["masking={use: synchronous, mode: complement}"]),
     "objective sigmoid": ("default", ["objectives.contrastive={kind: sigmoid, learnable: true}"]),

@@ -60,25 +60,28 @@ class Prediction(Objective, ABC):
             raise ValueError(f"predict is a share of the hidden patches in (0, 1], got {predict}")
         self.decoder, self.streams, self.predict = decoder, tuple(streams), predict
 
-    def answer(self, step: Step, share: float | None = None) -> dict[str, Answer]:
-        """The decoder's answer about a share of the hidden patches (by default `predict`) of every stream it predicts."""
-        share = self.predict if share is None else share
-        picks = {name: self.pick(step, name, share) for name in self.streams if name in step.plans}
+    def answer(self, step: Step, everything: bool = False) -> dict[str, Answer]:
+        """The decoder's answer for every stream of the step that this objective predicts.
+
+        everything: ask for all hidden patches, whatever share is predicted in training.
+        """
+        predict = 1.0 if everything else self.predict
+        picks = {name: self.pick(step, name, predict) for name in self.streams if name in step.plans}
         asked = {name: step.patches[name].places(*pick) for name, pick in picks.items()}
         predicted = self.decoder(step.tokens, asked)
         return {name: Answer(predicted[name], *pick) for name, pick in picks.items()}
 
-    def pick(self, step: Step, name: str, share: float) -> tuple[Int[Tensor, "b m"], Bool[Tensor, "b m"] | None]:
+    def pick(self, step: Step, name: str, predict: float) -> tuple[Int[Tensor, "b m"], Bool[Tensor, "b m"] | None]:
         """Hidden patches to ask for: all of them, or a share drawn from each sample's own noise."""
         plan = step.plans[name]
-        if share == 1:
+        if predict == 1:
             return plan.hidden, plan.asked
         m = plan.hidden.shape[1]
         order = rank(step.noise(f"predict/{name}", m), plan.asked)
-        slots = max(1, int(self.predict * m))
+        slots = max(1, int(predict * m))
         if plan.asked is None:
             return plan.hidden.gather(1, filled(order < slots, slots)[0]), None
-        count = share(self.predict, plan.asked.sum(1)).clamp_min(1)[:, None]
+        count = share(predict, plan.asked.sum(1)).clamp_min(1)[:, None]
         index, asked = filled((order < count) & plan.asked, slots)
         return plan.hidden.gather(1, index), asked
 
@@ -92,7 +95,7 @@ class Prediction(Objective, ABC):
     def picture(self, step: Step) -> dict[str, Picture]:
         """What each stream was and what the decoder makes of it."""
         pictures = {}
-        for name, answer in self.answer(step, share=1).items():
+        for name, answer in self.answer(step, everything=True).items():
             tokenizer, patches = step.tokenizers[name], step.patches[name]
             guess = self.guess(tokenizer, patches, step.plans[name], answer, name)
             hidden = torch.zeros(patches.time.shape, dtype=torch.bool, device=answer.pick.device)

@@ -82,7 +82,7 @@ class IMUTokenizer(Tokenizer):
         self.register_buffer("edges", edge_matrix(edges) if edges else None, persistent=False)
 
     def patchify(self, signal: Signal) -> Patches:
-        b, t, sensors, channels = signal.values.shape
+        _, t, sensors, channels = signal.values.shape
         if channels != self.channels or t % self.patch:
             raise ValueError(
                 f"a recording of {t} steps and {channels} channels cannot be cut into patches of {self.patch} steps "
@@ -109,7 +109,9 @@ class IMUTokenizer(Tokenizer):
         window = torch.hann_window(self.fft, device=values.device)
         padded = nn.functional.pad(flat, (self.fft // 4, self.fft // 4))  # a frame is centred on its hop
         with torch.autocast(values.device.type, enabled=False):
-            spectrum = torch.stft(padded.float(), self.fft, self.fft // 2, window=window, center=False, return_complex=True)
+            spectrum = torch.stft(
+                padded.float(), self.fft, self.fft // 2, window=window, center=False, return_complex=True
+            )
         magnitude = (spectrum.abs() + 1e-3).log()
         return rearrange(magnitude, "(b s c) f n -> b s c f n", b=len(values), s=values.shape[2])
 

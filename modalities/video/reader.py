@@ -92,9 +92,15 @@ class VideoReader(Reader):
         return self.picture(frame, 1)
 
     def shown(
-        self, container: InputContainer, stream: VideoStream, source: Any, wanted: list[float], start: float, stop: float
+        self,
+        container: InputContainer,
+        stream: VideoStream,
+        source: Any,
+        wanted: list[float],
+        start: float,
+        stop: float,
     ) -> list[np.ndarray]:
-        """The picture on display at each wanted moment of [start, stop): that of the last frame stamped at or before."""
+        """The picture on display at each wanted moment of [start, stop): the last frame stamped at or before it."""
         rate = stream.average_rate or stream.guessed_rate
         period = float(1 / rate) if rate else 0.04  # also how far a window may reach over either end
         aspect = stream.sample_aspect_ratio or 1

@@ -69,7 +69,7 @@ class VideoTokenizer(Tokenizer):
         if frames.shape[1] == 1 and self.tube > 1:  # an image: hold it still
             frames = repeat(frames, "b 1 c h w -> b t c h w", t=self.tube)
             length = None if length is None else length * self.tube
-        b, t, c, h, w = frames.shape
+        _, t, c, h, w = frames.shape
         if c != self.channels or t % self.tube or h % self.patch or w % self.patch:
             raise ValueError(
                 f"a clip of {t} frames, {c} channels, {h}x{w} pixels cannot be cut into tubes of {self.tube} frames, "

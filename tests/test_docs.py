@@ -1,0 +1,330 @@
+"""What the docs show is run, what they quote is parsed, and what they list is all there is."""
+
+from __future__ import annotations
+
+import argparse
+import doctest
+import json
+import re
+import shlex
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from importlib import import_module
+from pathlib import Path
+
+import media
+import numpy as np
+import pytest
+import torch
+
+from fusion.sizes import SIZES
+from mmmae import corpora
+from mmmae import recipe as recipes
+from mmmae.__main__ import COMMANDS, main
+from mmmae.data import cells, rows
+from mmmae.data.dataset import Clips
+from mmmae.data.fit import fit
+from mmmae.data.loader import Loader
+from mmmae.data.manifest import Manifest
+from mmmae.launch import listed, overrides_of, training_parser
+from mmmae.model import MaskedAutoencoder
+from mmmae.recipe import SIZED, Recipe
+from mmmae.sections import Data, Optimizer, Section, Training
+from mmmae.settings import RecipeError, find, names, signature
+from modalities.imu.table import load
+from modalities.records import Batch
+
+ROOT = Path(__file__).parent.parent
+PAGES = {page.name: page for page in [*sorted((ROOT / "docs").glob("*.md")), ROOT / "README.md"] if page.is_file()}
+FENCED = re.compile(r"^```([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"\]\(([^)\s]+)\)")
+every_page = pytest.mark.parametrize("page", PAGES)
+
+
+def blocks(page: str, language: str) -> list[str]:
+    """The fenced blocks of a page in a language."""
+    return [text for kind, text in FENCED.findall(PAGES[page].read_text(encoding="utf-8")) if kind.strip() == language]
+
+
+def section(page: str, title: str) -> str:
+    """What stands below a heading, up to the next one of its rank or above."""
+    text = FENCED.sub("", PAGES[page].read_text(encoding="utf-8"))
+    ahead, _, below = text.partition(f"# {title}\n")
+    rank = len(ahead) - len(ahead.rstrip("#")) + 1
+    return re.split(rf"^#{{1,{rank}}} ", below, maxsplit=1, flags=re.MULTILINE)[0]
+
+
+def table(page: str, title: str) -> dict[str, str]:
+    """The rows below a heading by each name (in backticks) that their first cell holds."""
+    lines = re.findall(r"^\| (.*?) \|(.*)$", section(page, title), re.MULTILINE)
+    return {name: rest for cell, rest in lines for name in re.findall(r"`(\w+)`", cell)}
+
+
+def written(value: object) -> str:
+    """A setting as the recipe's YAML has it."""
+    if isinstance(value, (tuple, list)):
+        return f"[{', '.join(map(written, value))}]"
+    return f"{value:.4g}" if isinstance(value, float) else value if isinstance(value, str) else json.dumps(value)
+
+
+# Every example of adding.md is a file of one package: its first line says which.
+
+
+@pytest.fixture(scope="module")
+def mylab(tmp_path_factory) -> Iterator[Path]:
+    folder = tmp_path_factory.mktemp("outside")
+    for text in blocks("adding.md", "python") + blocks("adding.md", "yaml"):
+        path = folder / text.partition("\n")[0].removeprefix("# ")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        (path.parent / "__init__.py").touch()
+        path.write_text(text, encoding="utf-8")
+    sys.path.insert(0, str(folder))
+    yield folder
+    sys.path.remove(str(folder))
+    for name in [name for name in sys.modules if name.partition(".")[0] == "mylab"]:
+        del sys.modules[name]
+
+
+def learn(model: MaskedAutoencoder, batch: Mapping) -> None:
+    """One training step that reaches every parameter."""
+    optimizer = torch.optim.AdamW(model.parameters())
+    losses = model(batch)
+    losses.total.backward()
+    assert losses.total.isfinite()
+    assert not [name for name, p in model.named_parameters() if p.grad is None or not p.grad.isfinite().all()]
+    optimizer.step()
+
+
+def labelled(batch: Batch) -> Batch:
+    return replace(batch, label=torch.tensor([2, -1, 0, 4]))
+
+
+@pytest.mark.parametrize("name", ["foveal", "radar"])
+@pytest.mark.parametrize("ragged", [False, True])
+def test_a_recipe_from_outside_trains(mylab, name, ragged):
+    recipe = Recipe.load(mylab / "mylab" / f"{name}.yaml", ["modalities.imu.sensors=3"] if name == "foveal" else [])
+    learn(recipe.build(), labelled(recipe.example(batch_size=4, ragged=ragged)))
+
+
+def test_the_masking_from_outside_hides_the_middle_and_more_as_training_goes(mylab):
+    recipe = Recipe.load(mylab / "mylab" / "foveal.yaml", modalities=["video", "text"])
+    model, batch = recipe.build(), labelled(recipe.example(batch_size=4))
+    for progress, ratio in ((0.0, 0.6), (1.0, 0.85)):
+        model.advance(progress)
+        step = model.step(batch)
+        plan, patches = step.plans["video"], step.patches["video"]
+        assert plan.hidden.shape[1] == int(ratio * 512) and plan.visible.shape[1] == 512 - int(ratio * 512)
+        assert torch.cat([plan.visible, plan.hidden], 1).sort(1).values.equal(torch.arange(512).expand(4, -1))
+        away = (patches.coords[:, 1:] - 3.5).abs().sum(1)
+        assert (away[plan.hidden].mean(1) < away[plan.visible].mean(1)).all()
+
+
+def test_samples_without_a_label_cost_nothing(mylab):
+    recipe = Recipe.load(mylab / "mylab" / "foveal.yaml", modalities=["video", "text"])
+    model, batch = recipe.build(), recipe.example(batch_size=4)
+    with torch.no_grad():
+        assert model(batch)["label/label"] == 0
+        assert model(labelled(batch))["label/label"] > 0
+
+
+def test_a_modality_from_outside_is_checked_and_trained_from_files(mylab, tmp_path, capsys):
+    for number in range(6):
+        np.save(tmp_path / f"{number}.npy", np.random.default_rng(number).normal(-40, 20, (30 + 10 * number, 64)))
+    lines = [{"radar": f"{number}.npy", "text": f"a car, {number} lanes away"} for number in range(5)]
+    lines.append({"text": "rain"})
+    listing = tmp_path / "manifest.jsonl"
+    listing.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    file = mylab / "mylab" / "radar.yaml"
+    command = ["check", str(listing), "--recipe", str(file), "--modalities", "radar,text", "--workers", "0"]
+    assert main(command) == 0, capsys.readouterr().err
+    assert "5 of 6" in capsys.readouterr().out
+
+    recipe = Recipe.load(file)
+    manifest = Manifest.open(listing, modalities=recipe.streams)
+    recipe = fit(recipe, manifest, tmp_path)
+    clips = Clips(manifest, recipe.readers(), window=recipe.sections.window)
+    batch = next(iter(Loader(clips, 6)))
+    assert sorted(batch["radar"].length.tolist()) == [0, 30, 40, 40, 40, 40]
+    model = recipe.build()
+    patches = model.tokenizers["radar"].patchify(batch["radar"])
+    whole = model.tokenizers["radar"].assemble(patches.values, patches.grid)
+    assert torch.equal(whole, batch["radar"].silenced().values)
+    learn(model, batch)
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ("masking.radar.use=mylab.masks", "a car is"),
+        ("masking.radar.use=mylab.trunks.Looped", "is not a subclass of Masking"),
+        ("masking.radar.use=mylab.nowhere.Spiral", "cannot import the masking of 'mylab.nowhere.Spiral'"),
+        ("masking.radar.use=mylab.trunks", "mylab.trunks must define one masking, it has 0"),
+        ("modalities.radar.use=mylab.masks", "name a package with a module reader.py"),
+        ("modalities.radar.use=mylab.radar.reader.RadarReader", "is not a subclass of Tokenizer"),
+        ("modalities.radar.bins=a", "modalities.radar.bins"),
+        ("modalities.radar.bin=64", "did you mean 'bins'?"),
+    ],
+)
+def test_a_dotted_name_of_the_wrong_kind_is_refused(mylab, change, told):
+    def load() -> Recipe:
+        return Recipe.load(mylab / "mylab" / "radar.yaml", [change])
+
+    if told == "a car is":  # a module stands for the one class of the kind that it defines
+        assert type(load().build().masking.maskings["radar"]).__name__ == "Fovea"
+        return
+    with pytest.raises(RecipeError, match=re.escape(told)):
+        load()
+
+
+# What the other pages show
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page != "adding.md"])
+def test_the_python_of_a_page_runs(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    text = "\n".join(blocks(page, "python"))
+    if "runs/default-video-text" in text:
+        Recipe.load("default", modalities=["video", "text"]).build().save_pretrained("runs/default-video-text")
+    if '"clips"' in text:
+        Path("clips").mkdir()
+        media.write_film(Path("clips/one.mp4"), [media.coded(i) for i in range(40)], rate=16)
+    if ">>>" not in text:
+        exec(compile(text, page, "exec"), {"__name__": page})
+        return
+    told: list[str] = []
+    session = doctest.DocTestParser().get_doctest(text, {}, page, str(PAGES[page]), 0)
+    assert doctest.DocTestRunner().run(session, out=told.append).failed == 0, "".join(told)
+
+
+@pytest.mark.parametrize("text", blocks("recipes.md", "yaml"))
+def test_a_recipe_that_is_shown_builds(text, tmp_path):
+    file = tmp_path / "shown.yaml"
+    file.write_text(text)
+    recipe = Recipe.load(file, ["modalities.imu.sensors=3"])
+    assert recipe.build()(recipe.example(batch_size=2)).total.isfinite()
+
+
+def test_rows_that_are_shown_are_read(tmp_path):
+    for language in ("jsonl", "csv"):
+        (text,) = blocks("data.md", language)
+        file = tmp_path / f"manifest.{language}"
+        file.write_text(text)
+        found = [cells.check(row, names("reader"), place) for place, row in rows.read(file)]
+        assert len(found) > 1 and all(found)
+    (text,) = blocks("data.md", "csv imu")
+    file = tmp_path / "imu.csv"
+    file.write_text(text)
+    shown = load(str(file))
+    assert shown.names == ["wrist", "hip"] and shown.values.shape == (2, 2, 6)
+    assert np.isnan(shown.values[1, 1]).all() and not np.isnan(shown.values[:, 0]).any()
+
+
+# What pages quote
+
+
+def quoted(page: str) -> list[str]:
+    """The commands of a page or of a recipe's header."""
+    if page.endswith(".yaml"):
+        lines = (ROOT / "configs" / page).read_text().splitlines()
+        return [line.strip("# ") for line in lines if "mmmae/train.py" in line]
+    return "\n".join(blocks(page, "sh")).replace("\\\n", " ").splitlines()
+
+
+@pytest.mark.parametrize("page", [*PAGES, *(f"{name}.yaml" for name in recipes.names())])
+def test_the_commands_of_a_page_are_understood(page, mylab, monkeypatch):
+    monkeypatch.chdir(mylab)
+    targets = re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    for line in quoted(page):
+        words = shlex.split(line, comments=True)
+        while words and re.match(r"[A-Z_]+=", words[0]):
+            words.pop(0)
+        if "mmmae/train.py" in words:
+            understand("train", words[words.index("mmmae/train.py") + 1 :])
+        elif words[:1] == ["mmmae"]:
+            understand(words[1], words[2:])
+        elif words[:1] == ["make"]:
+            assert words[1] in targets, line
+
+
+def understand(command: str, words: list[str]) -> None:
+    """Parse a command as it would be, and load the recipe that it names."""
+    if command == "train":
+        arguments = training_parser().parse_intermixed_args(words)
+        Recipe.load(arguments.recipe, overrides_of(arguments), listed(arguments.modalities))
+        return
+    parser = argparse.ArgumentParser(exit_on_error=False)
+    import_module(COMMANDS[command][0]).add_arguments(parser)
+    arguments = parser.parse_intermixed_args(words)
+    if command == "check":
+        Recipe.load(arguments.recipe, arguments.overrides, listed(arguments.modalities))
+    if command == "corpus" and arguments.name:
+        assert arguments.name in corpora.names()
+
+
+@every_page
+def test_links_lead_somewhere(page):
+    text = FENCED.sub("", PAGES[page].read_text(encoding="utf-8"))
+    for link in LINK.findall(text):
+        if re.match(r"\w+:", link):
+            continue
+        path, _, anchor = link.partition("#")
+        target = (PAGES[page].parent / path).resolve() if path else PAGES[page]
+        assert target.exists(), link
+        if anchor:
+            titles = re.findall(r"^#+ (.*)$", target.read_text(encoding="utf-8"), re.MULTILINE)
+            assert anchor in [re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles], link
+
+
+# What pages list
+
+
+@pytest.mark.parametrize("kind", ["masking", "joint masking", "trunk", "decoder", "objective"])
+def test_every_part_and_every_key_of_it_is_listed(kind):
+    known = table("recipes.md", kind.capitalize())
+    assert sorted(known) == names(kind)
+    for name in names(kind):
+        require_keys(kind, name, known[name])
+
+
+def test_every_modality_and_every_key_of_it_is_listed():
+    for title, kinds in {"Modalities": ("reader", "tokenizer"), "Augment": ("augmentation",)}.items():
+        known = table("recipes.md", title)
+        assert sorted(known) == names(kinds[0])
+        for name in known:
+            columns = known[name].strip(" |").split("|")
+            for kind, cell in zip(kinds, columns, strict=True):
+                require_keys(kind, name, cell)
+
+
+def require_keys(kind: str, name: str, cell: str) -> None:
+    """Every setting of a part stands in a cell of the docs, with its default if it has one of its own."""
+    told = re.findall(r"`([^`]+)`", cell)
+    for key, parameter in signature(find(kind, name, name)).items():
+        if key == "maskings":  # the house gives them
+            continue
+        sized = kind in ("trunk", "decoder") and key in SIZED
+        assert (key if sized or parameter.default is parameter.empty else f"{key}={written(parameter.default)}") in told
+
+
+@pytest.mark.parametrize("model", [Data, Optimizer, Training])
+def test_every_key_of_a_section_is_listed(model: type[Section]):
+    told = re.findall(r"`([^`]+)`", section("recipes.md", model.__name__))
+    for name, field in model.model_fields.items():
+        assert f"{name}={written(field.default)}" in told
+
+
+def test_every_recipe_is_listed():
+    known = table("recipes.md", "The recipes")
+    assert sorted(known) == recipes.names()
+    for name, row in known.items():
+        assert f"| {', '.join(Recipe.load(name).streams)} |" in row
+
+
+def test_sizes_columns_and_corpora_are_listed():
+    known = table("recipes.md", "Anatomy")
+    assert {name: row.strip(" |").split(" | ") for name, row in known.items()} == {
+        name: [", ".join(map(str, numbers)) for numbers in both] for name, both in SIZES.items()
+    }
+    assert set(table("data.md", "Manifest")) == {*cells.COLUMNS, *names("reader")}
+    assert sorted(table("data.md", "Corpora")) == sorted(corpora.names())
