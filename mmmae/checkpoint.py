@@ -32,7 +32,9 @@ from modalities.errors import InputError
 from modalities.shapes import Tensor
 
 MODEL, OPTIMIZER, RECIPE, STATE = "model.safetensors", "optimizer.safetensors", "recipe.json", "state.json"
-WHOLE = StateDictOptions(full_state_dict=True, cpu_offload=True)  # also of a model that FSDP has spread out
+# Whole tensors, also of a model that FSDP has spread out: gathered to the main process, or present in every one.
+GATHERED = StateDictOptions(full_state_dict=True, cpu_offload=True)
+WHOLE = StateDictOptions(full_state_dict=True)
 
 
 @dataclass(frozen=True)
@@ -170,8 +172,8 @@ def save(
 
     keep: how many of the newest checkpoints stay; older ones go only after the new one is there.
     """
-    weights = get_model_state_dict(model, options=WHOLE)
-    moments = get_optimizer_state_dict(model, optimizer, options=WHOLE)["state"]
+    weights = get_model_state_dict(model, options=GATHERED)
+    moments = get_optimizer_state_dict(model, optimizer, options=GATHERED)
     target = output / "checkpoints" / f"step-{state.step}"
     if not main:
         return target
@@ -179,7 +181,7 @@ def save(
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir(parents=True)
     write_model(draft, weights, recipe)
-    flat = {f"{kind}/{name}": value for name, kinds in moments.items() for kind, value in kinds.items()}
+    flat = {f"{kind}/{name}": value for name, kinds in moments["state"].items() for kind, value in kinds.items()}
     save_file({name: torch.as_tensor(value).contiguous() for name, value in flat.items()}, draft / OPTIMIZER)
     (draft / STATE).write_text(json.dumps({"step": state.step, **state.extra}, indent=2), encoding="utf-8")
     for path in draft.iterdir():

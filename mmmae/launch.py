@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -54,10 +55,12 @@ def listed(names: str | None) -> list[str] | None:
 
 def guarded(command: Callable[[argparse.Namespace], int], arguments: argparse.Namespace) -> int:
     """Run a command; input that needs mending becomes a short message and exit code 2, Ctrl-C becomes 130."""
+    if message := shadowed():
+        print(f"mmmae: {message}", file=sys.stderr)
+        return 2
     from modalities.errors import InputError
 
     try:
-        check_shadowing()
         return command(arguments)
     except InputError as error:
         print(f"mmmae: {error}", file=sys.stderr)
@@ -67,24 +70,17 @@ def guarded(command: Callable[[argparse.Namespace], int], arguments: argparse.Na
         return 130
 
 
-def check_shadowing() -> None:
-    """Stop if a foreign package named like one of ours would be imported in its place.
-
-    Raises:
-        InputError: names the file that shadows ours.
-    """
-    from importlib.util import find_spec
-
-    from modalities.errors import InputError
-
-    for package in ("modalities", "fusion", "configs", "mmmae"):
+def shadowed() -> str | None:
+    """What to say if a foreign package named like one of ours would be imported in its place; None if none would."""
+    for package in ("modalities", "fusion", "configs"):
         spec = find_spec(package)
         found = Path(spec.origin).resolve() if spec and spec.origin else None
         if found is None or found.parent.parent != ROOT:
-            raise InputError(
+            return (
                 f"the package {package!r} of mmmae is shadowed by {found or 'a folder without code'}\n"
                 f"  uninstall that package, or take its folder off PYTHONPATH; ours lies in {ROOT / package}"
             )
+    return None
 
 
 def asked_processes() -> int | None:

@@ -48,8 +48,8 @@ class MaskedAutoencoder(nn.Module):
     def forward(self, batch: Mapping[str, Signal]) -> Losses:
         """Losses by part and their weighted sum."""
         step = self.step(batch)
-        parts = {name: objective(step) for name, objective in self.objectives.items()}
-        total = sum(self.objectives[name].weigh(losses) for name, losses in parts.items())
+        parts = {name: losses for name, objective in self.objectives.items() if (losses := objective(step))}
+        total = torch.stack([self.objectives[name].weigh(losses) for name, losses in parts.items()]).sum()
         named = {f"{name}/{part}": loss for name, losses in parts.items() for part, loss in losses.items()}
         return Losses(named, total=total)
 

@@ -82,7 +82,7 @@ def overridden(overrides: Sequence[str]) -> dict[str, Any]:
 
 def overlay(base: Mapping[str, Any], top: Mapping[str, Any], strict: str = "", path: str = "") -> dict[str, Any]:
     """`base` with the leaves of `top`. A section that names another `use` replaces the old one whole; an explicit null
-    removes an objective or an augmentation.
+    removes an objective, a modality or what is said of it.
 
     strict: label of a recipe whose streams and objectives `top` may not misspell.
     """
@@ -92,7 +92,7 @@ def overlay(base: Mapping[str, Any], top: Mapping[str, Any], strict: str = "", p
         old = tree.get(key)
         if strict and key not in tree and path in ("modalities", "masking") and "use" not in tree:
             raise RecipeError(f"{strict}: {place}: no such modality; {nearest(key, tree)}")
-        if value is None and path in ("objectives", "augment", "modalities"):
+        if value is None and path in ("objectives", "augment", "masking", "modalities"):
             tree.pop(key, None)
         elif isinstance(value, Mapping) and isinstance(old, Mapping):
             other = "use" in value and value["use"] != old.get("use")

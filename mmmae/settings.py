@@ -127,7 +127,7 @@ def check(cls: type, given: Mapping[str, Any], where: str) -> dict[str, Any]:
         if key not in known:
             raise RecipeError(f"{where}.{key}: unknown setting of {cls.__name__}; {nearest(key, known)}")
     hints = typing.get_type_hints(cls.__init__)
-    fields = {
+    fields: dict[str, Any] = {
         name: (hints.get(name, Any), ... if p.default is p.empty else p.default)
         for name, p in known.items()
         if name in given or p.default is p.empty

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import torch
 from torch import nn
 
 from fusion.masking import Noise, Plan
@@ -65,7 +66,7 @@ class Objective(nn.Module, ABC):
 
     def weigh(self, parts: Mapping[str, Tensor]) -> Float[Tensor, ""]:
         """The objective's share of the total loss."""
-        return self.weight * sum(self.weights.get(name, 1.0) * part for name, part in parts.items())
+        return self.weight * torch.stack([self.weights.get(name, 1.0) * part for name, part in parts.items()]).sum()
 
     @classmethod
     def answerable(cls, tokenizers: Mapping[str, Tokenizer]) -> bool:

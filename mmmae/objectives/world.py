@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import torch
 import torch.distributed as dist
-from torch.distributed.nn.functional import all_gather
 
 from modalities.shapes import Float, Shaped, Tensor
 
@@ -29,15 +28,28 @@ def mean(values: Float[Tensor, "*shape"], weight: Shaped[Tensor, "*shape"] | Non
     return torch.where(weight > 0, values * weight, values * 0).sum() / torch.where(total > 0, total, 1.0)
 
 
-def gather(x: Shaped[Tensor, "b ..."]) -> Shaped[Tensor, "every ..."]:
+class Gather(torch.autograd.Function):
+    """Rows of all processes; backwards, what all of them say of one's own rows."""
+
+    @staticmethod
+    def forward(ctx, x: Tensor) -> Tensor:
+        rows = [torch.empty_like(x) for _ in range(dist.get_world_size())]
+        dist.all_gather(rows, x)
+        return torch.cat(rows)
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor) -> Tensor:
+        gradient = gradient.contiguous()
+        dist.all_reduce(gradient)
+        return gradient.chunk(dist.get_world_size())[dist.get_rank()]
+
+
+def gather(x: Shaped[Tensor, "b *rest"]) -> Shaped[Tensor, "every *rest"]:
     """The rows (numbers, or flags) of all processes in rank order; gradients flow back to where a row came from."""
     if not many():
         return x
-    if x.is_floating_point():
-        return torch.cat(all_gather(x.contiguous()))
-    rows = [torch.empty_like(x, dtype=torch.uint8) for _ in range(dist.get_world_size())]
-    dist.all_gather(rows, x.to(torch.uint8))
-    return torch.cat(rows).to(x.dtype)
+    rows = Gather.apply(x.contiguous() if x.is_floating_point() else x.to(torch.uint8))
+    return rows.to(x.dtype)
 
 
 def first_row(b: int) -> int:
