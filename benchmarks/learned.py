@@ -2,8 +2,8 @@
 
     python benchmarks/learned.py runs/RUN --data DATA [--json FILE]
 
-1. Held-out error of every stream beside the best constant predictor (the mean patch; for text the word frequencies).
-2. Retrieval between every pair of streams among N held-out samples: R@1, R@5 and median rank, each stream encoded alone.
+1. Held-out error of every stream beside that of the best constant (the mean patch; for text the word frequencies).
+2. Retrieval between every pair of streams among N held-out samples: R@1, R@5 and median rank; each is encoded alone.
 3. Cross-modal prediction: the error on what is hidden of each stream when the other streams are visible, when they are
    withheld, and when they come from another sample.
 """
@@ -137,13 +137,17 @@ def cross_modal(model: MaskedAutoencoder, data: list[Batch]) -> dict[str, dict[s
             for case in ("visible", "withheld", "shuffled"):
                 kept = batch if case != "withheld" else batch.only([name])
                 if case == "shuffled":
-                    order = torch.arange(len(batch.key)).roll(1)
-                    mixed = {m: signal if m == name else signal.map(lambda x: x[order]) for m, signal in kept.items()}
+                    mixed = {m: signal if m == name else signal.map(shift) for m, signal in kept.items()}
                     kept = replace(batch, signals=mixed)
                 plans = {m: own[m] if m == name else everything(model, kept, m) for m in kept}
                 for stream, error, asked, _ in errors(model, model.step(kept, plans), [name]):
                     sums.setdefault(stream, {}).setdefault(case, Sum()).add(error, asked)
     return {name: {case: total.mean() for case, total in cases.items()} for name, cases in sums.items()}
+
+
+def shift(x: torch.Tensor) -> torch.Tensor:
+    """Everybody's neighbour."""
+    return x.roll(1, dims=0)
 
 
 def everything(model: MaskedAutoencoder, batch: Batch, name: str) -> Plan:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from einops import rearrange
 from torch import nn
@@ -31,10 +33,16 @@ def initialise(module: nn.Module) -> None:
 
 def learned_token(width: int, count: int | None = None) -> nn.Parameter:
     """A vector that the model learns, such as a mask token, or `count` of them; exempt from weight decay."""
-    token = nn.Parameter(torch.empty(width) if count is None else torch.empty(count, width))
+    token: Any = nn.Parameter(torch.empty(width) if count is None else torch.empty(count, width))
     nn.init.normal_(token, std=0.02)
     token.decay = False
     return token
+
+
+def at_level(module: nn.Module, level: int) -> nn.Module:
+    """Tag a module with its layer, counted from 1 above the tokenizers, for layer-wise learning rates."""
+    module.__dict__["level"] = level
+    return module
 
 
 def attendable(valid: Bool[Tensor, "b k"] | None) -> Bool[Tensor, "b 1 1 k"] | None:
@@ -136,11 +144,8 @@ class Stack(nn.Module):
 
     def __init__(self, width: int, depth: int, heads: int, *, first: int = 0, norm: bool = True):
         super().__init__()
-        self.blocks = nn.ModuleList(Block(width, heads) for _ in range(depth))
-        for level, block in enumerate(self.blocks, first + 1):
-            block.level = level
-        self.norm = nn.LayerNorm(width, eps=EPS) if norm else nn.Identity()
-        self.norm.level = first + depth
+        self.blocks = nn.ModuleList(at_level(Block(width, heads), first + i + 1) for i in range(depth))
+        self.norm = at_level(nn.LayerNorm(width, eps=EPS) if norm else nn.Identity(), first + depth)
 
     def forward(self, x: Float[Tensor, "b k d"], valid: Bool[Tensor, "b k"] | None) -> Float[Tensor, "b k d"]:
         mask = attendable(valid)

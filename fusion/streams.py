@@ -24,6 +24,8 @@ class StreamEmbedding(nn.Module):
     With one stream there is nothing to tell apart: nothing is added and there are no parameters.
     """
 
+    rates: Tensor
+
     def __init__(self, streams: Sequence[str], width: int):
         super().__init__()
         many = len(streams) > 1

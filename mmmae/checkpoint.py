@@ -50,7 +50,7 @@ def save_model(model: MaskedAutoencoder, folder: Path) -> None:
     if model.recipe is None:
         raise ValueError("this model was built without a recipe; build it by Recipe.build() to save it")
     folder.mkdir(parents=True, exist_ok=True)
-    write_model(folder, get_model_state_dict(model, options=WHOLE), model.recipe)
+    write_model(folder, model.state_dict(), model.recipe)
 
 
 def load_model(folder: Path) -> MaskedAutoencoder:
@@ -166,14 +166,21 @@ def write_model(folder: Path, weights: Mapping[str, Tensor], recipe: Recipe) -> 
 
 
 def save(
-    output: Path, model: nn.Module, optimizer: torch.optim.Optimizer, recipe: Recipe, state: State, *, main: bool, keep: int
+    output: Path,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    recipe: Recipe,
+    state: State,
+    *,
+    main: bool,
+    keep: int,
 ) -> Path:
     """Write checkpoint `step-N` of a run; every process takes part in gathering, the main one writes.
 
     keep: how many of the newest checkpoints stay; older ones go only after the new one is there.
     """
-    weights = get_model_state_dict(model, options=GATHERED)
-    moments = get_optimizer_state_dict(model, optimizer, options=GATHERED)
+    weights: dict[str, Any] = get_model_state_dict(model, options=GATHERED)
+    moments: dict[str, Any] = dict(get_optimizer_state_dict(model, optimizer, options=GATHERED))
     target = output / "checkpoints" / f"step-{state.step}"
     if not main:
         return target
@@ -198,13 +205,14 @@ def save(
 
 def load(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, scaler: Any = None) -> State:
     """Put a checkpoint's weights, moments and loss scale into a prepared model and optimizer."""
-    set_model_state_dict(model, load_file(folder / MODEL), options=WHOLE)
-    moments: dict[str, dict[str, Tensor]] = {}
+    weights: dict[str, Any] = load_file(folder / MODEL)
+    set_model_state_dict(model, weights, options=WHOLE)
+    moments: dict[str, Any] = {}
     for name, value in load_file(folder / OPTIMIZER).items():
         kind, _, parameter = name.partition("/")
         moments.setdefault(parameter, {})[kind] = value
-    fresh = get_optimizer_state_dict(model, optimizer, options=WHOLE)
-    set_optimizer_state_dict(model, optimizer, {**fresh, "state": moments}, options=WHOLE)
+    fresh: dict[str, Any] = dict(get_optimizer_state_dict(model, optimizer, options=WHOLE))
+    set_optimizer_state_dict(model, optimizer, {"state": moments, "param_groups": fresh["param_groups"]}, options=WHOLE)
     state = json.loads((folder / STATE).read_text(encoding="utf-8"))
     if scaler is not None and state.get("scaler"):
         scaler.load_state_dict(state["scaler"])

@@ -62,16 +62,16 @@ def av_works() -> str:
     import numpy
 
     buffer = io.BytesIO()
-    with av.open(buffer, "w", format="mp4") as container:
-        stream = container.add_stream("libx264", rate=4)
+    with av.open(buffer, "w", format="mp4") as output:
+        stream = output.add_stream("libx264", rate=4)
         stream.width = stream.height = 32
         for _ in range(4):
             frame = av.VideoFrame.from_ndarray(numpy.zeros((32, 32, 3), numpy.uint8))
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode())
+            output.mux(stream.encode(frame))
+        output.mux(stream.encode())
     buffer.seek(0)
-    with av.open(buffer) as container:
-        return f"{sum(1 for _ in container.decode(video=0))} frames of H.264 there and back"
+    with av.open(buffer, "r") as recorded:
+        return f"{sum(1 for _ in recorded.decode(video=0))} frames of H.264 there and back"
 
 
 def librosa_works() -> str:
@@ -103,9 +103,13 @@ def sklearn_works() -> str:
 
 
 def tensorboard_works() -> str:
-    from tensorboard.compat.proto.summary_pb2 import Summary
+    import tempfile
 
-    return type(Summary()).__name__
+    from torch.utils.tensorboard import SummaryWriter
+
+    with tempfile.TemporaryDirectory() as folder, SummaryWriter(folder) as writer:
+        writer.add_scalar("loss", 1.0, 1)
+    return "a scalar written"
 
 
 TORCH_PAIR = 'pip install "torch>=2.11,<2.13" "torchaudio>=2.11,<2.12"  (other pairs are built for different CUDAs)'
@@ -114,7 +118,7 @@ TORCH_PAIR = 'pip install "torch>=2.11,<2.13" "torchaudio>=2.11,<2.12"  (other p
 CHECKS: dict[str, tuple[Callable[[], str], str]] = {
     "torch": (torch_works, TORCH_PAIR),
     "torchaudio": (torchaudio_works, TORCH_PAIR),
-    "transformers": (transformers_works, 'pip install "transformers>=5.5"; if torchaudio is broken above, mend that first'),
+    "transformers": (transformers_works, 'mend torchaudio first if it is broken; then pip install "transformers>=5.5"'),
     "tokenizers": (tokenizers_works, "pip install tokenizers"),
     "torch_geometric": (geometric_works, "pip install torch_geometric"),
     "accelerate": (accelerate_works, "pip install accelerate"),

@@ -17,12 +17,12 @@ def training_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="mmmae train",
         description="Pretrain a masked autoencoder on any mix of video, audio, IMU and text.",
-        epilog="example: accelerate launch mmmae/train.py --modalities video,text --data clips/ masking.video.ratio=0.8",
+        epilog="e.g. accelerate launch mmmae/train.py --modalities video,text --data clips/ masking.video.ratio=0.8",
     )
     add = parser.add_argument
     add("--recipe", default="default", metavar="NAME|FILE", help="a recipe by name (`mmmae recipes`) or file")
     add("--modalities", metavar="A,B", help="train on these only, e.g. video,text")
-    add("--data", metavar="PATH", help="manifest, folder of recordings, or name of a corpus (default: the embedded world)")
+    add("--data", metavar="PATH", help="manifest, folder of recordings or name of a corpus (default: world)")
     add("--output", type=Path, metavar="DIR", help="where the run is kept (default: runs/RECIPE-MODALITIES)")
     add("--steps", type=int, metavar="N", help="optimizer steps; wins over --epochs")
     add("--epochs", type=int, metavar="N", help="passes over the data")
@@ -102,7 +102,7 @@ def asked_processes() -> int | None:
 
 
 def check_processes(started: int, script: str) -> str | None:
-    """A warning when fewer processes run than were asked for: `accelerate launch --cpu` starts one, whatever it is told."""
+    """A warning when fewer processes run than were asked for, as `accelerate launch --cpu` does."""
     asked = asked_processes()
     if asked is None or started >= asked:
         return None

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import nn
 
 from fusion.blocks import initialise
 from fusion.masking import JointMasking, Noise, Plan
+from fusion.masking.masking import Scheduled
 from fusion.trunks import Trunk
 from mmmae.objectives.objective import Losses, Objective, Step
 from mmmae.objectives.prediction import Picture, Prediction
@@ -33,13 +34,14 @@ class MaskedAutoencoder(nn.Module):
         recipe: Recipe | None = None,
     ):
         super().__init__()
-        self.tokenizers = nn.ModuleDict(tokenizers)
+        self.tokenizers = cast("Mapping[str, Tokenizer]", nn.ModuleDict(tokenizers))
         self.masking = masking
         self.trunk = trunk
-        self.objectives = nn.ModuleDict(objectives)
+        self.objectives = cast("Mapping[str, Objective]", nn.ModuleDict(objectives))
         self.recipe = recipe
         self.trunk.apply(initialise)
-        self.objectives.apply(initialise)
+        for objective in self.objectives.values():
+            objective.apply(initialise)
         for tokenizer in tokenizers.values():  # but not a pretrained encoder inside one
             for child in tokenizer.children():
                 if all(p.requires_grad for p in child.parameters()):
@@ -71,9 +73,7 @@ class MaskedAutoencoder(nn.Module):
         return self.trunk({name: self.tokenizers[name].embed(patches[name]) for name in patches})
 
     @torch.no_grad()
-    def reconstruct(
-        self, batch: Mapping[str, Signal], plans: Mapping[str, Plan] | None = None
-    ) -> dict[str, Picture]:
+    def reconstruct(self, batch: Mapping[str, Signal], plans: Mapping[str, Plan] | None = None) -> dict[str, Picture]:
         """Hide, predict and put back, for every stream that an objective predicts."""
         step = self.step(batch, plans)
         pictures = {}
@@ -85,7 +85,7 @@ class MaskedAutoencoder(nn.Module):
     def advance(self, progress: float) -> None:
         """Tell everything that follows a schedule how far training is, from 0 to 1."""
         for module in self.modules():
-            if hasattr(module, "progress"):
+            if isinstance(module, Scheduled):
                 module.progress = progress
 
     def save_pretrained(self, folder: str | Path) -> None:

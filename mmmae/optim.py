@@ -50,7 +50,8 @@ def levels(module: nn.Module, level: int, top: int) -> Iterator[tuple[int, nn.Pa
         if parameter.requires_grad:
             yield level, parameter
     for name, child in module.named_children():
-        inner = top if isinstance(module, MaskedAutoencoder) and name == "objectives" else getattr(child, "level", level)
+        asks = isinstance(module, MaskedAutoencoder) and name == "objectives"
+        inner = top if asks else getattr(child, "level", level)
         yield from levels(child, inner, top)
 
 

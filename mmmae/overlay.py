@@ -22,12 +22,14 @@ def read(name: str | Path, beside: Path | None = None) -> tuple[Path, dict[str, 
 
     path = Path(name)
     home = Path(str(resources.files("configs")))
-    candidates = [path, home / f"{name}.yaml"] if beside is None else [beside / path, beside / f"{name}.yaml", home / f"{name}.yaml"]
+    near = [path] if beside is None else [beside / path, beside / f"{name}.yaml"]
+    candidates = [*near, home / f"{name}.yaml"]
     found = next((candidate for candidate in candidates if candidate.is_file()), None)
     if found is None:
         if path.suffix in (".yaml", ".yml", ".json"):
             raise RecipeError(f"{name}: there is no such recipe file")
-        raise RecipeError(f"there is no recipe {str(name)!r}; {nearest(str(name), names())}\n  `mmmae recipes` lists them")
+        hint = nearest(str(name), names())
+        raise RecipeError(f"there is no recipe {str(name)!r}; {hint}\n  `mmmae recipes` lists them")
     return found, parse(found)
 
 
@@ -48,7 +50,7 @@ def parse(path: Path) -> dict[str, Any]:
     if not isinstance(tree, dict):
         raise RecipeError(f"{path}: a recipe is a mapping of sections, this is {type(tree).__name__}")
     refuse_interpolation(tree, str(path))
-    return tree
+    return {str(key): value for key, value in tree.items()}
 
 
 def refuse_interpolation(tree: Any, where: str) -> None:
@@ -77,7 +79,7 @@ def overridden(overrides: Sequence[str]) -> dict[str, Any]:
     except (YAMLError, OmegaConfBaseException) as error:
         raise RecipeError(f"{' '.join(overrides)}: cannot be read as overrides\n  {error}") from error
     refuse_interpolation(tree, "overrides")
-    return tree
+    return {str(key): value for key, value in tree.items()} if isinstance(tree, dict) else {}
 
 
 def overlay(base: Mapping[str, Any], top: Mapping[str, Any], strict: str = "", path: str = "") -> dict[str, Any]:

@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 SIZED = ("width", "depth", "heads")
 
 
-
 def names() -> list[str]:
     """The recipes that come with mmmae."""
-    return sorted(path.name.removesuffix(".yaml") for path in resources.files("configs").iterdir() if path.name.endswith(".yaml"))
+    files = (path.name for path in resources.files("configs").iterdir())
+    return sorted(name.removesuffix(".yaml") for name in files if name.endswith(".yaml"))
 
 
 def header(name: str) -> str:
@@ -54,9 +54,7 @@ class Recipe:
         self.inspect()
 
     @classmethod
-    def load(
-        cls, name: str | Path, overrides: Sequence[str] = (), modalities: Sequence[str] | None = None
-    ) -> Recipe:
+    def load(cls, name: str | Path, overrides: Sequence[str] = (), modalities: Sequence[str] | None = None) -> Recipe:
         """Read a recipe by name or file, then apply `key=value` overrides.
 
         Args:
@@ -114,7 +112,8 @@ class Recipe:
                 self.part("masking", settings, f"masking.{name}")
             for name in self.streams:
                 if name not in masking:
-                    raise RecipeError(f"{self.name}: masking.{name}: say how it is hidden, e.g. {{use: random, ratio: 0.75}}")
+                    hint = "say how it is hidden, e.g. {use: random, ratio: 0.75}"
+                    raise RecipeError(f"{self.name}: masking.{name}: {hint}")
         for name, settings in self.tree.get("augment", {}).items():
             self.known_stream(name, "augment")
             self.augmentation(name, settings)
@@ -213,8 +212,11 @@ class Recipe:
         """What changes a batch on the device before the model sees it."""
         from mmmae.data.augment import Augment
 
-        parts = {name: self.augmentation(name, given) for name, given in self.tree.get("augment", {}).items()}
-        return Augment({name: make(cls, (), given, f"{self.name}: augment.{name}") for name, (cls, given) in parts.items()})
+        changes = {}
+        for name, given in self.tree.get("augment", {}).items():
+            cls, settings = self.augmentation(name, given)
+            changes[name] = make(cls, (), settings, f"{self.name}: augment.{name}")
+        return Augment(changes)
 
     def example(self, batch_size: int = 4, seed: int = 0, ragged: bool = False) -> Batch:
         """A synthetic batch of the right shapes; `ragged` shortens streams and leaves some out."""

@@ -81,7 +81,8 @@ class Report:
         line = {"step": step, **{name: rounded(value) for name, value in figures.items()}}
         with self.path.open("a", encoding="utf-8") as log:
             log.write(json.dumps(line) + "\n")
-        parts = " ".join(f"{name} {value:.3g}" for name, value in figures.items() if "/" in name and "evaluation" not in name)
+        own = {name: value for name, value in figures.items() if "/" in name and not name.startswith("evaluation/")}
+        parts = " ".join(f"{name} {value:.3g}" for name, value in own.items())
         speed = f"{figures['samples_per_second']:.1f} samples/s, waiting {figures['data_wait']:.0%}"
         note = f"loss {figures['loss']:.4f} ({parts}) {speed}"
         self.progress.update(self.task, note=note)

@@ -11,7 +11,8 @@ import pydantic
 from fusion.sizes import SIZES
 from mmmae.settings import RecipeError, describe, nearest
 
-SECTIONS = ("size", "window", "modalities", "masking", "trunk", "objectives", "augment", "data", "optimizer", "training")
+NAMED = ("modalities", "masking", "trunk", "objectives", "augment")  # whose entries are looked up by name
+SECTIONS = ("size", "window", *NAMED, "data", "optimizer", "training")
 
 
 class Section(pydantic.BaseModel):

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if __name__ == "__main__" and not __package__:
     sys.path[0] = str(Path(__file__).resolve().parent.parent)  # a script's own folder must not come before the house
@@ -19,8 +19,11 @@ from mmmae.launch import check_processes, guarded, listed, overrides_of, trainin
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
+    from torch import Tensor
 
+    from mmmae.data.dataset import Clips
     from mmmae.data.loader import Loader
+    from mmmae.data.manifest import Manifest
     from mmmae.recipe import Recipe
     from modalities.records import Batch
 
@@ -72,7 +75,8 @@ class Trainer:
             checkpoint.require_same(start, recipe)
 
         self.loader, self.test = self.clips(train, test)
-        self.steps = self.settings.steps or self.settings.epochs * max(1, self.loader.steps_per_epoch // self.settings.accumulate)
+        per_epoch = max(1, self.loader.steps_per_epoch // self.settings.accumulate)
+        self.steps = self.settings.steps or self.settings.epochs * per_epoch
         self.augment = recipe.augment().to(accelerator.device)
         model = recipe.build(self.settings.seed).to(accelerator.device)
         optimizer = adamw(model, recipe.sections.optimizer)
@@ -87,7 +91,7 @@ class Trainer:
             self.report.say(f"resuming at step {self.step} from {start}")
         accelerator.init_trackers("log", config={})
 
-    def clips(self, train, test) -> tuple[Loader, object | None]:
+    def clips(self, train: Manifest, test: Manifest) -> tuple[Loader, Clips | None]:
         """The endless training loader, and the held-out clips (None where there are none)."""
         from mmmae.data.dataset import Clips
         from mmmae.data.loader import Loader
@@ -97,17 +101,13 @@ class Trainer:
         pieces = world * settings.accumulate * data.repeats
         if settings.batch_size % pieces:
             raise InputError(
-                f"a batch of {settings.batch_size} cannot be shared by {world} processes x {settings.accumulate} pieces "
+                f"a batch of {settings.batch_size} cannot be cut for {world} processes x {settings.accumulate} pieces "
                 f"x {data.repeats} repeats\n  choose --batch-size as a multiple of {pieces}"
             )
         readers, window = self.recipe.readers(), self.recipe.sections.window
-        clips = Clips(
-            train, readers, window=window, seed=settings.seed, repeats=data.repeats, repeat=data.repeat
-        )
+        clips = Clips(train, readers, window=window, seed=settings.seed, repeats=data.repeats, repeat=data.repeat)
         self.share = settings.batch_size // pieces  # recordings of one process and piece
-        loader = Loader(
-            clips, self.share, workers=settings.workers, rank=self.accelerator.process_index, world=world
-        )
+        loader = Loader(clips, self.share, workers=settings.workers, rank=self.accelerator.process_index, world=world)
         held = Clips(test, readers, window=window, seed=settings.seed, centre=True) if len(test) >= world else None
         return loader, held
 
@@ -139,7 +139,7 @@ class Trainer:
         self.report.say(f"checkpoint   {self.output / 'checkpoints' / f'step-{self.step}'}")
 
     def one_step(self, batches: Iterator[Batch]) -> dict:
-        """Forward and backward for every piece of the batch, then one step of the optimizer; losses stay on the device."""
+        """Forward and backward for every piece of the batch, then one step; losses stay on the device."""
         from mmmae.optim import learning_rate, set_learning_rate
 
         settings, optimizer = self.settings, self.recipe.sections.optimizer
@@ -178,7 +178,7 @@ class Trainer:
         from mmmae.optim import learning_rate
 
         figures = {"loss": losses["total"], **{name: loss for name, loss in losses.items() if name != "total"}}
-        means = {name: self.accelerator.reduce(value.float(), "mean").item() for name, value in figures.items()}
+        means = {name: self.mean(value.float()) for name, value in figures.items()}
         rate = learning_rate(self.step - 1, self.steps, self.recipe.sections.optimizer, self.settings.batch_size)
         speed = self.clock.figures()
         held = self.evaluate() if evaluate else {}
@@ -206,8 +206,13 @@ class Trainer:
                 count += len(batch.key)
                 if number == 0 and self.accelerator.is_main_process:
                     self.draw(batch)
-        means = {name: self.accelerator.reduce(value / count, "mean").item() for name, value in sums.items()}
+        means = {name: self.mean(value / count) for name, value in sums.items()}
         return {f"evaluation/{'loss' if name == 'total' else name}": value for name, value in means.items()}
+
+    def mean(self, value: Tensor) -> float:
+        """A scalar's mean over all processes."""
+        reduced: Any = self.accelerator.reduce(value, "mean")
+        return reduced.item()
 
     def draw(self, batch: Batch) -> None:
         """A picture of what the model reconstructs now."""

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from modalities.shapes import Bool, Float, Shaped, Tensor
 
@@ -28,9 +28,11 @@ class Reader(ABC):
     """Reads one modality. Settings are keyword-only and checked in `__init__`; a reader is picklable and has no state.
 
     pads: whether a recording shorter than the window is padded (True) or refused (False).
+    typical: what stands for settings that the data decides, where there is no data (in a synthetic batch).
     """
 
     pads: bool = True
+    typical: ClassVar[dict[str, Any]] = {}
 
     @abstractmethod
     def seconds(self, source: Any) -> float | None:

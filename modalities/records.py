@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import torch
 
@@ -34,9 +35,8 @@ class Signal:
 
     def map(self, function) -> Signal:
         """The signal with `function` applied to each of its tensors."""
-        return type(self)(
-            *(None if (x := getattr(self, field.name)) is None else function(x) for field in fields(self))
-        )
+        changed: Any = {f.name: None if (x := getattr(self, f.name)) is None else function(x) for f in fields(self)}
+        return type(self)(**changed)
 
     def seconds(self) -> Float[Tensor, " b"]:
         """How long each sample's window lasts."""

@@ -53,9 +53,7 @@ class Tokenizer(nn.Module, ABC):
         """The inverse of `standardise`."""
         return x
 
-    def embed(
-        self, patches: Patches, keep: Int[Tensor, "b k"] | None = None, valid: Tensor | None = None
-    ) -> Tokens:
+    def embed(self, patches: Patches, keep: Int[Tensor, "b k"] | None = None, valid: Tensor | None = None) -> Tokens:
         """Tokens of the patches at `keep` (all by default); `valid` (b, k) tells which slots of `keep` are filled."""
         values = patches.values if keep is None else take(patches.values, keep)
         places = patches.places(keep, valid)

@@ -33,7 +33,7 @@ def manifest(folder: Path, *rows: dict) -> Path:
 
 def refused(capsys, data: Path | str, *more: str) -> str:
     """What training says when it refuses; it must be short, without a traceback, and exit with 2."""
-    output = str(Path(os.environ["TMPDIR"] if "TMPDIR" in os.environ else "/tmp") / "never-written")
+    output = str(Path(os.environ["TMPDIR"]) / "never-written")
     code = train(["--data", str(data), "--output", output, "--workers", "0", "--batch-size", "2", "--steps", "1",
                   "--track", "none", "window=0.5", *more])  # fmt: skip
     said = capsys.readouterr().err
@@ -61,9 +61,7 @@ def test_bad_data_is_named_with_its_remedy(capsys, clips, tmp_path):
     column = refused(capsys, manifest(tmp_path, {"vidoe": str(video)}), "--modalities", "video")
     assert "vidoe" in column and "'video'" in column
 
-    short = refused(
-        capsys, manifest(tmp_path, *[{"video": str(video)}] * 4), "--modalities", "video", "window=30.0"
-    )
+    short = refused(capsys, manifest(tmp_path, *[{"video": str(video)}] * 4), "--modalities", "video", "window=30.0")
     assert str(video) in short and "window=" in short
 
     absent = refused(capsys, manifest(tmp_path, {"video": str(video)}), "--modalities", "video,imu")
@@ -161,7 +159,8 @@ def test_a_shadowing_package_is_named(tmp_path):
     (tmp_path / "fusion").mkdir()
     foreign = tmp_path / "fusion" / "__init__.py"
     foreign.write_text("")
-    code = f"import sys; from mmmae.__main__ import main; sys.path.insert(0, {str(tmp_path)!r}); sys.exit(main(['recipes']))"
+    code = f"from mmmae.__main__ import main; import sys; sys.path.insert(0, {str(tmp_path)!r})"
+    code += "; sys.exit(main(['recipes']))"
     said = command("-c", code)
     assert said.returncode == 2
     assert str(foreign) in said.stderr and "shadowed" in said.stderr and "Traceback" not in said.stderr

@@ -80,7 +80,7 @@ def test_no_file_beside_the_trainer_shadows_a_library():
 @pytest.mark.parametrize(
     "path",
     [ROOT / "mmmae/model.py", *(p for p in FILES if p.parent.name == "objectives" or "fusion" in p.parts)],
-    ids=str,
+    ids=lambda path: str(path.relative_to(ROOT)),
 )
 def test_no_code_path_asks_which_modalities_there_are(path):
     known = set(names("tokenizer"))

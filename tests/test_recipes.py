@@ -134,11 +134,19 @@ def test_an_unknown_recipe_suggests_the_nearest():
         Recipe.load("videmae")
 
 
-@pytest.mark.parametrize("text", ["window: ${env}\n", "trunk: !!python/object:os.system {}\n", "- a\n", "window: [\n"])
-def test_a_file_that_is_no_plain_recipe_is_refused(tmp_path, text):
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("base: default\nwindow: ${oc.env:SECONDS}\n", "interpolation"),
+        ("base: default\ntrunk: !!python/object/apply:os.getcwd []\n", "cannot be read"),
+        ("- a\n", "mapping"),
+        ("window: [\n", "cannot be read"),
+    ],
+)
+def test_a_file_that_is_no_plain_recipe_is_refused(tmp_path, text, reason):
     path = tmp_path / "mine.yaml"
     path.write_text(text)
-    with pytest.raises(RecipeError, match=r"mine\.yaml"):
+    with pytest.raises(RecipeError, match=rf"mine\.yaml.*{reason}"):
         Recipe.load(path)
 
 
@@ -194,6 +202,15 @@ def test_a_recipe_survives_its_own_tree(name):
     assert again.tree == recipe.tree
     one, other = recipe.build().state_dict(), again.build().state_dict()
     assert list(one) == list(other) and all(torch.equal(one[key], other[key]) for key in one)
+
+
+@every_recipe
+def test_an_example_needs_no_data(name):
+    """What a recipe leaves to the data, the number of sensors for one, is something typical."""
+    recipe = Recipe.load(name, ["size=tiny"])
+    batch = recipe.example(batch_size=1)
+    assert list(batch) == recipe.streams
+    assert set(recipe.build().encode(batch.only(recipe.streams[-1:]))) == {recipe.streams[-1]}
 
 
 @pytest.mark.parametrize("name", ["videomae", "default"])

@@ -31,9 +31,7 @@ class Decoder(nn.Module, ABC):
 class Ends(nn.Module):
     """What comes before and after a decoder's layers: projection, mask token, positions, heads."""
 
-    def __init__(
-        self, streams: Sequence[str], dim: int, outputs: Mapping[str, int], *, width: int, positions: Kind
-    ):
+    def __init__(self, streams: Sequence[str], dim: int, outputs: Mapping[str, int], *, width: int, positions: Kind):
         super().__init__()
         self.project = nn.Linear(dim, width, bias=False)
         self.mask = learned_token(width)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import cast
 
 from torch import nn
 
@@ -15,7 +16,7 @@ class Independent(JointMasking):
 
     def __init__(self, *, maskings: Mapping[str, Masking]):
         super().__init__()
-        self.maskings = nn.ModuleDict(maskings)
+        self.maskings = cast("Mapping[str, Masking]", nn.ModuleDict(maskings))
 
     def plan(self, streams: Mapping[str, Patches], noise: Noise) -> dict[str, Plan]:
         return {

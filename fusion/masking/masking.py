@@ -32,9 +32,7 @@ class Plan:
     asked: Bool[Tensor, "b m"] | None = None
 
     @classmethod
-    def of(
-        cls, hide: Bool[Tensor, "b n"], visible: int, hidden: int, valid: Bool[Tensor, "b n"] | None = None
-    ) -> Plan:
+    def of(cls, hide: Bool[Tensor, "b n"], visible: int, hidden: int, valid: Bool[Tensor, "b n"] | None = None) -> Plan:
         """A plan from a mask over patches.
 
         visible, hidden: how many slots to keep for each: without `valid`, exactly as many as the mask says; with it, at

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from typing import cast
 
 import torch
 from torch import nn
 
-from fusion.blocks import EPS, Block, Stack, attendable, learned_token
+from fusion.blocks import EPS, Block, Stack, at_level, attendable, learned_token
 from fusion.streams import StreamEmbedding
 from fusion.trunks.trunk import Trunk
 from modalities.records import Tokens
@@ -40,12 +41,10 @@ class Bottleneck(Trunk):
         self.embedding = StreamEmbedding(streams, width)
         self.stacks = nn.ModuleDict({name: Stack(width, lower, heads, norm=False) for name in streams})
         self.layers = nn.ModuleList(
-            nn.ModuleDict({name: Block(width, heads) for name in streams}) for _ in range(fusion_depth)
+            at_level(nn.ModuleDict({name: Block(width, heads) for name in streams}), lower + i + 1)
+            for i in range(fusion_depth)
         )
-        for level, layer in enumerate(self.layers, lower + 1):
-            layer.level = level
-        self.norms = nn.ModuleDict({name: nn.LayerNorm(width, eps=EPS) for name in streams})
-        self.norms.level = depth
+        self.norms = nn.ModuleDict({name: at_level(nn.LayerNorm(width, eps=EPS), depth) for name in streams})
         many = len(streams) > 1  # one stream has nobody to speak to
         self.fusion = learned_token(width, tokens) if many else None
 
@@ -59,7 +58,7 @@ class Bottleneck(Trunk):
         masks = {name: self.mask(t, count) for name, t in tokens.items()}
         there = torch.stack([t.present() for t in tokens.values()], 1).to(fusion.dtype)  # (b, streams)
         weight = there / there.sum(1, keepdim=True).clamp_min(1)
-        for layer in self.layers:
+        for layer in cast("Iterable[nn.ModuleDict]", self.layers):
             said = {name: layer[name](torch.cat([fusion, x[name]], 1), masks[name]) for name in x}
             x = {name: y[:, count:] for name, y in said.items()}
             heard = torch.stack([y[:, :count] for y in said.values()], 1)  # (b, streams, count, width)

@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 from torch import nn
 
-from fusion.blocks import EPS, Block, Stack, attendable
+from fusion.blocks import EPS, Block, Stack, at_level, attendable
 from fusion.streams import StreamEmbedding, join_valid
 from fusion.trunks.trunk import Trunk
 from modalities.records import Tokens
@@ -42,16 +42,13 @@ class Branches(Trunk):
         self.branches = nn.ModuleDict({name: Stack(width, branch_depth, heads, norm=False) for name in streams})
         sets = streams if norms == "per_modality" else ["all"]
         self.norm_of = {name: name if norms == "per_modality" else "all" for name in streams}
-        self.blocks = nn.ModuleList(JointBlock(width, heads, sets) for _ in range(joint_depth))
-        for level, block in enumerate(self.blocks, branch_depth + 1):
-            block.level = level
-        self.norms = nn.ModuleDict({name: nn.LayerNorm(width, eps=EPS) for name in sets})
-        self.norms.level = depth
+        self.blocks = nn.ModuleList(
+            at_level(JointBlock(width, heads, sets), branch_depth + i + 1) for i in range(joint_depth)
+        )
+        self.norms = nn.ModuleDict({name: at_level(nn.LayerNorm(width, eps=EPS), depth) for name in sets})
 
     def forward(self, tokens: Mapping[str, Tokens]) -> dict[str, Tokens]:
-        streams = {
-            name: self.branches[name](t.x + self.embedding(name, t), t.valid) for name, t in tokens.items()
-        }
+        streams = {name: self.branches[name](t.x + self.embedding(name, t), t.valid) for name, t in tokens.items()}
         mask = attendable(join_valid(list(tokens.values())))
         for block in self.blocks:
             streams = block(streams, self.norm_of, mask)

@@ -22,6 +22,4 @@ class Shared(Trunk):
         self.stack = Stack(width, depth, heads)
 
     def forward(self, tokens: Mapping[str, Tokens]) -> dict[str, Tokens]:
-        return {
-            name: replace(t, x=self.stack(t.x + self.embedding(name, t), t.valid)) for name, t in tokens.items()
-        }
+        return {name: replace(t, x=self.stack(t.x + self.embedding(name, t), t.valid)) for name, t in tokens.items()}

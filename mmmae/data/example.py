@@ -20,6 +20,7 @@ def example(recipe: Recipe, batch_size: int, seed: int, ragged: bool = False) ->
 
     ragged: shorten the streams of most samples, and leave one stream out of each sample in turn, none out of some.
     """
+    recipe = settled(recipe)
     generator = torch.Generator().manual_seed(seed)
     tokenizers = recipe.build().tokenizers
     window = recipe.sections.window
@@ -37,6 +38,15 @@ def example(recipe: Recipe, batch_size: int, seed: int, ragged: bool = False) ->
         signals[name] = Signal(values, length, torch.zeros(batch_size), torch.full((batch_size,), window))
     key = torch.tensor([sample_key(seed, 0, index) for index in range(batch_size)])
     return Batch(signals, key, [f"example-{index}" for index in range(batch_size)])
+
+
+def settled(recipe: Recipe) -> Recipe:
+    """The recipe with something typical where it leaves a setting to the data."""
+    typical = {}
+    for name in recipe.streams:
+        reader, given, _, _ = recipe.split(name)
+        typical[name] = {key: value for key, value in reader.typical.items() if given.get(key) is None}
+    return recipe.changed({"modalities": typical})
 
 
 def contents(blank: Tensor, tokenizer: Tokenizer, generator: torch.Generator) -> Tensor:

@@ -88,6 +88,7 @@ class Contrastive(Objective):
         every_a, every_b, every = gather(a), gather(b), gather(both)
         own = torch.arange(len(a), device=a.device) + first_row(len(a))
         if self.kind == "sigmoid":
+            assert self.bias is not None
             logits = scale * a @ every_b.T + self.bias
             sign = torch.full_like(logits, -1.0).scatter(1, own[:, None], 1.0)
             losses = -(logsigmoid(sign * logits) * every).sum(1)

@@ -36,12 +36,13 @@ class Reconstruction(Prediction):
         weights: dict[str, float] | None = None,
     ):
         outputs = numeric(tokenizers)
-        norms = normalise if isinstance(normalise, dict) else dict.fromkeys(outputs, normalise)
+        norms: dict[str, Norm] = {name: normalise for name in outputs} if isinstance(normalise, str) else normalise
         if unknown := set(norms.values()) - set(NORMS):
             raise ValueError(f"normalise is one of {', '.join(NORMS)}, got {sorted(unknown)}")
         weights = {name: value for name, value in (weights or {}).items() if name not in tokenizers or name in outputs}
         super().__init__(decoder(list(tokenizers), dim, outputs), list(outputs), predict, weight, weights)
-        self.norms = {name: norms.get(name, "n0") for name in outputs}
+        chosen: dict[str, Norm] = {name: norms.get(name, "n0") for name in outputs}
+        self.norms = chosen
         for name, norm in self.norms.items():
             values = outputs[name] // (tokenizers[name].channels if norm == "n1" else 1)
             if norm != "n0" and values < 2:

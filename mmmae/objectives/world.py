@@ -44,7 +44,7 @@ class Gather(torch.autograd.Function):
         return gradient.chunk(dist.get_world_size())[dist.get_rank()]
 
 
-def gather(x: Shaped[Tensor, "b *rest"]) -> Shaped[Tensor, "every *rest"]:
+def gather(x: Shaped[Tensor, "b ..."]) -> Shaped[Tensor, "every ..."]:
     """The rows (numbers, or flags) of all processes in rank order; gradients flow back to where a row came from."""
     if not many():
         return x

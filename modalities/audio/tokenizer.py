@@ -109,7 +109,7 @@ class AudioTokenizer(Tokenizer):
         spectrogram = self.spectrogram(signal)
         frames, (time, band) = spectrogram.shape[1], self.patch
         if not frames:
-            raise ValueError(f"{signal.values.shape[1]} samples are fewer than a hop of {self.hop}; use a longer window")
+            raise ValueError(f"{signal.values.shape[1]} samples are less than a hop of {self.hop}; use a longer window")
         steps = -(-frames // time)
         spectrogram = nn.functional.pad(spectrogram, (0, 0, 0, steps * time - frames), value=self.silence)
         grid = (steps, self.mels // band)

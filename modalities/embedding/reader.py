@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -26,6 +26,8 @@ class EmbeddingReader(Reader):
         width: features per embedding; null lets `survey` decide.
         rate: embeddings per second, to read those of the window; null reads the first `length`, whatever the window.
     """
+
+    typical: ClassVar[dict[str, Any]] = {"width": 512}
 
     def __init__(self, *, length: int = 64, width: int | None = None, rate: float | None = None):
         if length < 1:

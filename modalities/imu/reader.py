@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -35,6 +35,8 @@ class IMUReader(Reader):
         channels: numbers per sensor, by convention acceleration x, y, z, then rotation x, y, z.
         sensors: names, in the order of the sensor axis, or their count; null lets `survey` decide.
     """
+
+    typical: ClassVar[dict[str, Any]] = {"sensors": 3}
 
     def __init__(self, *, rate: float = 50.0, channels: int | None = 6, sensors: int | list[str] | None = None):
         if rate <= 0:

@@ -16,7 +16,7 @@ from modalities.records import Patches, Places, Signal, Tokens, lattice
 from modalities.shapes import Float, Int, Shaped, Tensor
 from modalities.tokenizer import Tokenizer, fractions
 
-GRAVITY, HALF_TURN = 9.81, 3.14  # m/s^2, rad/s: what a body's movements are measured by
+GRAVITY, HALF_TURN = 9.81, 3.14  # m/s^2 and rad/s: what a body's movements are measured by
 
 
 class IMUTokenizer(Tokenizer):
@@ -35,7 +35,8 @@ class IMUTokenizer(Tokenizer):
         fft: samples in an STFT frame; frames are fft / 2 apart.
         graph: message passing, `gin`, `gat` or None. `layers` rounds of it.
         edges: pairs of sensors that hear each other, when the manifest has none; None joins all.
-        mean, std: of each channel, in its units; by default 0, and gravity for accelerations, half a turn a second for rotations.
+        mean, std: of each channel, in its units; by default 0, and gravity for accelerations, half a turn a second for
+            rotations.
 
     >>> tokenizer = IMUTokenizer(64, patch=10)
     >>> patches = tokenizer.patchify(Signal(torch.randn(2, 100, 3, 6)))
@@ -44,6 +45,10 @@ class IMUTokenizer(Tokenizer):
     """
 
     axes = ("time", "sensor")
+
+    mean: Tensor
+    std: Tensor
+    edges: Tensor | None
 
     def __init__(
         self,
@@ -70,13 +75,14 @@ class IMUTokenizer(Tokenizer):
         self.channels, self.patch, self.kind, self.fft = channels, patch, kind, fft
         mean = [0.0] * channels if mean is None else mean
         if std is None:
-            std = [GRAVITY] * min(channels, 3) + [HALF_TURN] * max(channels - 3, 0) if kind == "raw" else [1.0] * channels
+            usual = [GRAVITY] * min(channels, 3) + [HALF_TURN] * max(channels - 3, 0)
+            std = usual if kind == "raw" else [1.0] * channels
         if not len(mean) == len(std) == channels:
             raise ValueError(f"mean and std need a value for each of {channels} channels, got {mean} and {std}")
         rows = patch if kind == "raw" else patch // (fft // 2) * (fft // 2 + 1)
         self.outputs = rows * channels
         self.project = nn.Linear(self.outputs, dim)
-        self.graph = nn.ModuleList(GraphLayer(dim, graph) for _ in range(layers if graph else 0))
+        self.graph = nn.ModuleList(GraphLayer(dim, graph) for _ in range(layers)) if graph else nn.ModuleList()
         self.register_buffer("mean", torch.tensor(mean).repeat(rows), persistent=False)
         self.register_buffer("std", torch.tensor(std).repeat(rows), persistent=False)
         self.register_buffer("edges", edge_matrix(edges) if edges else None, persistent=False)

@@ -40,6 +40,9 @@ class VideoTokenizer(Tokenizer):
     axes = ("time", "row", "column")
     full_scale = 255.0
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(
         self,
         dim: int,
