@@ -57,6 +57,9 @@ class Trainer:
     """A run: data, model and optimizer made ready, then steps until the last one."""
 
     def __init__(self, accelerator: Accelerator, recipe: Recipe, data: str | None, output: Path, resume: str):
+        from accelerate import DistributedType
+        from torch.distributed.fsdp import register_fsdp_forward_method
+
         from mmmae import checkpoint
         from mmmae.data.fit import fit
         from mmmae.data.source import open_data
@@ -83,6 +86,9 @@ class Trainer:
         if self.settings.compile:
             model.compile()
         self.model, self.optimizer = accelerator.prepare(model, optimizer)
+        self.sharded = accelerator.distributed_type == DistributedType.FSDP
+        if self.sharded:
+            register_fsdp_forward_method(self.model, "reconstruct")
         self.step = 0
         if start is not None:
             self.step = checkpoint.load(start, self.model, self.optimizer.optimizer, accelerator.scaler).step
@@ -204,7 +210,7 @@ class Trainer:
                 for name, loss in self.model(batch).items():
                     sums[name] = sums.get(name, 0) + loss * len(batch.key)
                 count += len(batch.key)
-                if number == 0 and self.accelerator.is_main_process:
+                if number == 0:
                     self.draw(batch)
         means = {name: self.mean(value / count) for name, value in sums.items()}
         return {f"evaluation/{'loss' if name == 'total' else name}": value for name, value in means.items()}
@@ -219,6 +225,10 @@ class Trainer:
         from mmmae.panels import draw
 
         model = self.accelerator.unwrap_model(self.model)
+        if not self.accelerator.is_main_process:
+            if self.sharded:
+                model.reconstruct(batch)  # every process holds a piece of the weights and must take part
+            return
         draw(model, batch, self.output / "panels" / f"step-{self.step:06}.png", title=f"step {self.step}")
 
     def save(self) -> None:

@@ -1,0 +1,62 @@
+"""A model that FSDP has spread over processes: one step and its checkpoint equal those of the whole model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import tiny
+import torch
+import torch.distributed as dist
+from safetensors.torch import load_file
+from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
+from torch.testing import assert_close
+
+from fusion.blocks import Block
+from mmmae import checkpoint
+from mmmae.optim import adamw, set_learning_rate
+
+WORLD = 2
+
+
+def one_step(folder: Path, rank: int = 0, world: int = 1) -> None:
+    """A step on this process's part of a batch, then a checkpoint; then that checkpoint put back."""
+    recipe = tiny.tiny("default", []).narrow(["video", "audio"])
+    model, batch = recipe.build(), recipe.example(batch_size=4)
+    if world > 1:
+        for module in model.modules():
+            if isinstance(module, Block):
+                fully_shard(module)
+        fully_shard(model)
+        register_fsdp_forward_method(model, "reconstruct")
+    optimizer = adamw(model, recipe.sections.optimizer)
+    set_learning_rate(optimizer, 1e-3)
+    own = batch.map(lambda x: x[rank * 4 // world : (rank + 1) * 4 // world])
+    model(own).total.backward()
+    optimizer.step()
+    model.reconstruct(own)
+    state = checkpoint.State(1, {})
+    saved = checkpoint.save(folder, model, optimizer, recipe, state, main=rank == 0, keep=1)
+    if world > 1:
+        dist.barrier()
+    assert checkpoint.load(saved, model, optimizer) == state
+    again = checkpoint.save(folder / "again", model, optimizer, recipe, state, main=rank == 0, keep=1)
+    if rank == 0:
+        for name in (checkpoint.MODEL, checkpoint.OPTIMIZER):
+            assert (again / name).read_bytes() == (saved / name).read_bytes(), name
+
+
+def process(rank: int, folder: str) -> None:
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=WORLD)
+    one_step(Path(folder) / "sharded", rank, WORLD)
+    dist.destroy_process_group()
+
+
+def test_a_sharded_step_and_its_checkpoint_equal_the_whole_models(tmp_path):
+    torch.multiprocessing.spawn(process, (str(tmp_path),), WORLD)
+    one_step(tmp_path / "whole")
+    folders = [checkpoint.find(tmp_path / kind) for kind in ("sharded", "whole")]
+    sharded, whole = (load_file(folder / checkpoint.OPTIMIZER) for folder in folders)
+    assert sharded.keys() == whole.keys()
+    for name in whole:
+        assert_close(sharded[name], whole[name], rtol=1e-3, atol=1e-7, msg=lambda text, name=name: f"{name}: {text}")
