@@ -123,39 +123,37 @@ def retrieval(model: MaskedAutoencoder, data: list[Batch]) -> dict[str, dict[str
 
 
 def cross_modal(model: MaskedAutoencoder, data: list[Batch]) -> dict[str, dict[str, float]]:
-    """Error on a stream's hidden patches with the others visible, withheld, and shuffled among samples.
+    """Error on a stream's hidden patches with the others visible, withheld, and taken from another sample.
 
-    The same patches are hidden in the three cases; the other streams are shown whole.
+    Everything is hidden as in training; the same patches of the stream are hidden in the three cases.
     """
     sums: dict[str, dict[str, Sum]] = {}
     for batch in data:
-        own = model.step(batch).plans
+        plans = model.step(batch).plans
         for name in batch:
-            others = [other for other in batch if other != name]
-            if not others:
+            if len(batch) == 1:
                 continue
-            for case in ("visible", "withheld", "shuffled"):
-                kept = batch if case != "withheld" else batch.only([name])
-                if case == "shuffled":
-                    mixed = {m: signal if m == name else signal.map(shift) for m, signal in kept.items()}
-                    kept = replace(batch, signals=mixed)
-                plans = {m: own[m] if m == name else everything(model, kept, m) for m in kept}
-                for stream, error, asked, _ in errors(model, model.step(kept, plans), [name]):
+            mixed = {m: signal if m == name else signal.map(shift) for m, signal in batch.items()}
+            swapped = {m: plan if m == name else shifted(plan) for m, plan in plans.items()}
+            cases = {
+                "visible": (batch, plans),
+                "withheld": (batch.only([name]), {name: plans[name]}),
+                "shuffled": (replace(batch, signals=mixed), swapped),
+            }
+            for case, (kept, chosen) in cases.items():
+                for stream, error, asked, _ in errors(model, model.step(kept, chosen), [name]):
                     sums.setdefault(stream, {}).setdefault(case, Sum()).add(error, asked)
     return {name: {case: total.mean() for case, total in cases.items()} for name, cases in sums.items()}
+
+
+def shifted(plan: Plan) -> Plan:
+    """Everybody's neighbour's plan."""
+    return Plan(*(None if x is None else shift(x) for x in (plan.visible, plan.hidden, plan.shown, plan.asked)))
 
 
 def shift(x: torch.Tensor) -> torch.Tensor:
     """Everybody's neighbour."""
     return x.roll(1, dims=0)
-
-
-def everything(model: MaskedAutoencoder, batch: Batch, name: str) -> Plan:
-    """A plan that shows all of a stream (and asks for one patch of it, which nobody counts)."""
-    patches = model.tokenizers[name].patchify(batch[name])
-    index = torch.arange(patches.time.shape[1]).expand(len(patches.time), -1)
-    asked = None if patches.valid is None else patches.valid[:, :1]
-    return Plan(index, index[:, :1], patches.valid, asked)
 
 
 def show(title: str, rows: dict[str, dict[str, float]]) -> None:

@@ -30,14 +30,14 @@ class StreamEmbedding(nn.Module):
         super().__init__()
         many = len(streams) > 1
         self.kinds = nn.ParameterDict({name: learned_token(width) for name in streams} if many else {})
-        self.clock = nn.Linear(TICKS, width, bias=False) if many else None
+        self.clock = learned_token(width, TICKS) if many else None  # begins small: first of all a token is its contents
         self.register_buffer("rates", RATES.clone(), persistent=False)
 
     def forward(self, name: str, places: Places | Tokens) -> Float[Tensor, "b k d"] | float:
         if self.clock is None:
             return 0.0
         angle = 2 * torch.pi * places.time[..., None] * self.rates
-        return self.kinds[name] + self.clock(torch.cat([angle.sin(), angle.cos()], -1))
+        return self.kinds[name] + torch.cat([angle.sin(), angle.cos()], -1) @ self.clock
 
 
 def join_valid(parts: Sequence[Places | Tokens]) -> Bool[Tensor, "b k"] | None:

@@ -35,7 +35,7 @@ Simulated and rendered by mmmae (`mmmae/corpora/world`). No rights reserved (CC0
 def write(
     out: Path,
     *,
-    clips: int = 400,
+    clips: int = 600,
     seconds: float = 4.0,
     size: int = 64,
     fps: int = 16,

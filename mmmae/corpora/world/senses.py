@@ -19,7 +19,7 @@ STRENGTH = {"big": 0.8, "medium": 1.5, "small": 2.5}
 """Amplitude of the tremble in m/s^2: the lighter, the stronger."""
 MICROPHONE = (-1.0, 0.4)  # at the left wall: what is near sounds louder
 ARM = 0.06  # seconds on either side over which a sensor averages acceleration
-RANGE_ACCELERATION, RANGE_SPIN = 8 * GRAVITY, 35.0
+RANGE_ACCELERATION, RANGE_SPIN = 2 * GRAVITY, 35.0
 
 
 def hum(body: Body, trace: Trace) -> np.ndarray:
