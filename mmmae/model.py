@@ -39,6 +39,7 @@ class MaskedAutoencoder(nn.Module):
         self.trunk = trunk
         self.objectives = cast("Mapping[str, Objective]", nn.ModuleDict(objectives))
         self.recipe = recipe
+        self.masking.apply(initialise)
         self.trunk.apply(initialise)
         for objective in self.objectives.values():
             objective.apply(initialise)

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmmae.sections import SECTIONS, Sections
-from mmmae.settings import RecipeError, check, find, make, nearest, signature
+from mmmae.settings import RecipeError, check, find, in_context, make, nearest, signature
 
 if TYPE_CHECKING:
+    from fusion.masking import JointMasking
     from mmmae.data.augment import Augment
     from mmmae.model import MaskedAutoencoder
     from modalities.reader import Reader
@@ -187,20 +188,21 @@ class Recipe:
                     raise RecipeError(f"{self.name}: objectives.{name}: cannot be asked of {', '.join(self.streams)}")
             if not objectives:
                 raise RecipeError(f"{self.name}: objectives: none of them can be asked of {', '.join(self.streams)}")
-            return MaskedAutoencoder(tokenizers, self.masking(), trunk, objectives, self)
+            return MaskedAutoencoder(tokenizers, self.masking(tokenizers), trunk, objectives, self)
 
-    def masking(self):
-        """The joint masking, or one for each stream."""
+    def masking(self, tokenizers: Mapping[str, Tokenizer]) -> JointMasking:
+        """The joint masking, or one for each stream; one that learns what to hide is given who cuts its patches."""
         section = self.tree["masking"]
         if "use" in section:
             cls, settings = self.part("joint masking", section, "masking")
-            return make(cls, (), settings, f"{self.name}: masking")
+            return make(cls, (tokenizers,) if in_context(cls) else (), settings, f"{self.name}: masking")
         from fusion.masking.independent import Independent
 
-        parts = {name: self.part("masking", section[name], f"masking.{name}") for name in self.streams}
-        maskings = {
-            name: make(cls, (), settings, f"{self.name}: masking.{name}") for name, (cls, settings) in parts.items()
-        }
+        maskings = {}
+        for name in self.streams:
+            cls, settings = self.part("masking", section[name], f"masking.{name}")
+            context = (tokenizers[name],) if in_context(cls) else ()
+            maskings[name] = make(cls, context, settings, f"{self.name}: masking.{name}")
         return Independent(maskings=maskings)
 
     def augmentation(self, name: str, settings: Mapping[str, Any]) -> tuple[type, dict[str, Any]]:
