@@ -27,10 +27,8 @@ from mmmae.data.dataset import Clips
 from mmmae.data.loader import evaluation
 from mmmae.data.source import open_data
 from mmmae.objectives.contrastive import Contrastive
-from mmmae.objectives.normalise import target
 from mmmae.objectives.objective import Step
 from mmmae.objectives.prediction import Prediction
-from mmmae.objectives.reconstruction import Reconstruction
 from modalities.records import Batch
 
 
@@ -63,13 +61,8 @@ def errors(model: MaskedAutoencoder, step: Step, names: list[str] | None = None)
         if isinstance(objective, Prediction):
             for name, answer in objective.answer(step, everything=True).items():
                 if names is None or name in names:
-                    tokenizer, patches = step.tokenizers[name], step.patches[name]
-                    error = objective.error(tokenizer, patches, answer, name)
-                    if isinstance(objective, Reconstruction):
-                        wanted = target(tokenizer, patches, answer.pick, objective.norms[name])
-                    else:
-                        wanted = tokenizer.target(patches, answer.pick)
-                    yield name, error, answer.asked, wanted
+                    error = objective.error(step.tokenizers[name], step.patches[name], answer, name)
+                    yield name, error, answer.asked, answer.wanted
 
 
 def against_constant(model: MaskedAutoencoder, data: list[Batch]) -> dict[str, dict[str, float]]:
@@ -134,7 +127,7 @@ def cross_modal(model: MaskedAutoencoder, data: list[Batch]) -> dict[str, dict[s
             if len(batch) == 1:
                 continue
             mixed = {m: signal if m == name else signal.map(shift) for m, signal in batch.items()}
-            swapped = {m: plan if m == name else shifted(plan) for m, plan in plans.items()}
+            swapped = {m: plan if m == name else plan.map(shift) for m, plan in plans.items()}
             cases = {
                 "visible": (batch, plans),
                 "withheld": (batch.only([name]), {name: plans[name]}),
@@ -144,11 +137,6 @@ def cross_modal(model: MaskedAutoencoder, data: list[Batch]) -> dict[str, dict[s
                 for stream, error, asked, _ in errors(model, model.step(kept, chosen), [name]):
                     sums.setdefault(stream, {}).setdefault(case, Sum()).add(error, asked)
     return {name: {case: total.mean() for case, total in cases.items()} for name, cases in sums.items()}
-
-
-def shifted(plan: Plan) -> Plan:
-    """Everybody's neighbour's plan."""
-    return Plan(*(None if x is None else shift(x) for x in (plan.visible, plan.hidden, plan.shown, plan.asked)))
 
 
 def shift(x: torch.Tensor) -> torch.Tensor:

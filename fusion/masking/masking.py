@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
 
 import torch
 from torch import nn
@@ -24,12 +24,14 @@ class Plan:
     visible, hidden: indices of patches, ascending; `hidden` need not be the rest.
     shown, asked: which slots of `visible` and `hidden` are filled; None when all are. A slot is empty where a sample
         has fewer valid patches than others; its index points anywhere.
+    score: the log-probability with which a masking that learns would have shown each patch first; None from others.
     """
 
     visible: Int[Tensor, "b k"]
     hidden: Int[Tensor, "b m"]
     shown: Bool[Tensor, "b k"] | None = None
     asked: Bool[Tensor, "b m"] | None = None
+    score: Float[Tensor, "b n"] | None = None
 
     @classmethod
     def of(cls, hide: Bool[Tensor, "b n"], visible: int, hidden: int, valid: Bool[Tensor, "b n"] | None = None) -> Plan:
@@ -43,6 +45,10 @@ class Plan:
             return cls(order[:, :visible], order[:, visible:])
         shown, asked = filled(~hide & valid, visible), filled(hide & valid, hidden)
         return cls(shown[0], asked[0], shown[1], asked[1])
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> Plan:
+        """The plan with `function` applied to each of its tensors."""
+        return Plan(*(None if (x := getattr(self, f.name)) is None else function(x) for f in fields(self)))
 
 
 def filled(chosen: Bool[Tensor, "b n"], slots: int) -> tuple[Int[Tensor, "b slots"], Bool[Tensor, "b slots"]]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import torch
 from torch import nn
@@ -12,8 +12,23 @@ from torch import nn
 from fusion.masking import Noise, Plan
 from fusion.trunks import Trunk
 from modalities.records import Batch, Patches, Tokens
-from modalities.shapes import Float, Tensor
+from modalities.shapes import Bool, Float, Int, Shaped, Tensor
 from modalities.tokenizer import Tokenizer
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a decoder said of patches `pick` of one stream.
+
+    asked: which slots are filled; None when all are. wanted: what it should have said.
+    error: how wrong it was about each patch, once its objective has measured it.
+    """
+
+    predicted: Float[Tensor, "b m outputs"]
+    pick: Int[Tensor, "b m"]
+    asked: Bool[Tensor, "b m"] | None
+    wanted: Shaped[Tensor, "b m ..."]
+    error: Float[Tensor, "b m"] | None = None
 
 
 @dataclass(frozen=True)
@@ -21,6 +36,7 @@ class Step:
     """One batch on its way through the model.
 
     embedded: the visible tokens as they enter the trunk; tokens: as they leave it.
+    answers: by stream, what the decoders of earlier objectives said, for later ones to judge (see `Objective.judges`).
     """
 
     batch: Batch
@@ -31,6 +47,7 @@ class Step:
     tokenizers: Mapping[str, Tokenizer]
     trunk: Trunk
     noise: Noise
+    answers: dict[str, Answer] = field(default_factory=dict, init=False)
 
     def alone(self, name: str) -> Tokens:
         """What the trunk says of a stream's visible tokens when it sees no other stream."""
@@ -56,7 +73,12 @@ class Objective(nn.Module, ABC):
     """Asks something of the model and owns whatever parameters only that question needs.
 
     weight: of the sum of its parts in the total loss; weights: of each part in that sum, 1 unless named.
+    answers: the streams that it leaves an answer for in the step. judges: those whose answers it looks at, so that an
+        objective which gives them must stand before it.
     """
+
+    answers: Sequence[str] = ()
+    judges: Sequence[str] = ()
 
     def __init__(self, weight: float, weights: Mapping[str, float] | None = None):
         super().__init__()

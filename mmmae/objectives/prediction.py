@@ -4,26 +4,17 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
 from fusion.decoders import Decoder
 from fusion.masking.masking import Plan, filled, rank, share
-from mmmae.objectives.objective import Objective, Step
+from mmmae.objectives.objective import Answer, Objective, Step
 from mmmae.objectives.world import mean
 from modalities.records import Patches
-from modalities.shapes import Bool, Float, Int, Tensor
+from modalities.shapes import Bool, Float, Int, Shaped, Tensor
 from modalities.tokenizer import Tokenizer
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What a decoder said of patches `pick` of one stream; `asked` tells which slots are filled."""
-
-    predicted: Float[Tensor, "b m outputs"]
-    pick: Int[Tensor, "b m"]
-    asked: Bool[Tensor, "b m"] | None
 
 
 @dataclass(frozen=True)
@@ -59,6 +50,7 @@ class Prediction(Objective, ABC):
         if not 0 < predict <= 1:
             raise ValueError(f"predict is a share of the hidden patches in (0, 1], got {predict}")
         self.decoder, self.streams, self.predict = decoder, tuple(streams), predict
+        self.answers = self.streams
 
     def answer(self, step: Step, everything: bool = False) -> dict[str, Answer]:
         """The decoder's answer for every stream of the step that this objective predicts.
@@ -69,7 +61,10 @@ class Prediction(Objective, ABC):
         picks = {name: self.pick(step, name, predict) for name in self.streams if name in step.plans}
         asked = {name: step.patches[name].places(*pick) for name, pick in picks.items()}
         predicted = self.decoder(step.tokens, asked)
-        return {name: Answer(predicted[name], *pick) for name, pick in picks.items()}
+        return {
+            name: Answer(predicted[name], *pick, self.wanted(step.tokenizers[name], step.patches[name], pick[0], name))
+            for name, pick in picks.items()
+        }
 
     def pick(self, step: Step, name: str, predict: float) -> tuple[Int[Tensor, "b m"], Bool[Tensor, "b m"] | None]:
         """Hidden patches to ask for: all of them, or a share drawn from each sample's own noise."""
@@ -89,6 +84,7 @@ class Prediction(Objective, ABC):
         parts = {}
         for name, answer in self.answer(step).items():
             error = self.error(step.tokenizers[name], step.patches[name], answer, name)
+            step.answers[name] = replace(answer, error=error)
             parts[name] = mean(error, answer.asked)
         return parts
 
@@ -107,6 +103,12 @@ class Prediction(Objective, ABC):
             original = tokenizer.assemble(patches.values, patches.grid)
             pictures[name] = Picture(original, tokenizer.restore(patches, guess, answer.pick), hidden)
         return pictures
+
+    def wanted(
+        self, tokenizer: Tokenizer, patches: Patches, pick: Int[Tensor, "b m"], name: str
+    ) -> Shaped[Tensor, "b m ..."]:
+        """What the decoder should say of the patches at `pick`."""
+        return tokenizer.target(patches, pick)
 
     @abstractmethod
     def error(self, tokenizer: Tokenizer, patches: Patches, answer: Answer, name: str) -> Float[Tensor, "b m"]:

@@ -9,7 +9,7 @@ from fusion.masking import Plan
 from mmmae.objectives.normalise import NORMS, Norm, denormalise, target
 from mmmae.objectives.prediction import Answer, Prediction
 from modalities.records import Patches
-from modalities.shapes import Float, Tensor
+from modalities.shapes import Float, Int, Tensor
 from modalities.tokenizer import Tokenizer
 
 
@@ -52,9 +52,13 @@ class Reconstruction(Prediction):
     def answerable(cls, tokenizers: Mapping[str, Tokenizer]) -> bool:
         return bool(numeric(tokenizers))
 
+    def wanted(
+        self, tokenizer: Tokenizer, patches: Patches, pick: Int[Tensor, "b m"], name: str
+    ) -> Float[Tensor, "b m p"]:
+        return target(tokenizer, patches, pick, self.norms[name])
+
     def error(self, tokenizer: Tokenizer, patches: Patches, answer: Answer, name: str) -> Float[Tensor, "b m"]:
-        wanted = target(tokenizer, patches, answer.pick, self.norms[name])
-        return (answer.predicted.float() - wanted).square().mean(-1)
+        return (answer.predicted.float() - answer.wanted).square().mean(-1)
 
     def guess(self, tokenizer: Tokenizer, patches: Patches, plan: Plan, answer: Answer, name: str) -> Tensor:
         return denormalise(
