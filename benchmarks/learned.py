@@ -23,7 +23,6 @@ from rich.table import Table
 
 from fusion.masking import Plan
 from mmmae import MaskedAutoencoder
-from mmmae.data.dataset import Clips
 from mmmae.data.loader import evaluation
 from mmmae.data.source import open_data
 from mmmae.objectives.contrastive import Contrastive
@@ -35,9 +34,8 @@ from modalities.records import Batch
 def batches(model: MaskedAutoencoder, data: str | None, size: int = 32) -> Iterator[Batch]:
     """Centre windows of the held-out rows."""
     recipe = model.recipe
-    _, test = open_data(data, recipe.streams).split(recipe.sections.data.holdout)
-    clips = Clips(test, recipe.readers(), window=recipe.sections.window, centre=True)
-    return evaluation(clips, size, workers=2)
+    _, test = open_data(data, recipe.columns).split(recipe.sections.data.holdout)
+    return evaluation(recipe.clips(test, centre=True), size, workers=2)
 
 
 class Sum:
@@ -92,10 +90,11 @@ def retrieval(model: MaskedAutoencoder, data: list[Batch]) -> dict[str, dict[str
         return {}
     vectors, present = {}, {}
     for batch in data:
-        full = {
-            name: Plan(*[torch.arange(p.time.shape[1]).expand(len(p.time), -1)] * 2, p.valid, p.valid)
-            for name, p in ((name, model.tokenizers[name].patchify(signal)) for name, signal in batch.items())
-        }
+        full = {}
+        for name, signal in batch.items():
+            patches = model.tokenizers[name].patchify(signal)
+            every = torch.arange(patches.time.shape[1]).expand(patches.time.shape)
+            full[name] = Plan(every, every, patches.valid, patches.valid)
         step = model.step(batch, full)
         for name, vector in contrast.vectors(step).items():
             vectors.setdefault(name, []).append(vector)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -14,6 +15,9 @@ from fusion.trunks import Trunk
 from modalities.records import Batch, Patches, Tokens
 from modalities.shapes import Bool, Float, Int, Shaped, Tensor
 from modalities.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    from mmmae.data.manifest import Manifest
 
 
 @dataclass(frozen=True)
@@ -74,11 +78,12 @@ class Objective(nn.Module, ABC):
 
     weight: of the sum of its parts in the total loss; weights: of each part in that sum, 1 unless named.
     answers: the streams that it leaves an answer for in the step. judges: those whose answers it looks at, so that an
-        objective which gives them must stand before it.
+        objective which gives them must stand before it. teaches: whether a masking learns from it.
     """
 
     answers: Sequence[str] = ()
     judges: Sequence[str] = ()
+    teaches: bool = False
 
     def __init__(self, weight: float, weights: Mapping[str, float] | None = None):
         super().__init__()
@@ -91,6 +96,11 @@ class Objective(nn.Module, ABC):
         return self.weight * torch.stack([self.weights.get(name, 1.0) * part for name, part in parts.items()]).sum()
 
     @classmethod
+    def survey(cls, settings: Mapping[str, Any], manifest: Manifest) -> dict[str, Any]:
+        """Settings that the training rows decide and the recipe left at null (how many labels there are)."""
+        return {}
+
+    @classmethod
     def answerable(cls, tokenizers: Mapping[str, Tokenizer]) -> bool:
         """Whether these streams are enough to ask; a recipe narrowed by --modalities leaves out what is not."""
         return True
@@ -98,3 +108,24 @@ class Objective(nn.Module, ABC):
     @abstractmethod
     def forward(self, step: Step) -> dict[str, Float[Tensor, ""]]:
         """Scalar losses by part, in float32; where nothing is valid exactly 0, still reaching every parameter."""
+
+
+def check(objectives: Mapping[str, Objective], learns: bool) -> None:
+    """Whether objectives can be asked together, in their order; `learns` tells whether a masking does.
+
+    Raises:
+        ValueError: one judges answers that none before it gives; or a masking has no teacher, or a teacher no masking.
+    """
+    answered: set[str] = set()
+    for name, objective in objectives.items():
+        if missing := [stream for stream in objective.judges if stream not in answered]:
+            raise ValueError(
+                f"{name} judges predictions of {', '.join(missing)}, which no objective before it makes; "
+                "put one that predicts them before it, or name its `streams`"
+            )
+        answered.update(objective.answers)
+    teachers = [name for name, objective in objectives.items() if objective.teaches]
+    if learns and not teachers:
+        raise ValueError("a masking learns, but no objective teaches it; add the one that it names (`sampling`, `guidance`)")
+    if teachers and not learns:
+        raise ValueError(f"{teachers[0]} teaches a masking, but none learns; leave it out, or use one that does")
