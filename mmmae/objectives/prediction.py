@@ -89,7 +89,8 @@ class Prediction(Objective, ABC):
         return parts
 
     def picture(self, step: Step) -> dict[str, Picture]:
-        """What each stream was and what the decoder makes of it."""
+        """What each stream was and what the decoder makes of everything that is not visible."""
+        step = replace(step, plans={name: plan.complete(step.patches[name]) for name, plan in step.plans.items()})
         pictures = {}
         for name, answer in self.answer(step, everything=True).items():
             tokenizer, patches = step.tokenizers[name], step.patches[name]
@@ -101,7 +102,8 @@ class Prediction(Objective, ABC):
             keep = filled.reshape(*filled.shape, *[1] * (truth.ndim - 2))
             guess = torch.where(keep, guess.to(truth.dtype), truth)  # an empty slot overwrites nothing
             original = tokenizer.assemble(patches.values, patches.grid)
-            pictures[name] = Picture(original, tokenizer.restore(patches, guess, answer.pick), hidden)
+            unseen = replace(patches, values=torch.where(hidden[..., None], blank(tokenizer, patches), patches.values))
+            pictures[name] = Picture(original, tokenizer.restore(unseen, guess, answer.pick), hidden)
         return pictures
 
     def wanted(
@@ -117,3 +119,9 @@ class Prediction(Objective, ABC):
     @abstractmethod
     def guess(self, tokenizer: Tokenizer, patches: Patches, plan: Plan, answer: Answer, name: str) -> Tensor:
         """The answer in the network's units, for pictures; computed without the contents of any hidden patch."""
+
+
+def blank(tokenizer: Tokenizer, patches: Patches) -> Tensor:
+    """Patches of which nothing is known: zero in the network's units, which is grey in a picture."""
+    zero = torch.zeros_like(patches.values, dtype=torch.float32)
+    return tokenizer.natural(zero).to(patches.values.dtype)
