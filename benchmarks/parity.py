@@ -1,4 +1,4 @@
-"""VideoMAE at full size, ours beside transformers': the largest differences, with random weights, one mask and one clip.
+"""VideoMAE at full size, ours beside transformers': the largest differences for random weights, one mask and one clip.
 
     python benchmarks/parity.py [--sizes small,base,large] [--json FILE]
 
