@@ -60,7 +60,7 @@ def compare(size: str) -> dict[str, float | bool]:
     masked = torch.zeros(1, 1568, dtype=torch.bool).scatter(1, hidden, True)
     with torch.no_grad():
         wanted = theirs.videomae(pixels, bool_masked_pos=masked).last_hidden_state
-    features = float((step.tokens["video"].x - wanted).abs().max())
+    features = float((step.tokens["video"].x.detach() - wanted).abs().max())
     said, loss = theirs(pixels, bool_masked_pos=masked).loss, ours({"video": Signal(clip)}).total
     said.backward()
     loss.backward()
@@ -69,8 +69,8 @@ def compare(size: str) -> dict[str, float | bool]:
     for name, parameter in ours.named_parameters():
         wanted = TRANSFORMERS.equation(name, "video").forth(grads)
         relative[name] = float((parameter.grad - wanted).norm() / wanted.norm())
-    difference = float((loss - said).abs())
-    return {"loss": float(said), "loss -": difference, "features -": features,
+    difference = (loss - said).abs().item()
+    return {"loss": said.item(), "loss -": difference, "features -": features,
             "gradients -": max(relative.values()), "back": same}  # fmt: skip
 
 
