@@ -99,12 +99,12 @@ def test_the_hidden_block_follows_what_moves(films, name):
     patches, truth = cut(films[name], "motion"), covered()
     hide = hidden(Motion(ratio=0.25), patches)[0]
     assert hide.sum(1).tolist() == [16] * 8
-    for block in hide.reshape(8, 8, 8):  # one square block in every step
-        rows, columns = (block.any(axis).nonzero()[:, 0] for axis in (1, 0))
-        assert int(rows[-1] - rows[0]) == int(columns[-1] - columns[0]) == 3
+    for step, block in enumerate(hide.reshape(8, 8, 8)):  # one square in every step, its middle on that of the film's
+        for axis, start in enumerate(corner((step + 0.5) / 8 * COUNT)):
+            line = block.any(1 - axis).nonzero()[:, 0]
+            assert line[-1] - line[0] == 3 and abs(line.float().mean() + 0.5 - (start + SIDE / 2) / 8) <= 1.5
     by_chance = np.mean([likeness(hidden(Random(ratio=0.25), patches, seed)[0], truth) for seed in range(20)])
-    assert likeness(hide, truth) > 0.4 > 2.5 * by_chance
-    assert float((hide & truth).sum() / truth.sum()) > 0.85
+    assert likeness(hide, truth) > 0.45 > 2.5 * by_chance
     assert (hidden(Motion(), patches)[0] & truth).sum() == truth.sum()  # as the recipe has it
 
 
@@ -136,8 +136,7 @@ def test_flow_carries_what_is_shown(films):
     across = torch.tensor([2 / 8 / 0.5, -1 / 8 / 0.5]).expand(30, 128, 2)  # two patches right, one up, in a step
     shown = ~hidden(Flow(ratio=0.8), replace(still(), hint=across)).reshape(30, 2, 8, 8)
     assert (shown.sum((2, 3)) == 64 - int(0.8 * 64)).all()
-    came, went = shown[:, 1, :-1, 2:], shown[:, 0, 1:, :-2]
-    assert likeness(came, went) > 0.7  # but what leaves and enters
+    assert likeness(shown[:, 1, :-1, 2:], shown[:, 0, 1:, :-2]) > 0.7  # all but what leaves and enters
     shown = ~hidden(Flow(ratio=0.8), replace(still(), hint=torch.zeros(30, 128, 2)))
     assert torch.equal(shown[:, 0], shown[:, 1])
 
@@ -190,10 +189,8 @@ def test_regions_are_shown_in_the_order_of_their_priority():
 
 
 def test_a_segmentation_that_cannot_be_trusted_is_refused(tmp_path, films):
-    for source, says in (
-        (films["square.mp4"], "column `regions`"),
-        ({"path": films["square.mp4"], "regions": films["square.webm"]}, "changes grey levels"),
-    ):
+    lossy = {"path": films["square.mp4"], "regions": films["square.webm"]}
+    for source, says in ((films["square.mp4"], "column `regions`"), (lossy, "changes grey levels")):
         with pytest.raises(SampleError, match=says):
             VideoReader(hint="regions").read(source, 0.0, 2.0)
 
@@ -205,10 +202,9 @@ def test_a_hint_is_cropped_and_flipped_with_the_picture():
     ramp = torch.arange(64.0)
     pictures = torch.stack([ramp[:, None] + 2 * ramp, 180 - 2 * ramp[:, None] + ramp])[:, None, None]
     signal = Signal(pictures.to(torch.uint8), hint=reduce(pictures, "b t 1 (h q) (w r) -> b t h w", "mean", q=4, r=4))
-    for seed in range(4):
-        after = VideoAugmentation(scale=(0.3, 0.6))(signal, tiny.keys(2, seed))
-        seen = reduce(after.values.float(), "b t 1 (h q) (w r) -> b t h w", "mean", q=4, r=4)
-        assert_close(after.hint[..., 2:-2, 2:-2], seen[..., 2:-2, 2:-2], atol=3, rtol=0)
+    after = VideoAugmentation(scale=(0.3, 0.6))(signal.map(lambda x: x.repeat(4, *[1] * (x.ndim - 1))), tiny.keys(8))
+    seen = reduce(after.values.float(), "b t 1 (h q) (w r) -> b t h w", "mean", q=4, r=4)
+    assert_close(after.hint[..., 2:-2, 2:-2], seen[..., 2:-2, 2:-2], atol=3, rtol=0)
     classes = (torch.arange(16) // 8).expand(2, 1, 16, 16).to(torch.uint8)
     mirror = VideoAugmentation(scale=(1.0, 1.0), ratio=(1.0, 1.0), flip=1.0)
     assert torch.equal(mirror(replace(signal, hint=classes), tiny.keys(2)).hint, 1 - classes)
@@ -231,12 +227,10 @@ def test_a_field_is_framed_as_the_picture_is(turns):
 
 def test_a_hint_travels_from_the_manifest_to_the_masking(tmp_path):
     sources = {name: Path(path) for name, path in segmented(tmp_path).items()}
-    row = {"id": "a", "video": sources["path"], "regions": sources["regions"]}
-    manifest = Manifest.open(write_manifest(tmp_path, [row, {"id": "b", "text": "nothing to see"}]))
+    manifest = Manifest.open(write_manifest(tmp_path, [{"video": sources["path"], "regions": sources["regions"]}]))
     recipe = Recipe.load("marlin", ["size=tiny", "window=1.0", "modalities.video.size=32", "modalities.video.patch=8"])
     clips = Clips(manifest, recipe.readers(), window=1.0)
-    alone = collate([clips[0, 0]])
-    assert alone["video"].hint.dtype == torch.uint8 and 6 in alone["video"].hint
+    assert 6 in collate([clips[0, 0]])["video"].hint
     blank = replace(clips[0, 0][0], readings={"video": clips.readers["video"].blank(1.0)})
     batch = collate([clips[0, 0], [blank]])
     plan = recipe.build().step(batch).plans["video"]
