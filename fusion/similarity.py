@@ -77,7 +77,11 @@ class Clip(Similarity):
 
         if stream.axes != ("time", "row", "column") or stream.channels != 3 or guide.words is None:
             raise ValueError(f"{name} compares colour frames with words; leave scorer at null for other streams")
-        self.clip = CLIPModel.from_pretrained(name).requires_grad_(False).eval()
+        try:
+            self.clip = CLIPModel.from_pretrained(name).requires_grad_(False).eval()
+        except OSError as error:
+            remedy = "name a transformers CLIPModel or its folder, or leave it at null"
+            raise ValueError(f"scorer {name}: {str(error).splitlines()[0]}; {remedy}") from error
         config: Any = self.clip.config
         known = config.text_config.vocab_size
         if known < guide.words:

@@ -23,6 +23,7 @@ class Guidance(Objective):
     """
 
     teaches = True
+    couples = False
 
     def __init__(
         self, tokenizers: Mapping[str, Tokenizer], dim: int, *, temperature: float = 0.07, weight: float = 1.0
