@@ -46,6 +46,8 @@ class Adversarial(Objective):
         weight: of what predictions learn; the discriminator's own loss always counts 1.
     """
 
+    couples = False
+
     def __init__(
         self,
         tokenizers: Mapping[str, Tokenizer],

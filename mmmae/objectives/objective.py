@@ -59,6 +59,13 @@ class Step:
             return self.tokens[name]
         return self.trunk({name: self.embedded[name]})[name]
 
+    def without(self, name: str) -> dict[str, Tokens]:
+        """What the trunk says of all other streams when it does not see this one."""
+        others = [other for other in self.tokens if other != name]
+        if not self.trunk.mixes:
+            return {other: self.tokens[other] for other in others}
+        return self.trunk({other: self.embedded[other] for other in others}) if others else {}
+
 
 class Losses(dict[str, "Tensor"]):
     """Scalar losses by part, and their weighted sum under "total"."""
@@ -78,12 +85,14 @@ class Objective(nn.Module, ABC):
 
     weight: of the sum of its parts in the total loss; weights: of each part in that sum, 1 unless named.
     answers: the streams that it leaves an answer for in the step. judges: those whose answers it looks at, so that an
-        objective which gives them must stand before it. teaches: whether a masking learns from it.
+        objective which gives them must stand before it. teaches: whether a masking learns from it. couples: whether
+        what it asks of one stream changes how another is trained, even where the trunk has nothing in common.
     """
 
     answers: Sequence[str] = ()
     judges: Sequence[str] = ()
     teaches: bool = False
+    couples: bool = True
 
     def __init__(self, weight: float, weights: Mapping[str, float] | None = None):
         super().__init__()
@@ -110,11 +119,14 @@ class Objective(nn.Module, ABC):
         """Scalar losses by part, in float32; where nothing is valid exactly 0, still reaching every parameter."""
 
 
-def check(objectives: Mapping[str, Objective], learns: bool) -> None:
-    """Whether objectives can be asked together, in their order; `learns` tells whether a masking does.
+def check(objectives: Mapping[str, Objective], learns: bool, apart: Sequence[str] = ()) -> None:
+    """Whether objectives can be asked together, in their order.
+
+    learns: whether a masking does. apart: the streams that have nothing in common before objectives are asked.
 
     Raises:
-        ValueError: one judges answers that none before it gives; or a masking has no teacher, or a teacher no masking.
+        ValueError: one judges answers that none before it gives; or a masking has no teacher, or a teacher no masking;
+            or nothing brings the streams together.
     """
     answered: set[str] = set()
     for name, objective in objectives.items():
@@ -126,6 +138,13 @@ def check(objectives: Mapping[str, Objective], learns: bool) -> None:
         answered.update(objective.answers)
     teachers = [name for name, objective in objectives.items() if objective.teaches]
     if learns and not teachers:
-        raise ValueError("a masking learns, but no objective teaches it; add the one that it names (`sampling`, `guidance`)")
+        raise ValueError(
+            "a masking learns, but no objective teaches it; add the one that it names (`sampling`, `guidance`)"
+        )
     if teachers and not learns:
         raise ValueError(f"{teachers[0]} teaches a masking, but none learns; leave it out, or use one that does")
+    if len(apart) > 1 and not any(objective.couples and objective.weight > 0 for objective in objectives.values()):
+        raise ValueError(
+            f"nothing couples {', '.join(apart)}: trunk, decoders and losses are all their own; use a joint or shared "
+            "trunk or decoder, add `contrastive` or `matching`, or train them one by one with --modalities"
+        )

@@ -22,6 +22,7 @@ class Sampling(Objective):
     """
 
     teaches = True
+    couples = False
 
     def __init__(
         self,
