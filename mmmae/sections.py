@@ -13,6 +13,7 @@ from mmmae.settings import RecipeError, describe, nearest
 
 NAMED = ("modalities", "masking", "trunk", "objectives", "augment")  # whose entries are looked up by name
 SECTIONS = ("size", "window", *NAMED, "data", "optimizer", "training")
+SIZED = ("width", "depth", "heads")  # what `size` decides where a trunk or a decoder does not say
 
 
 class Section(pydantic.BaseModel):
