@@ -60,6 +60,7 @@ class Trainer:
         from accelerate import DistributedType
         from torch.distributed.fsdp import register_fsdp_forward_method
 
+        from fusion.blocks import Block, CrossBlock
         from mmmae import checkpoint
         from mmmae.data.fit import fit
         from mmmae.data.source import open_data
@@ -88,7 +89,9 @@ class Trainer:
         model = model.to(accelerator.device)
         optimizer = adamw(model, recipe.sections.optimizer)
         if self.settings.compile:
-            model.compile()
+            for block in model.modules():
+                if isinstance(block, Block | CrossBlock):  # where the time goes; what lies around them never recompiles
+                    block.compile()
         self.model, self.optimizer = accelerator.prepare(model, optimizer)
         self.sharded = accelerator.distributed_type == DistributedType.FSDP
         if self.sharded:

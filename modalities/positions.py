@@ -16,9 +16,15 @@ from modalities.shapes import Float, Int, Shaped, Tensor
 Kind = Literal["grid", "flat", "time", "learned"]
 
 
-def sincos(position: Shaped[Tensor, " n"], dim: int) -> Float[Tensor, "n dim"]:
-    """Sine (even columns) and cosine (odd columns) of a position at dim / 2 wavelengths (arXiv:1706.03762)."""
-    rate = 10_000 ** (-2 * torch.arange(dim // 2, dtype=torch.float64, device=position.device) / dim)
+AXIS = 100.0  # positions along one axis of a grid are few; at 10,000 two thirds of the columns would hardly change
+
+
+def sincos(position: Shaped[Tensor, " n"], dim: int, longest: float = 10_000.0) -> Float[Tensor, "n dim"]:
+    """Sine (even columns) and cosine (odd columns) of a position at dim / 2 wavelengths (arXiv:1706.03762).
+
+    The wavelengths grow geometrically from 2 pi towards 2 pi * longest.
+    """
+    rate = longest ** (-2 * torch.arange(dim // 2, dtype=torch.float64, device=position.device) / dim)
     angle = position.double()[:, None] * rate
     return torch.stack([angle.sin(), angle.cos()], -1).flatten(1).float()
 
@@ -33,7 +39,7 @@ def table(kind: Kind, grid: tuple[int, ...], dim: int, device: torch.device) -> 
         return sincos(coords[:, 0], dim)
     share = dim // (2 * len(grid)) * 2  # an even number of columns for each axis; the first takes what is left
     widths = [dim - share * (len(grid) - 1)] + [share] * (len(grid) - 1)
-    return torch.cat([sincos(axis, width) for axis, width in zip(coords.unbind(1), widths, strict=True)], 1)
+    return torch.cat([sincos(axis, width, AXIS) for axis, width in zip(coords.unbind(1), widths, strict=True)], 1)
 
 
 def ravel(coords: Int[Tensor, "b k axes"], grid: tuple[int, ...]) -> Int[Tensor, "b k"]:
@@ -47,9 +53,10 @@ def ravel(coords: Int[Tensor, "b k axes"], grid: tuple[int, ...]) -> Int[Tensor,
 class Positions(nn.Module):
     """What is added to a token to tell its place.
 
-    kind: `grid` gives each axis its own columns (He et al., 2111.06377); `flat` counts through all patches along one
-        axis (VideoMAE, 2203.12602); `time` tells the first axis only, so that patches of one moment are told alike.
-        `learned` adds a vector for the time step and one for the place within it (MAE-ST, 2205.09113).
+    kind: `grid` gives each axis its own columns (He et al., 2111.06377, with wavelengths of an axis's size); `flat`
+        counts through all patches along one axis (VideoMAE, 2203.12602); `time` tells the first axis only, so that
+        patches of one moment are told alike; `learned` adds a vector for the time step and one for the place within it
+        (MAE-ST, 2205.09113).
     grid: the largest that learned positions are for; a smaller one takes the first of them along each axis.
     """
 
