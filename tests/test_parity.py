@@ -18,7 +18,7 @@ from mmmae.objectives.contrastive import Contrastive
 from mmmae.objectives.normalise import denormalise, target
 from modalities.audio import AudioTokenizer
 from modalities.imu import IMUTokenizer
-from modalities.imu.graph import GraphLayer, adjacency
+from modalities.graph import GraphLayer, adjacency
 from modalities.positions import sincos, table
 from modalities.records import Signal
 from modalities.video import VideoTokenizer

@@ -13,7 +13,7 @@ from fusion.blocks import learned_token
 from fusion.masking.masking import Noise, rank, share
 from mmmae.objectives.objective import Objective, Step
 from mmmae.objectives.world import mean
-from modalities.imu.graph import GraphLayer
+from modalities.graph import GraphLayer
 from modalities.records import Patches, Tokens
 from modalities.shapes import Bool, Float, Tensor
 from modalities.tokenizer import Tokenizer

@@ -10,7 +10,7 @@ import torch
 from einops import rearrange
 from torch import nn
 
-from modalities.imu.graph import GraphLayer, adjacency, edge_matrix
+from modalities.graph import GraphLayer, adjacency, edge_matrix
 from modalities.positions import Kind
 from modalities.records import Patches, Places, Signal, Tokens, lattice, take
 from modalities.shapes import Float, Int, Shaped, Tensor

@@ -1,4 +1,4 @@
-"""Message passing between sensors that are worn on one body."""
+"""Message passing between nodes of which some are hidden, such as sensors worn on one body."""
 
 from __future__ import annotations
 
