@@ -23,23 +23,19 @@ from rich.table import Table
 
 from fusion.masking import Plan
 from mmmae import MaskedAutoencoder
-from mmmae.data.dataset import Clips
 from mmmae.data.loader import evaluation
 from mmmae.data.source import open_data
 from mmmae.objectives.contrastive import Contrastive
-from mmmae.objectives.normalise import target
 from mmmae.objectives.objective import Step
 from mmmae.objectives.prediction import Prediction
-from mmmae.objectives.reconstruction import Reconstruction
 from modalities.records import Batch
 
 
 def batches(model: MaskedAutoencoder, data: str | None, size: int = 32) -> Iterator[Batch]:
     """Centre windows of the held-out rows."""
     recipe = model.recipe
-    _, test = open_data(data, recipe.streams).split(recipe.sections.data.holdout)
-    clips = Clips(test, recipe.readers(), window=recipe.sections.window, centre=True)
-    return evaluation(clips, size, workers=2)
+    _, test = open_data(data, recipe.columns).split(recipe.sections.data.holdout)
+    return evaluation(recipe.clips(test, centre=True), size, workers=2)
 
 
 class Sum:
@@ -63,13 +59,8 @@ def errors(model: MaskedAutoencoder, step: Step, names: list[str] | None = None)
         if isinstance(objective, Prediction):
             for name, answer in objective.answer(step, everything=True).items():
                 if names is None or name in names:
-                    tokenizer, patches = step.tokenizers[name], step.patches[name]
-                    error = objective.error(tokenizer, patches, answer, name)
-                    if isinstance(objective, Reconstruction):
-                        wanted = target(tokenizer, patches, answer.pick, objective.norms[name])
-                    else:
-                        wanted = tokenizer.target(patches, answer.pick)
-                    yield name, error, answer.asked, wanted
+                    error = objective.error(step.tokenizers[name], step.patches[name], answer, name)
+                    yield name, error, answer.asked, answer.wanted
 
 
 def against_constant(model: MaskedAutoencoder, data: list[Batch]) -> dict[str, dict[str, float]]:
@@ -99,10 +90,11 @@ def retrieval(model: MaskedAutoencoder, data: list[Batch]) -> dict[str, dict[str
         return {}
     vectors, present = {}, {}
     for batch in data:
-        full = {
-            name: Plan(*[torch.arange(p.time.shape[1]).expand(len(p.time), -1)] * 2, p.valid, p.valid)
-            for name, p in ((name, model.tokenizers[name].patchify(signal)) for name, signal in batch.items())
-        }
+        full = {}
+        for name, signal in batch.items():
+            patches = model.tokenizers[name].patchify(signal)
+            every = torch.arange(patches.time.shape[1]).expand(patches.time.shape)
+            full[name] = Plan(every, every, patches.valid, patches.valid)
         step = model.step(batch, full)
         for name, vector in contrast.vectors(step).items():
             vectors.setdefault(name, []).append(vector)
@@ -134,7 +126,7 @@ def cross_modal(model: MaskedAutoencoder, data: list[Batch]) -> dict[str, dict[s
             if len(batch) == 1:
                 continue
             mixed = {m: signal if m == name else signal.map(shift) for m, signal in batch.items()}
-            swapped = {m: plan if m == name else shifted(plan) for m, plan in plans.items()}
+            swapped = {m: plan if m == name else plan.map(shift) for m, plan in plans.items()}
             cases = {
                 "visible": (batch, plans),
                 "withheld": (batch.only([name]), {name: plans[name]}),
@@ -144,11 +136,6 @@ def cross_modal(model: MaskedAutoencoder, data: list[Batch]) -> dict[str, dict[s
                 for stream, error, asked, _ in errors(model, model.step(kept, chosen), [name]):
                     sums.setdefault(stream, {}).setdefault(case, Sum()).add(error, asked)
     return {name: {case: total.mean() for case, total in cases.items()} for name, cases in sums.items()}
-
-
-def shifted(plan: Plan) -> Plan:
-    """Everybody's neighbour's plan."""
-    return Plan(*(None if x is None else shift(x) for x in (plan.visible, plan.hidden, plan.shown, plan.asked)))
 
 
 def shift(x: torch.Tensor) -> torch.Tensor:

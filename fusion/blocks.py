@@ -9,7 +9,7 @@ from einops import rearrange
 from torch import nn
 from torch.nn.functional import linear, scaled_dot_product_attention
 
-from modalities.shapes import Bool, Float, Tensor
+from modalities.shapes import Bool, Float, Int, Tensor
 
 EPS = 1e-6  # of every LayerNorm, as in ViT, MAE and VideoMAE; the class's own default is 1e-5
 
@@ -19,7 +19,10 @@ def initialise(module: nn.Module) -> None:
 
     Linear: Xavier uniform, zero bias (MAE, arXiv:2111.06377). Embedding: normal, 0.02. LayerNorm: one and zero.
     Single parameters (mask tokens, modality embeddings, fusion tokens) are drawn where they are made, normal 0.02.
+    What is frozen was trained elsewhere and stays as it is.
     """
+    if not all(parameter.requires_grad for parameter in module.parameters(recurse=False)):
+        return
     if isinstance(module, nn.Linear):
         nn.init.xavier_uniform_(module.weight)
         if module.bias is not None:
@@ -45,11 +48,20 @@ def at_level(module: nn.Module, level: int) -> nn.Module:
     return module
 
 
-def attendable(valid: Bool[Tensor, "b k"] | None) -> Bool[Tensor, "b 1 1 k"] | None:
-    """Attention mask over keys. A sample without any valid key attends to all, so that nothing becomes NaN."""
-    if valid is None:
-        return None
-    return (valid | ~valid.any(1, keepdim=True))[:, None, None, :]
+def attendable(
+    valid: Bool[Tensor, "b k"] | None, group: Int[Tensor, "b k"] | None = None
+) -> Bool[Tensor, "b 1 _ k"] | None:
+    """Attention mask over keys. Who has no valid key at all attends to all, so that nothing becomes NaN.
+
+    group: tokens attend only to those of their own number; None lets all attend to all.
+    """
+    if group is None:
+        return None if valid is None else (valid | ~valid.any(1, keepdim=True))[:, None, None, :]
+    keys = group[:, :, None] == group[:, None, :]
+    if valid is not None:
+        keys = keys & valid[:, None, :]
+        keys = keys | ~keys.any(2, keepdim=True)
+    return keys[:, None]
 
 
 class Attention(nn.Module):
@@ -65,10 +77,25 @@ class Attention(nn.Module):
         self.v_bias = nn.Parameter(torch.zeros(width))
         self.project = nn.Linear(width, width)
 
-    def forward(self, x: Float[Tensor, "b k d"], mask: Bool[Tensor, "b 1 1 k"] | None) -> Float[Tensor, "b k d"]:
+    def forward(self, x: Float[Tensor, "b k d"], mask: Bool[Tensor, "b 1 _ k"] | None) -> Float[Tensor, "b k d"]:
+        q, k, v = self.split(x)
+        return self.project(rearrange(scaled_dot_product_attention(q, k, v, attn_mask=mask), "b h n d -> b n (h d)"))
+
+    def split(self, x: Float[Tensor, "b k d"]) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries, keys and values of every head, (b, heads, k, width / heads) each."""
         bias = torch.cat([self.q_bias, torch.zeros_like(self.q_bias), self.v_bias])
         q, k, v = rearrange(linear(x, self.qkv.weight, bias), "b n (three h d) -> three b h n d", three=3, h=self.heads)
-        return self.project(rearrange(scaled_dot_product_attention(q, k, v, attn_mask=mask), "b h n d -> b n (h d)"))
+        return q, k, v
+
+    @torch.no_grad()
+    def received(self, x: Float[Tensor, "b k d"], valid: Bool[Tensor, "b k"] | None) -> Float[Tensor, "b k"]:
+        """The attention that each token is paid, summed over the valid ones that pay it and averaged over heads."""
+        q, k, _ = self.split(x)
+        with torch.autocast(x.device.type, enabled=False):  # in half precision many would be paid the same
+            weight = q.float() @ k.float().mT / k.shape[-1] ** 0.5
+            mask = attendable(valid)
+            weight = (weight if mask is None else weight.masked_fill(~mask, -torch.inf)).softmax(-1).mean(1)
+        return weight.sum(1) if valid is None else (weight * valid[..., None]).sum(1)
 
 
 class CrossAttention(nn.Module):
@@ -110,7 +137,7 @@ class Block(nn.Module):
         self.norm2 = nn.LayerNorm(width, eps=EPS)
         self.mlp = MLP(width)
 
-    def forward(self, x: Float[Tensor, "b k d"], mask: Bool[Tensor, "b 1 1 k"] | None) -> Float[Tensor, "b k d"]:
+    def forward(self, x: Float[Tensor, "b k d"], mask: Bool[Tensor, "b 1 _ k"] | None) -> Float[Tensor, "b k d"]:
         x = x + self.attention(self.norm1(x), mask)
         return x + self.mlp(self.norm2(x))
 
@@ -147,8 +174,10 @@ class Stack(nn.Module):
         self.blocks = nn.ModuleList(at_level(Block(width, heads), first + i + 1) for i in range(depth))
         self.norm = at_level(nn.LayerNorm(width, eps=EPS) if norm else nn.Identity(), first + depth)
 
-    def forward(self, x: Float[Tensor, "b k d"], valid: Bool[Tensor, "b k"] | None) -> Float[Tensor, "b k d"]:
-        mask = attendable(valid)
+    def forward(
+        self, x: Float[Tensor, "b k d"], valid: Bool[Tensor, "b k"] | None, group: Int[Tensor, "b k"] | None = None
+    ) -> Float[Tensor, "b k d"]:
+        mask = attendable(valid, group)
         for block in self.blocks:
             x = block(x, mask)
         return self.norm(x)

@@ -1,4 +1,4 @@
-"""The `mmmae` command: train, inspect, check, doctor, recipes, corpus."""
+"""The `mmmae` command: train, inspect, check, embed, convert, doctor, recipes, corpus."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from mmmae.launch import guarded
 COMMANDS = {
     "inspect": ("mmmae.look", "pictures of what readers, tokenizers and a model make of files"),
     "check": ("mmmae.check", "read a whole manifest as training would and report every bad sample"),
+    "embed": ("mmmae.embed", "write an embedding of every segment of recordings, to train on in turn"),
+    "convert": ("mmmae.convert.command", "load VideoMAE's weights from others' layouts, and write them back"),
     "doctor": ("mmmae.doctor", "load every dependency for real and say what is broken and how to mend it"),
     "recipes": ("mmmae.listing", "a table of the recipes"),
     "corpus": ("mmmae.corpora.command", "write a corpus from an installed package"),

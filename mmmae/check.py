@@ -24,7 +24,6 @@ def run(arguments: argparse.Namespace) -> int:
     from rich.progress import track
     from rich.table import Table
 
-    from mmmae.data.dataset import Clips
     from mmmae.data.fit import fit
     from mmmae.data.loader import inspect_all
     from mmmae.data.source import open_data
@@ -33,13 +32,13 @@ def run(arguments: argparse.Namespace) -> int:
 
     modalities = listed(arguments.modalities)
     recipe = Recipe.load(arguments.recipe, arguments.overrides, modalities)
-    manifest = open_data(arguments.data, modalities)
+    manifest = open_data(arguments.data, None if modalities is None else recipe.columns)
     if modalities is None:
-        recipe = recipe.narrow([name for name in recipe.streams if manifest.has(name)])
+        recipe = recipe.narrow([name for name in recipe.streams if manifest.has(recipe.stream(name).source)])
     console = Console()
     with tempfile.TemporaryDirectory() as folder:
         recipe = fit(recipe, manifest, Path(folder))
-        clips = Clips(manifest, recipe.readers(), window=recipe.sections.window, centre=True)
+        clips = recipe.clips(manifest, centre=True)
         have = dict.fromkeys(recipe.streams, 0)
         bad = []
         results = inspect_all(clips, arguments.workers)

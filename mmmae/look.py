@@ -14,11 +14,11 @@ from modalities.errors import InputError
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from mmmae.data.dataset import Clips
     from mmmae.data.manifest import Row
     from mmmae.model import MaskedAutoencoder
     from mmmae.panels.page import Page
     from mmmae.recipe import Recipe
-    from modalities.reader import Reader
     from modalities.records import Batch
     from modalities.shapes import Tensor
     from modalities.tokenizer import Tokenizer
@@ -50,7 +50,7 @@ def run(arguments: argparse.Namespace) -> int:
     """
     from rich.console import Console
 
-    from mmmae.data.dataset import Clips, collate
+    from mmmae.data.dataset import collate
     from mmmae.data.fit import fit
     from mmmae.data.manifest import Manifest
     from mmmae.recipe import Recipe
@@ -62,22 +62,21 @@ def run(arguments: argparse.Namespace) -> int:
     model = None if arguments.checkpoint is None else restored(arguments.checkpoint, overrides)
     recipe = Recipe.load(arguments.recipe, overrides) if model is None else model.recipe
     assert recipe is not None  # a checkpoint always has one
-    window = recipe.sections.window
     with tempfile.TemporaryDirectory() as folder:
         listing = Path(folder) / "manifest.jsonl"
         listing.write_text("".join(json.dumps(row) + "\n" for row in rows(files, recipe, arguments.start)))
         manifest = Manifest.open(listing)
-        recipe = recipe.narrow([name for name in recipe.streams if manifest.has(name)])
+        recipe = recipe.narrow([name for name in recipe.streams if manifest.has(recipe.stream(name).source)])
         if model is None:
             recipe = fit(recipe, manifest, Path(folder))
-        readers = recipe.readers()
-        clips = Clips(manifest, readers, window=window)
+        clips = recipe.clips(manifest, centre=True)
         batch = collate([clips.read(row, sample_key(0, 0, i)) for i, row in enumerate(manifest)])
     assert isinstance(batch, Batch)  # `read` has raised what `collate` would hand on
+    batch = recipe.augment().eval()(batch)
     tokenizers: Mapping[str, Any] = cutters(recipe) if model is None else dict(model.tokenizers.items())
     console = Console()
-    console.print(table(list(manifest), readers, tokenizers, batch))
-    for path in pictures(arguments.output, readers, tokenizers, batch, model):
+    console.print(table(list(manifest), clips, tokenizers, batch))
+    for path in pictures(arguments.output, clips.readers, tokenizers, batch, model):
         console.print(str(path), markup=False, highlight=False, soft_wrap=True)
     return 0
 
@@ -103,26 +102,29 @@ def rows(files: Sequence[Path], recipe: Recipe, start: float) -> list[dict[str, 
     if not files:
         raise InputError("no file to look at\n  name videos, images, sounds, IMU tables or captions")
     kinds = {"video": VIDEOS + IMAGES, "audio": SOUNDS, "imu": TABLES, "text": (".txt",), "embedding": FEATURES}
-    taken = {stream: kinds[stream] for stream in recipe.streams if stream in kinds}
+    streams = [recipe.stream(name) for name in recipe.streams]
+    taken = {stream.source: kinds[stream.use] for stream in streams if stream.use in kinds}
     found: dict[str, dict[str, Any]] = {}
     for file in files:
         if not file.is_file():
             raise InputError(f"{file}: {'a folder, not a file' if file.is_dir() else 'no such file'}\n  mend the path")
-        stream = next((stream for stream, endings in taken.items() if file.suffix.lower() in endings), None)
-        if stream is None:
-            known = "; ".join(f"{stream}: {' '.join(endings)}" for stream, endings in taken.items())
+        column = next((column for column, endings in taken.items() if file.suffix.lower() in endings), None)
+        if column is None:
+            known = "; ".join(f"{column}: {' '.join(endings)}" for column, endings in taken.items())
             raise InputError(f"{file}: no modality of recipe {recipe.name} takes such a file\n  {known}")
         value: Any = str(file.resolve())
-        if stream == "text":
+        if column == "text":
             value = [line.strip() for line in read_text(file).splitlines() if line.strip()]
             if not value:
                 raise InputError(f"{file}: holds no caption\n  write one in each line")
         name, number = file.stem, 1
-        while stream in found.get(name, ()):  # clip.mp4 and clip.webm
+        while column in found.get(name, ()):  # clip.mp4 and clip.webm
             number += 1
             name = f"{file.stem}-{number}"
-        found.setdefault(name, {})[stream] = value
-    span = {"start": start, "end": start + recipe.sections.window}
+        found.setdefault(name, {})[column] = value
+    window = recipe.sections.window
+    first, last = zip((0.0, window), *(stream.reach(window) for stream in streams), strict=True)
+    span = {"start": start, "end": start + max(last) - min(first)}
     return [{"id": name, **sources, **span} for name, sources in found.items()]
 
 
@@ -138,36 +140,34 @@ def cutters(recipe: Recipe) -> dict[str, Tokenizer]:
     }
 
 
-def table(
-    rows: Sequence[Row], readers: Mapping[str, Reader], tokenizers: Mapping[str, Tokenizer], batch: Batch
-) -> Table:
+def table(rows: Sequence[Row], clips: Clips, tokenizers: Mapping[str, Tokenizer], batch: Batch) -> Table:
     """What each reader gave and into what each tokenizer cut it."""
     from rich.table import Table
 
     grid = Table("file", "stream", "recorded", "read", "shape", "patches")
     for name, signal in batch.items():
-        patches = tokenizers[name].patchify(signal)
+        patches, column = tokenizers[name].patchify(signal), clips.streams[name].source
         for number, row in enumerate(rows):
-            if name not in row.sources:
+            if column not in row.sources:
                 continue
             steps = signal.values.shape[1] if signal.length is None else int(signal.length[number])
-            seconds = readers[name].seconds(row.sources[name])
+            seconds = clips.readers[name].seconds(row.sources[column])
             valid = patches.time.shape[1] if patches.valid is None else int(patches.valid[number].sum())
             cut = " × ".join(map(str, patches.grid))
             grid.add_row(
-                filed(row, name), name, "-" if seconds is None else f"{seconds:.2f} s",
+                filed(row, column), name, "-" if seconds is None else f"{seconds:.2f} s",
                 f"{steps} steps" if steps else "absent", " × ".join(map(str, signal.values.shape[1:])),
                 f"{cut}, {valid} valid" if valid < patches.time.shape[1] else cut,
             )  # fmt: skip
     return grid
 
 
-def filed(row: Row, stream: str) -> str:
-    """The name of the file that a stream is read from."""
-    source = row.sources[stream]
+def filed(row: Row, column: str) -> str:
+    """The name of the file that a column of a row names."""
+    source = row.sources[column]
     if isinstance(source, dict):
         source = source["path"]
-    return f"{row.id}.txt" if stream == "text" else Path(source).name
+    return f"{row.id}.txt" if column == "text" else Path(source).name
 
 
 def pictures(

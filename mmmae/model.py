@@ -10,13 +10,13 @@ import torch
 from torch import nn
 
 from fusion.blocks import initialise
-from fusion.masking import JointMasking, Noise, Plan
+from fusion.masking import JointMasking, Masking, Noise, Plan
 from fusion.masking.masking import Scheduled
 from fusion.trunks import Trunk
-from mmmae.objectives.objective import Losses, Objective, Step
+from mmmae.objectives.objective import Losses, Objective, Step, check
 from mmmae.objectives.prediction import Picture, Prediction
 from modalities.records import Batch, Signal, Tokens
-from modalities.tokenizer import Tokenizer
+from modalities.tokenizer import Tokenizer, Tokenizers
 
 if TYPE_CHECKING:
     from mmmae.recipe import Recipe
@@ -34,18 +34,16 @@ class MaskedAutoencoder(nn.Module):
         recipe: Recipe | None = None,
     ):
         super().__init__()
-        self.tokenizers = cast("Mapping[str, Tokenizer]", nn.ModuleDict(tokenizers))
+        maskings = (module for module in masking.modules() if isinstance(module, (Masking, JointMasking)))
+        self.tokenizers = Tokenizers(tokenizers)
+        apart = [] if trunk.couples else list(dict.fromkeys(self.tokenizers.owners.values()))
+        check(objectives, any(module.learns for module in maskings), apart)
         self.masking = masking
         self.trunk = trunk
         self.objectives = cast("Mapping[str, Objective]", nn.ModuleDict(objectives))
         self.recipe = recipe
-        self.trunk.apply(initialise)
-        for objective in self.objectives.values():
-            objective.apply(initialise)
-        for tokenizer in tokenizers.values():  # but not a pretrained encoder inside one
-            for child in tokenizer.children():
-                if all(p.requires_grad for p in child.parameters()):
-                    child.apply(initialise)
+        for part in (self.masking, self.trunk, *objectives.values(), self.tokenizers):
+            part.apply(initialise)
 
     def forward(self, batch: Mapping[str, Signal]) -> Losses:
         """Losses by part and their weighted sum."""
@@ -59,7 +57,7 @@ class MaskedAutoencoder(nn.Module):
         """Everything before the objectives; `plans` overrides what the masking would hide."""
         batch = Batch.of(batch)
         noise = Noise(batch.key)
-        patches = {name: self.tokenizers[name].patchify(signal) for name, signal in batch.items()}  # cut
+        patches = {name: self.tokenizers[name].cut(signal) for name, signal in batch.items()}  # cut
         plans = plans or self.masking.plan(patches, noise)  # hide
         embedded = {  # embed what is visible
             name: self.tokenizers[name].embed(patches[name], plan.visible, plan.shown) for name, plan in plans.items()
@@ -69,8 +67,12 @@ class MaskedAutoencoder(nn.Module):
 
     def encode(self, batch: Mapping[str, Signal]) -> dict[str, Tokens]:
         """Representations of every patch with nothing hidden, for any subset of the modalities."""
-        patches = {name: self.tokenizers[name].patchify(signal) for name, signal in batch.items()}
+        patches = {name: self.tokenizers[name].cut(signal) for name, signal in batch.items()}
         return self.trunk({name: self.tokenizers[name].embed(patches[name]) for name in patches})
+
+    def predicts(self) -> bool:
+        """Whether there is anything to `reconstruct`."""
+        return any(isinstance(objective, Prediction) for objective in self.objectives.values())
 
     @torch.no_grad()
     def reconstruct(self, batch: Mapping[str, Signal], plans: Mapping[str, Plan] | None = None) -> dict[str, Picture]:
@@ -95,8 +97,12 @@ class MaskedAutoencoder(nn.Module):
         save_model(self, Path(folder))
 
     @classmethod
-    def from_pretrained(cls, folder: str | Path) -> MaskedAutoencoder:
-        """The model that `save_pretrained` or a training run left in a folder (or in its newest checkpoint)."""
-        from mmmae.checkpoint import load_model
+    def from_pretrained(cls, path: str | Path) -> MaskedAutoencoder:
+        """The model that `save_pretrained` or a training run (its newest checkpoint) left in a folder.
 
-        return load_model(Path(folder))
+        A folder of transformers or a checkpoint of VideoMAE's authors is recognised by its tensors and converted; what
+        it lacks, such as a decoder, is told by a warning (docs/convert.md).
+        """
+        from mmmae.convert.read import load
+
+        return load(Path(path))

@@ -10,49 +10,64 @@ import torch
 from torch import nn
 
 from mmmae.model import MaskedAutoencoder
-from mmmae.sections import Optimizer
+from mmmae.sections import AdamW, Optimizer
 
 
 def adamw(model: MaskedAutoencoder, settings: Optimizer) -> torch.optim.AdamW:
     """The optimizer of a model; each group carries `scale`, its factor on the learning rate."""
     device = next(model.parameters()).device
     groups = parameter_groups(model, settings)
-    return torch.optim.AdamW(groups, lr=0.0, betas=settings.betas, fused=device.type == "cuda")
+    return torch.optim.AdamW(groups, lr=0.0, fused=device.type == "cuda")
 
 
 def parameter_groups(model: MaskedAutoencoder, settings: Optimizer) -> list[dict[str, Any]]:
-    """Trainable parameters by weight decay and by how deep they lie.
+    """Trainable parameters by the settings they follow, by how deep they lie and by weight decay.
 
     Vectors and scalars (biases, norms, mask tokens, temperatures) and whatever is tagged `decay = False` do not decay.
-    A module's `level` tells its layer; tokenizers lie at 0 and objectives above the trunk. With layer decay, each level
-    learns slower than the one above it by that factor (BEiT, arXiv:2106.08254).
+    A module's `level` tells its layer; tokenizers lie at 0, masking and objectives above the trunk. With layer decay,
+    each level learns slower than the one above it by that factor (BEiT, arXiv:2106.08254). A module's `optimizer`
+    (AdamW) makes all inside it a side of its own, such as an adversary, with its own rate, betas and weight decay;
+    only the shape of the schedule is shared.
     """
     top = model.trunk.depth + 1
-    groups: dict[tuple[int, bool], list[nn.Parameter]] = {}
-    for level, parameter in levels(model, 0, top):
+    order: list[AdamW] = [settings]
+    groups: dict[tuple[int, int, bool], list[nn.Parameter]] = {}
+    for side, level, parameter in tagged(model, settings, 0, top):
+        if side not in order:
+            order.append(side)
         decays = parameter.ndim > 1 and getattr(parameter, "decay", True)
-        groups.setdefault((level, decays), []).append(parameter)
+        groups.setdefault((order.index(side), level, decays), []).append(parameter)
     covered = sum(len(group) for group in groups.values())
     assert covered == sum(p.requires_grad for p in model.parameters()), "every parameter belongs to one group"
     return [
         {
             "params": parameters,
-            "weight_decay": settings.weight_decay if decays else 0.0,
-            "scale": settings.layer_decay ** (top - level),
+            "betas": order[side].betas,
+            "weight_decay": order[side].weight_decay if decays else 0.0,
+            "scale": order[side].lr / settings.lr * settings.layer_decay ** (top - level),
+            "side": side,
         }
-        for (level, decays), parameters in sorted(groups.items(), key=lambda item: item[0])
+        for (side, level, decays), parameters in sorted(groups.items(), key=lambda item: item[0])
     ]
 
 
-def levels(module: nn.Module, level: int, top: int) -> Iterator[tuple[int, nn.Parameter]]:
-    """Every trainable parameter with the level of the nearest module around it that has one."""
+def tagged(module: nn.Module, side: AdamW, level: int, top: int) -> Iterator[tuple[AdamW, int, nn.Parameter]]:
+    """Every trainable parameter with the `optimizer` and the `level` of the nearest module around it that has one."""
     for parameter in module.parameters(recurse=False):
         if parameter.requires_grad:
-            yield level, parameter
+            yield side, level, parameter
     for name, child in module.named_children():
-        asks = isinstance(module, MaskedAutoencoder) and name == "objectives"
-        inner = top if asks else getattr(child, "level", level)
-        yield from levels(child, inner, top)
+        pretext = isinstance(module, MaskedAutoencoder) and name in ("masking", "objectives")
+        inner = top if pretext else getattr(child, "level", level)
+        yield from tagged(child, getattr(child, "optimizer", side), inner, top)
+
+
+def sides(optimizer: torch.optim.Optimizer) -> list[list[nn.Parameter]]:
+    """The model's parameters, then those of each side with settings of its own: what is clipped together."""
+    found: dict[int, list[nn.Parameter]] = {}
+    for group in optimizer.param_groups:
+        found.setdefault(group["side"], []).extend(group["params"])
+    return list(found.values())
 
 
 def learning_rate(step: int, steps: int, settings: Optimizer, batch_size: int) -> float:

@@ -1,4 +1,4 @@
-"""Reading recipe files and laying one tree over another."""
+"""Reading recipe files, laying one tree over another, and taking away from a tree."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from mmmae.sections import SIZED
 from mmmae.settings import RecipeError, nearest
+from mmmae.streams import kept
 
 
 def read(name: str | Path, beside: Path | None = None) -> tuple[Path, dict[str, Any]]:
@@ -102,3 +104,27 @@ def overlay(base: Mapping[str, Any], top: Mapping[str, Any], strict: str = "", p
         else:
             tree[key] = copy.deepcopy(value)
     return tree
+
+
+def narrowed(tree: Mapping[str, Any], modalities: Sequence[str], name: str) -> dict[str, Any]:
+    """The tree without the streams that are not named."""
+    tree = copy.deepcopy(dict(tree))
+    streams = tree.get("modalities") or {}
+    for modality in modalities:
+        if modality not in streams:
+            raise RecipeError(f"{name}: modalities: there is no {modality!r} here; {nearest(modality, streams)}")
+    tree["modalities"] = kept(streams, modalities)
+    parts = [(tree, section) for section in ("masking", "augment") if "use" not in (tree.get(section) or {})]
+    parts += [(objective, "weights") for objective in tree["objectives"].values() if (objective or {}).get("weights")]
+    for part, key in parts:  # what is said of each stream
+        part[key] = {k: v for k, v in (part.get(key) or {}).items() if k not in streams or k in modalities}
+    return tree
+
+
+def forget_sizes(tree: dict[str, Any]) -> None:
+    """Drop the widths, depths and heads that a file gives, so that another size's take their place."""
+    sections = [tree.get("trunk", {})]
+    sections += [objective.get("decoder", {}) for objective in tree.get("objectives", {}).values() if objective]
+    for section in sections:
+        for key in SIZED:
+            section.pop(key, None)

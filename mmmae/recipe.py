@@ -9,17 +9,20 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mmmae.sections import SECTIONS, Sections
-from mmmae.settings import RecipeError, check, find, make, nearest, signature
+from mmmae.sections import SECTIONS, SIZED, Sections, checked
+from mmmae.settings import RecipeError, check, find, in_context, make, nearest, signature
+from mmmae.streams import Change, Stream, inherited
 
 if TYPE_CHECKING:
+    from fusion.masking import JointMasking
+    from fusion.trunks import Trunk
     from mmmae.data.augment import Augment
+    from mmmae.data.dataset import Clips
+    from mmmae.data.manifest import Manifest
     from mmmae.model import MaskedAutoencoder
     from modalities.reader import Reader
     from modalities.records import Batch
     from modalities.tokenizer import Tokenizer
-
-SIZED = ("width", "depth", "heads")
 
 
 def names() -> list[str]:
@@ -66,7 +69,7 @@ class Recipe:
         Raises:
             RecipeError: an unknown recipe, section, key or name, or a value of the wrong type.
         """
-        from mmmae.overlay import overlay, overridden, read
+        from mmmae.overlay import forget_sizes, narrowed, overlay, overridden, read
 
         path, tree = read(name)
         label = path.name
@@ -88,8 +91,15 @@ class Recipe:
         """The modalities, in the recipe's order."""
         return list(self.tree["modalities"])
 
+    @property
+    def columns(self) -> list[str]:
+        """The columns of a manifest that the streams are read from, each once."""
+        return list(dict.fromkeys(self.stream(name).source for name in self.streams))
+
     def narrow(self, modalities: Sequence[str]) -> Recipe:
         """The same recipe for some of its modalities, in the order given."""
+        from mmmae.overlay import narrowed
+
         fewer = self.narrowed or set(modalities) != set(self.streams)
         return Recipe(narrowed(self.tree, modalities, self.name), self.name, fewer)
 
@@ -109,7 +119,11 @@ class Recipe:
         else:
             for name, settings in masking.items():
                 self.known_stream(name, "masking")
-                self.part("masking", settings, f"masking.{name}")
+                cls, _ = self.part("masking", settings, f"masking.{name}")
+                if cls.follows and not self.split(name)[1].get("hint"):
+                    raise RecipeError(
+                        f"{self.name}: masking.{name}: set modalities.{name}.hint={cls.follows} to follow"
+                    )
             for name in self.streams:
                 if name not in masking:
                     hint = "say how it is hidden, e.g. {use: random, ratio: 0.75}"
@@ -117,6 +131,7 @@ class Recipe:
         for name, settings in self.tree.get("augment", {}).items():
             self.known_stream(name, "augment")
             self.augmentation(name, settings)
+            self.change(name, settings)
         self.part("trunk", self.tree["trunk"], "trunk")
         if not self.tree.get("objectives"):
             raise RecipeError(f"{self.name}: objectives: a recipe asks for at least one")
@@ -143,16 +158,25 @@ class Recipe:
             return cls, check_with(cls, given, where, decoder=partial(make_late, decoder, nested, f"{where}.decoder"))
         return cls, check(cls, given, where)
 
+    def stream(self, name: str) -> Stream:
+        """Where and when a stream is read."""
+        return Stream.of(self.tree["modalities"], name, f"{self.name}: modalities.{name}")
+
     def split(self, name: str) -> tuple[type, dict[str, Any], type, dict[str, Any]]:
         """Reader and tokenizer of a stream with the settings that each one's constructor knows."""
-        settings = dict(self.tree["modalities"][name] or {})
-        where = f"{self.name}: modalities.{name}"
-        use = settings.pop("use", name)
-        reader, tokenizer = find("reader", use, where), find("tokenizer", use, where)
+        entries, where, stream = self.tree["modalities"], f"{self.name}: modalities.{name}", self.stream(name)
+        settings = {k: v for k, v in inherited(entries, name).items() if k not in Stream.model_fields}
+        reader, tokenizer = find("reader", stream.use, where), find("tokenizer", stream.use, where)
         for_reader, for_tokenizer = signature(reader), signature(tokenizer)
         for key in settings:
             if key not in for_reader and key not in for_tokenizer:
-                raise RecipeError(f"{where}.{key}: unknown setting; {nearest(key, [*for_reader, *for_tokenizer])}")
+                known = [*for_reader, *for_tokenizer, *Stream.model_fields]
+                raise RecipeError(f"{where}.{key}: unknown setting; {nearest(key, known)}")
+        if stream.share is not None:
+            lent = {"use": stream.share, **(entries[stream.share] or {})}
+            for key, value in (entries[name] or {}).items():
+                if (key in for_tokenizer or key == "use") and lent.get(key) != value:
+                    raise RecipeError(f"{where}.{key}: belongs to the tokenizer; say it of {stream.share} instead")
         return (
             reader, check(reader, {k: v for k, v in settings.items() if k in for_reader}, where),
             tokenizer, check(tokenizer, {k: v for k, v in settings.items() if k in for_tokenizer}, where),
@@ -160,8 +184,19 @@ class Recipe:
 
     def readers(self) -> dict[str, Reader]:
         """A reader for every stream."""
-        parts = {name: self.split(name) for name in self.streams}
-        return {name: make(p[0], (), p[1], f"{self.name}: modalities.{name}") for name, p in parts.items()}
+        readers: dict[str, Reader] = {}
+        parts = {name: self.split(name)[:2] for name in self.streams}
+        for name, (cls, settings) in parts.items():
+            twin = next((other for other in readers if parts[other] == parts[name]), None)  # one decode serves both
+            readers[name] = readers[twin] if twin else make(cls, (), settings, f"{self.name}: modalities.{name}")
+        return readers
+
+    def clips(self, manifest: Manifest, **settings: Any) -> Clips:
+        """The recordings of a manifest as this recipe reads them; `settings` are those of Clips."""
+        from mmmae.data.dataset import Clips
+
+        streams = {name: self.stream(name) for name in self.streams}
+        return Clips(manifest, self.readers(), window=self.sections.window, streams=streams, **settings)
 
     def build(self, seed: int = 0) -> MaskedAutoencoder:
         """The model, its weights drawn from `seed` whatever else has been drawn before."""
@@ -171,12 +206,13 @@ class Recipe:
 
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            trunk_class, trunk_settings = self.part("trunk", self.tree["trunk"], "trunk")
-            trunk = make(trunk_class, (self.streams,), trunk_settings, f"{self.name}: trunk")
+            trunk = self.trunk()
             tokenizers: dict[str, Tokenizer] = {}
             for name in self.streams:
                 _, _, cls, settings = self.split(name)
-                tokenizers[name] = make(cls, (trunk.width,), settings, f"{self.name}: modalities.{name}")
+                share = self.stream(name).share
+                context, where = (trunk.width,), f"{self.name}: modalities.{name}"
+                tokenizers[name] = tokenizers[share] if share else make(cls, context, settings, where)
             objectives = {}
             for name, given in self.tree["objectives"].items():
                 cls, settings = self.part("objective", {"use": name, **given}, f"objectives.{name}")
@@ -187,66 +223,61 @@ class Recipe:
                     raise RecipeError(f"{self.name}: objectives.{name}: cannot be asked of {', '.join(self.streams)}")
             if not objectives:
                 raise RecipeError(f"{self.name}: objectives: none of them can be asked of {', '.join(self.streams)}")
-            return MaskedAutoencoder(tokenizers, self.masking(), trunk, objectives, self)
+            context = (tokenizers, self.masking(tokenizers), trunk, objectives, self)
+            return make(MaskedAutoencoder, context, {}, f"{self.name}: objectives")
 
-    def masking(self):
-        """The joint masking, or one for each stream."""
+    def trunk(self) -> Trunk:
+        """What joins the streams."""
+        cls, settings = self.part("trunk", self.tree["trunk"], "trunk")
+        return make(cls, (self.streams,), settings, f"{self.name}: trunk")
+
+    def masking(self, tokenizers: Mapping[str, Tokenizer]) -> JointMasking:
+        """The joint masking, or one for each stream; one that learns what to hide is given who cuts its patches."""
         section = self.tree["masking"]
         if "use" in section:
             cls, settings = self.part("joint masking", section, "masking")
-            return make(cls, (), settings, f"{self.name}: masking")
+            return make(cls, (tokenizers,) if in_context(cls) else (), settings, f"{self.name}: masking")
         from fusion.masking.independent import Independent
 
-        parts = {name: self.part("masking", section[name], f"masking.{name}") for name in self.streams}
-        maskings = {
-            name: make(cls, (), settings, f"{self.name}: masking.{name}") for name, (cls, settings) in parts.items()
-        }
+        maskings = {}
+        for name in self.streams:
+            cls, settings = self.part("masking", section[name], f"masking.{name}")
+            context = (tokenizers[name],) if in_context(cls) else ()
+            maskings[name] = make(cls, context, settings, f"{self.name}: masking.{name}")
         return Independent(maskings=maskings)
 
     def augmentation(self, name: str, settings: Mapping[str, Any]) -> tuple[type, dict[str, Any]]:
         """Class and checked settings of a stream's augmentation."""
-        use = settings.get("use", self.tree["modalities"][name].get("use", name))
-        return self.part("augmentation", {**settings, "use": use}, f"augment.{name}")
+        settings = {key: value for key, value in settings.items() if key not in Change.model_fields}
+        return self.part("augmentation", {"use": self.stream(name).use, **settings}, f"augment.{name}")
+
+    def change(self, name: str, settings: Mapping[str, Any]) -> Change:
+        """What else is said of a stream's augmentation."""
+        given = {key: value for key, value in settings.items() if key in Change.model_fields}
+        change = checked(Change, {f"augment.{name}": given}, f"augment.{name}", self.name)
+        entries = list(self.tree["augment"])
+        if change.after is not None and change.after not in self.streams and not self.narrowed:
+            raise RecipeError(f"{self.name}: augment.{name}.after: {nearest(change.after, self.streams)}")
+        if change.after in entries[entries.index(name) :]:
+            raise RecipeError(f"{self.name}: augment.{name}.after: {change.after} must stand before {name}")
+        return change
 
     def augment(self) -> Augment:
         """What changes a batch on the device before the model sees it."""
         from mmmae.data.augment import Augment
 
-        changes = {}
+        augmentations, changes = {}, {}
         for name, given in self.tree.get("augment", {}).items():
             cls, settings = self.augmentation(name, given)
-            changes[name] = make(cls, (), settings, f"{self.name}: augment.{name}")
-        return Augment(changes)
+            augmentations[name] = make(cls, (), settings, f"{self.name}: augment.{name}")
+            changes[name] = self.change(name, given)
+        return Augment(augmentations, changes)
 
     def example(self, batch_size: int = 4, seed: int = 0, ragged: bool = False) -> Batch:
         """A synthetic batch of the right shapes; `ragged` shortens streams and leaves some out."""
         from mmmae.data.example import example
 
         return example(self, batch_size, seed, ragged)
-
-
-def narrowed(tree: Mapping[str, Any], modalities: Sequence[str], name: str) -> dict[str, Any]:
-    """The tree without the streams that are not named."""
-    tree = copy.deepcopy(dict(tree))
-    streams = tree.get("modalities") or {}
-    for modality in modalities:
-        if modality not in streams:
-            raise RecipeError(f"{name}: modalities: there is no {modality!r} here; {nearest(modality, streams)}")
-    tree["modalities"] = {modality: streams[modality] for modality in streams if modality in modalities}
-    for section in ("masking", "augment"):
-        entries = tree.get(section) or {}
-        if "use" not in entries:
-            tree[section] = {key: value for key, value in entries.items() if key not in streams or key in modalities}
-    return tree
-
-
-def forget_sizes(tree: dict[str, Any]) -> None:
-    """Drop the widths, depths and heads that a file gives, so that another size's take their place."""
-    sections = [tree.get("trunk", {})]
-    sections += [objective.get("decoder", {}) for objective in tree.get("objectives", {}).values() if objective]
-    for section in sections:
-        for key in SIZED:
-            section.pop(key, None)
 
 
 def make_late(cls: type, settings: Mapping[str, Any], where: str, *context: Any) -> Any:

@@ -13,6 +13,7 @@ from mmmae.settings import RecipeError, describe, nearest
 
 NAMED = ("modalities", "masking", "trunk", "objectives", "augment")  # whose entries are looked up by name
 SECTIONS = ("size", "window", *NAMED, "data", "optimizer", "training")
+SIZED = ("width", "depth", "heads")  # what `size` decides where a trunk or a decoder does not say
 
 
 class Section(pydantic.BaseModel):
@@ -27,12 +28,17 @@ class Data(Section):
     repeat: Literal["crops", "windows"] = pydantic.Field("crops", description="what a repeat draws anew")
 
 
-class Optimizer(Section):
+class AdamW(Section):
+    """What AdamW is told; a module's attribute `optimizer` gives what lies inside it settings of its own."""
+
+    lr: float = pydantic.Field(default=1.5e-4, gt=0, description="for a global batch of 256; scales with the batch")
+    betas: tuple[float, float] = (0.9, 0.95)
+    weight_decay: float = pydantic.Field(default=0.05, ge=0)
+
+
+class Optimizer(AdamW):
     """AdamW with warm-up and a cosine."""
 
-    lr: float = pydantic.Field(1.5e-4, gt=0, description="for a global batch of 256; scales with the batch")
-    betas: tuple[float, float] = (0.9, 0.95)
-    weight_decay: float = pydantic.Field(0.05, ge=0)
     warmup: float = pydantic.Field(0.05, ge=0, lt=1, description="share of the steps")
     final: float = pydantic.Field(0.0, ge=0, le=1, description="share of the learning rate that is left at the end")
     layer_decay: float = pydantic.Field(1.0, gt=0, le=1, description="factor from each layer to the one below")
@@ -47,6 +53,7 @@ class Training(Section):
     batch_size: int = pydantic.Field(32, ge=1, description="samples of one optimizer step, over all processes")
     accumulate: int = pydantic.Field(1, ge=1, description="pieces that each process's share is cut into")
     workers: int = pydantic.Field(2, ge=0, description="loader processes of each process")
+    start: str | None = pydantic.Field(None, description="run or checkpoint whose trunk and tokenizers to begin with")
     seed: int = 0
     precision: Literal["auto", "no", "bf16", "fp16"] = "auto"
     compile: bool = False

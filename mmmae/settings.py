@@ -114,6 +114,12 @@ def signature(cls: type) -> dict[str, inspect.Parameter]:
     return {name: p for name, p in parameters.items() if p.kind is p.KEYWORD_ONLY}
 
 
+def in_context(cls: type) -> bool:
+    """Whether a constructor takes, before its settings, what its part of the model is made for."""
+    kinds = [p.kind for p in inspect.signature(cls).parameters.values()]
+    return inspect.Parameter.POSITIONAL_OR_KEYWORD in kinds
+
+
 def check(cls: type, given: Mapping[str, Any], where: str) -> dict[str, Any]:
     """Settings converted to the types of the constructor's signature.
 

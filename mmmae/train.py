@@ -66,14 +66,15 @@ class Trainer:
         from mmmae.data.source import open_data
         from mmmae.optim import adamw
         from mmmae.report import Clock, Report
+        from mmmae.start import begin, same_files
 
         self.accelerator, self.output = accelerator, output
         start = checkpoint.resumed(output, resume)
         with accelerator.main_process_first():
-            manifest = open_data(data, recipe.streams)
+            manifest = open_data(data, recipe.columns)
             train, test = manifest.split(recipe.sections.data.holdout)
             output.mkdir(parents=True, exist_ok=True)
-            recipe = fit(recipe, train, output)
+            recipe = fit(same_files(recipe), train, output)
         self.recipe, self.settings = recipe, recipe.sections.training
         if start is not None:
             checkpoint.require_same(start, recipe)
@@ -82,7 +83,10 @@ class Trainer:
         per_epoch = max(1, self.loader.steps_per_epoch // self.settings.accumulate)
         self.steps = self.settings.steps or self.settings.epochs * per_epoch
         self.augment = recipe.augment().to(accelerator.device)
-        model = recipe.build(self.settings.seed).to(accelerator.device)
+        model = recipe.build(self.settings.seed)
+        origin = self.settings.start if start is None else None
+        began = None if origin is None else begin(model, Path(origin))
+        model = model.to(accelerator.device)
         optimizer = adamw(model, recipe.sections.optimizer)
         if self.settings.compile:
             for block in model.modules():
@@ -98,11 +102,12 @@ class Trainer:
         self.clock, self.report = Clock(), Report(accelerator, output, self.steps, self.step)
         if start is not None:
             self.report.say(f"resuming at step {self.step} from {start}")
+        if began is not None:
+            self.report.say(f"starting with the trunk and tokenizers of {began}")
         accelerator.init_trackers("log", config={})
 
     def clips(self, train: Manifest, test: Manifest) -> tuple[Loader, Clips | None]:
         """The endless training loader, and the held-out clips (None where there are none)."""
-        from mmmae.data.dataset import Clips
         from mmmae.data.loader import Loader
         from modalities.errors import InputError
 
@@ -113,11 +118,10 @@ class Trainer:
                 f"a batch of {settings.batch_size} cannot be cut for {world} processes x {settings.accumulate} pieces "
                 f"x {data.repeats} repeats\n  choose --batch-size as a multiple of {pieces}"
             )
-        readers, window = self.recipe.readers(), self.recipe.sections.window
-        clips = Clips(train, readers, window=window, seed=settings.seed, repeats=data.repeats, repeat=data.repeat)
+        clips = self.recipe.clips(train, seed=settings.seed, repeats=data.repeats, repeat=data.repeat)
         self.share = settings.batch_size // pieces  # recordings of one process and piece
         loader = Loader(clips, self.share, workers=settings.workers, rank=self.accelerator.process_index, world=world)
-        held = Clips(test, readers, window=window, seed=settings.seed, centre=True) if len(test) >= world else None
+        held = self.recipe.clips(test, seed=settings.seed, centre=True) if len(test) >= world else None
         return loader, held
 
     def train(self) -> None:
@@ -144,7 +148,8 @@ class Trainer:
                 if last or self.step % save_every == 0:
                     self.save()
         self.report.say(f"log          {self.output / 'log.jsonl'}")
-        self.report.say(f"pictures     {self.output / 'panels'}")
+        if self.accelerator.unwrap_model(self.model).predicts():
+            self.report.say(f"pictures     {self.output / 'panels'}")
         self.report.say(f"checkpoint   {self.output / 'checkpoints' / f'step-{self.step}'}")
 
     def one_step(self, batches: Iterator[Batch]) -> dict:
@@ -157,6 +162,7 @@ class Trainer:
             self.optimizer.optimizer, learning_rate(self.step, self.steps, optimizer, settings.batch_size)
         )
         self.model.train()
+        self.augment.train()
         sums: dict = {}
         for piece in range(settings.accumulate):
             last = piece == settings.accumulate - 1
@@ -169,10 +175,20 @@ class Trainer:
             for name, loss in losses.items():
                 sums[name] = sums.get(name, 0) + loss.detach() / settings.accumulate
         if optimizer.clip is not None:
-            sums["gradient_norm"] = self.accelerator.clip_grad_norm_(self.model.parameters(), optimizer.clip)
+            sums["gradient_norm"] = self.clip(optimizer.clip)
         self.optimizer.step()
         self.optimizer.zero_grad()
         return sums
+
+    def clip(self, largest: float) -> Tensor:
+        """Clip the gradients of each side on its own, so that neither sways the other; the model's norm before."""
+        from torch.nn.utils import clip_grad_norm_
+
+        from mmmae.optim import sides
+
+        self.accelerator.unscale_gradients()
+        norms = [clip_grad_norm_(side, largest) for side in sides(self.optimizer.optimizer)]
+        return norms[0]
 
     def prepare(self, batch: Batch) -> Batch:
         """To the device, repeated and augmented there."""
@@ -203,13 +219,14 @@ class Trainer:
         if self.test is None:
             return {}
         self.model.eval()
+        self.augment.eval()
         sums: dict = {}
         count = 0
         rank, world = self.accelerator.process_index, self.accelerator.num_processes
         batches = evaluation(self.test, self.share, workers=self.settings.workers, rank=rank, world=world, even=True)
         with torch.no_grad():
             for number, batch in enumerate(batches):
-                batch = batch.to(self.accelerator.device)
+                batch = self.augment(batch.to(self.accelerator.device))
                 for name, loss in self.model(batch).items():
                     sums[name] = sums.get(name, 0) + loss * len(batch.key)
                 count += len(batch.key)
@@ -228,6 +245,8 @@ class Trainer:
         from mmmae.panels import draw
 
         model = self.accelerator.unwrap_model(self.model)
+        if not model.predicts():
+            return
         if not self.accelerator.is_main_process:
             if self.sharded:
                 model.reconstruct(batch)  # every process holds a piece of the weights and must take part

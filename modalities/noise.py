@@ -7,6 +7,7 @@ a device it is a few integer operations without a sync. The mixer is the finalis
 
 from __future__ import annotations
 
+import math
 import zlib
 
 import torch
@@ -57,9 +58,24 @@ def draw(key: int, purpose: str, count: int = 1) -> list[float]:
 
 def uniform(key: Int[Tensor, " b"], purpose: str, count: int) -> Float[Tensor, "b count"]:
     """`count` uniform numbers in [0, 1) for every sample, drawn on the key's device."""
+    return numbered(key, purpose, torch.arange(count, device=key.device)[None])
+
+
+def numbered(key: Int[Tensor, " b"], purpose: str, index: Int[Tensor, "#b count"]) -> Float[Tensor, "b count"]:
+    """Those of the numbers of `uniform` that stand at `index`, without drawing the others."""
     base = mix_tensor(key ^ zlib.crc32(purpose.encode()))
-    words = mix_tensor(base[:, None] + torch.arange(count, device=key.device))
+    words = mix_tensor(base[:, None] + index)
     return ((words >> 40) & ((1 << 24) - 1)).float() / (1 << 24)  # 24 bits: exact in float32
+
+
+def normal(u: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+    """Standard normal numbers from uniform ones, by the inverse of the distribution function; none is beyond 5.5."""
+    return math.sqrt(2) * torch.erfinv(2 * u - 1 + 2**-24)  # the middle of each 2^-24: never the infinite ends
+
+
+def apart(key: Int[Tensor, " b"], name: str) -> Int[Tensor, " b"]:
+    """Other keys of the same samples: whatever is drawn from them is drawn independently of the plain keys."""
+    return mix_tensor(key ^ zlib.crc32(name.encode()))
 
 
 def permutation(seed: int, epoch: int, count: int) -> Int[Tensor, " count"]:

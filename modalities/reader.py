@@ -16,12 +16,14 @@ class Reading:
     """One modality of one sample, in the fixed shape that its reader always gives.
 
     values: as in Signal, without the batch axis, padded with zeros after `length` valid steps (0: absent).
+    hint: as in Signal, as many steps as values; a reader gives one always (in a blank, zeros) or never.
     """
 
     values: Shaped[Tensor, "t ..."]
     length: int
     observed: Bool[Tensor, "t parts"] | None = None
     edges: Float[Tensor, "parts parts"] | None = None
+    hint: Shaped[Tensor, "t ..."] | None = None
 
 
 class Reader(ABC):

@@ -21,6 +21,8 @@ class Signal:
     start, duration: the window in the recording, in seconds, that all steps together cover; None means [0, 1).
     observed: which readings of which sensor exist (b, t, sensors); None when all do.
     edges: adjacency between sensors (b, sensors, sensors); None leaves it to the tokenizer.
+    lag: seconds by which the window begins after the sample's; None when all streams of the sample begin together.
+    hint: coarse maps (b, t, ...) of something that a masking may follow; None when the reader gives none.
     """
 
     values: Shaped[Tensor, "b t ..."]
@@ -29,6 +31,8 @@ class Signal:
     duration: Float[Tensor, " b"] | None = None
     observed: Bool[Tensor, "b t parts"] | None = None
     edges: Float[Tensor, "b parts parts"] | None = None
+    lag: Float[Tensor, " b"] | None = None
+    hint: Shaped[Tensor, "b t ..."] | None = None
 
     def to(self, device, non_blocking: bool = False) -> Signal:
         return self.map(lambda x: x.to(device, non_blocking=non_blocking))
@@ -113,7 +117,7 @@ class Places:
     """Where tokens are.
 
     coords: counted in patches along each axis of `grid`.
-    time: seconds since the window began, the axis that all modalities share.
+    time: seconds since the sample's window began, the axis that all modalities share.
     valid: which of them are real; None when all are.
     """
 
@@ -144,6 +148,14 @@ class Tokens:
         weight = self.valid.to(self.x.dtype)[..., None]
         return (self.x * weight).sum(1) / weight.sum(1).clamp_min(1)
 
+    def means(self, axis: int) -> Float[Tensor, "b parts d"]:
+        """Averages of the valid tokens at each place of an axis of the grid; zero where there are none."""
+        weight = self.coords[..., axis, None] == torch.arange(self.grid[axis], device=self.x.device)
+        if self.valid is not None:
+            weight = weight & self.valid[..., None]
+        weight = weight.to(self.x.dtype)
+        return weight.mT @ self.x / weight.sum(1).clamp_min(1)[..., None]
+
     def present(self) -> Bool[Tensor, " b"]:
         """Which samples have any token at all."""
         if self.valid is None:
@@ -158,7 +170,8 @@ class Patches:
     grid: how many patches along each axis; n is their product and `coords` counts through them in row-major order.
     time: middle of each patch, in seconds since the window began; the window lasts `duration` seconds.
     valid: which patches hold real data; None when all do.
-    hint: a score that a masking may follow (motion, saliency, face region, similarity to the text).
+    hint: what a masking may follow: a score or a class (motion, saliency, face region, similarity to the text), or a
+        velocity (b, n, 2), across and down, in widths and heights of the picture per second.
     edges: adjacency (b, parts, parts) between the things that the last axis counts.
     """
 
@@ -168,7 +181,7 @@ class Patches:
     grid: tuple[int, ...]
     duration: Float[Tensor, " b"]
     valid: Bool[Tensor, "b n"] | None = None
-    hint: Float[Tensor, "b n"] | None = None
+    hint: Float[Tensor, "b n ..."] | None = None
     edges: Float[Tensor, "b parts parts"] | None = None
 
     def places(self, index: Int[Tensor, "b k"] | None = None, valid: Bool[Tensor, "b k"] | None = None) -> Places:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import cast
 
 import torch
 from torch import nn
@@ -16,6 +19,8 @@ class Tokenizer(nn.Module, ABC):
     """One modality's way in and out of the model; usable on its own.
 
     axes: what the coordinates of a patch count, time first.
+    sizes: how many patches lie along each axis where the settings tell; None where the recording does.
+    nodes: whether the last axis counts the nodes of a graph (`Patches.edges`).
     outputs: how many numbers a decoder predicts for one patch.
     channels: values of a patch are laid out (..., channel); normalisation by channel needs to know how many.
     words: size of the vocabulary where targets are ids, None where they are numbers.
@@ -23,15 +28,20 @@ class Tokenizer(nn.Module, ABC):
     """
 
     axes: tuple[str, ...]
+    nodes: bool = False
     outputs: int
     channels: int = 1
     words: int | None = None
     full_scale: float = 1.0
 
-    def __init__(self, dim: int, *, positions: Kind = "grid"):
+    def __init__(self, dim: int, *, positions: Kind = "grid", grid: tuple[int, ...] | None = None):
         super().__init__()
         self.dim = dim
-        self.positions = Positions(dim, positions)
+        self.positions = Positions(dim, positions, grid)
+
+    @property
+    def sizes(self) -> tuple[int | None, ...]:
+        return (None,) * len(self.axes)
 
     @abstractmethod
     def patchify(self, signal: Signal) -> Patches:
@@ -53,6 +63,11 @@ class Tokenizer(nn.Module, ABC):
         """The inverse of `standardise`."""
         return x
 
+    def cut(self, signal: Signal) -> Patches:
+        """`patchify`, timed by the clock of the sample: a signal that begins later has later patches."""
+        patches = self.patchify(signal)
+        return patches if signal.lag is None else replace(patches, time=patches.time + signal.lag[:, None])
+
     def embed(self, patches: Patches, keep: Int[Tensor, "b k"] | None = None, valid: Tensor | None = None) -> Tokens:
         """Tokens of the patches at `keep` (all by default); `valid` (b, k) tells which slots of `keep` are filled."""
         values = patches.values if keep is None else take(patches.values, keep)
@@ -68,6 +83,34 @@ class Tokenizer(nn.Module, ABC):
         values = patches.values.to(predicted.dtype)
         index = pick[..., None].expand_as(predicted)
         return self.assemble(values.scatter(1, index, self.natural(predicted)), patches.grid)
+
+
+class Tokenizers(nn.Module, Mapping[str, Tokenizer]):
+    """A tokenizer for every stream; one that several streams share is held and saved once, by its first name."""
+
+    def __init__(self, tokenizers: Mapping[str, Tokenizer]):
+        super().__init__()
+        self.owners: dict[str, str] = {}
+        for name, tokenizer in tokenizers.items():
+            owner = next((other for other in self.owners if tokenizers[other] is tokenizer), name)
+            self.owners[name] = owner
+            if owner == name:
+                self.add_module(name, tokenizer)
+
+    def __getitem__(self, name: str) -> Tokenizer:
+        return cast(Tokenizer, self._modules[self.owners[name]])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.owners)
+
+    def __len__(self) -> int:
+        return len(self.owners)
+
+    def __eq__(self, other: object) -> bool:  # a mapping equals another of the same contents, a module only itself
+        return self is other
+
+    def __hash__(self) -> int:
+        return id(self)
 
 
 def fractions(steps: int, device: torch.device) -> Float[Tensor, " steps"]:

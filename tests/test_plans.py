@@ -14,10 +14,16 @@ from hypothesis import strategies as st
 from fusion.masking import Noise, Plan
 from fusion.masking.independent import Independent
 from fusion.masking.random import Random
-from mmmae.settings import find, names
+from mmmae.settings import find, in_context, names
 from modalities.records import Patches, lattice
 
-SLICED = {"tube": slice(1, None), "time": slice(0, 1), "frequency": slice(-1, None), "sensor": slice(-1, None)}
+VECTORS = ("flow",)  # hints with two numbers a patch
+STEPWISE = ("motion", "flow")  # which hide an exact share of every time step
+SLICED = {
+    "tube": slice(1, None), "running_cell": slice(1, None), "time": slice(0, 1), "frequency": slice(-1, None),
+    "sensor": slice(-1, None),
+}  # fmt: skip
+EVERYTHING = {"running_cell": {"decoder_ratio": 0.0}}  # settings with which all that is hidden is asked for
 seeds = st.integers(0, 10_000)
 grids = st.one_of(
     st.tuples(st.integers(1, 40)),
@@ -26,8 +32,8 @@ grids = st.one_of(
 )
 
 
-def cut(grid: tuple[int, ...], seed: int, batch: int = 4, ragged: bool = True) -> Patches:
-    """Patches of a grid, most samples shorter than it, one complete, one absent."""
+def cut(grid: tuple[int, ...], seed: int, batch: int = 4, ragged: bool = True, hint: str | None = None) -> Patches:
+    """Patches of a grid, most samples shorter than it, one complete, one absent; with a hint for who follows one."""
     coords = lattice(grid)
     time = ((coords[:, 0] + 0.5) / grid[0]).expand(batch, -1)
     valid = None
@@ -36,7 +42,9 @@ def cut(grid: tuple[int, ...], seed: int, batch: int = 4, ragged: bool = True) -
         length[0], length[-1] = grid[0], 0
         valid = coords[:, 0] < length[:, None]
     values = torch.arange(batch * len(coords)).reshape(batch, -1, 1)
-    return Patches(values, coords, time, grid, torch.ones(batch), valid)
+    shape = (batch, len(coords), *([2] if hint in VECTORS else []))
+    hints = None if hint is None else 3 * torch.rand(shape, generator=torch.Generator().manual_seed(seed))
+    return Patches(values, coords, time, grid, torch.ones(batch), valid, hints)
 
 
 def alone(patches: Patches, index: int, crop: bool = False) -> Patches:
@@ -48,7 +56,9 @@ def alone(patches: Patches, index: int, crop: bool = False) -> Patches:
         keep, grid, share = slice(0, int(valid.sum())), (steps, *grid[1:]), steps / grid[0]
         valid = None
     time, values = patches.time[index : index + 1, keep], patches.values[index : index + 1, keep]
-    return Patches(values, patches.coords[keep], time, grid, patches.duration[index : index + 1] * share, valid)
+    hint = None if patches.hint is None else patches.hint[index : index + 1, keep]
+    duration = patches.duration[index : index + 1] * share
+    return Patches(values, patches.coords[keep], time, grid, duration, valid, hint)
 
 
 def sets(plan: Plan, patches: Patches, index: int) -> tuple[list[int], list[int]]:
@@ -64,12 +74,23 @@ def sets(plan: Plan, patches: Patches, index: int) -> tuple[list[int], list[int]
     return visible.nonzero()[:, 0].tolist(), hidden.nonzero()[:, 0].tolist()
 
 
+def own_masking(use: str, **settings):
+    """A masking of one stream; one that learns is given who cuts patches of one number."""
+    cls = find("masking", use, use)
+    context = [tiny.cutter("embedding", {"width": 1}, dim=16)] if in_context(cls) else []
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return cls(*context, **settings)
+
+
 @pytest.mark.parametrize("use", names("masking"))
 @given(grid=grids, ratio=st.floats(0, 0.95), seed=seeds, ragged=st.booleans(), wide=st.booleans())
 def test_a_masking_hides_the_exact_share_of_what_is_there(use, grid, ratio, seed, ragged, wide):
-    settings = {"span": 2} if use in ("time", "frequency") and wide else {}
-    masking = find("masking", use, use)(ratio=ratio, **settings)
-    patches, key = cut(grid, seed, ragged=ragged), tiny.keys(4, seed)
+    settings = {"span": 2} if use in ("time", "frequency") and wide else EVERYTHING.get(use, {})
+    masking = own_masking(use, ratio=ratio, **settings)
+    if masking.follows:  # which a film is read with
+        grid = (*grid, 1, 1)[:3]
+    patches, key = cut(grid, seed, ragged=ragged, hint=masking.follows), tiny.keys(4, seed)
     n = patches.time.shape[1]
     plan = masking.plan(patches, Noise(key)("mask", n))
     again = masking.plan(patches, Noise(key)("mask", n))
@@ -83,6 +104,10 @@ def test_a_masking_hides_the_exact_share_of_what_is_there(use, grid, ratio, seed
             hides, shows = {str(slices[i]) for i in hidden}, {str(slices[i]) for i in visible}
             assert not hides & shows
             assert len(hides) == int(ratio * len(hides | shows))
+        elif use in STEPWISE:
+            each = n // grid[0]
+            counts = torch.bincount(patches.coords[hidden, 0], minlength=len(valid) // each)
+            assert counts.tolist() == [int(ratio * each)] * (len(valid) // each)
         else:
             assert len(hidden) == int(ratio * len(valid))
         for crop in (False, True) if len(valid) else (False,):  # the rest of the batch and padding change nothing
@@ -94,7 +119,11 @@ def test_a_masking_hides_the_exact_share_of_what_is_there(use, grid, ratio, seed
 def joint_masking(use: str, **settings):
     if use == "independent":
         return Independent(maskings={"a": Random(ratio=0.5), "b": Random(ratio=0.9), "c": Random(ratio=0.1)})
-    return find("joint masking", use, use)(**settings)
+    cls = find("joint masking", use, use)
+    context = [{name: tiny.cutter("embedding", {"width": 1}, dim=16) for name in "abc"}] if in_context(cls) else []
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return cls(*context, **settings)
 
 
 @pytest.mark.parametrize(

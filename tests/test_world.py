@@ -20,6 +20,8 @@ from modalities.records import Batch
 WORLD = 2
 OBJECTIVES = {
     "infonce": ["objectives.contrastive={temperature: 0.1, learnable: true}"],
+    "mil_nce": ["objectives.mil_nce={candidates: {audio: [imu]}}"],
+    "ntxent": ["objectives.contrastive={kind: ntxent, temperature: 0.1}"],
     "sigmoid": ["objectives.contrastive={kind: sigmoid, learnable: true}", "objectives.reconstruction.predict=0.5"],
 }
 

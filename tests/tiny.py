@@ -30,10 +30,22 @@ SHAPES: dict[str, dict[str, Any]] = {
     "embedding": {"length": 6, "width": 8},
 }
 KINDS: dict[str, list[dict[str, Any]]] = {
-    "video": [{}, {"tube": 1, "channels": 1}],
-    "audio": [{"spectrum": "mel", "mels": 64, "patch": (8, 16)}, {"spectrum": "fbank"}],
-    "imu": [{"kind": kind, "patch": 8, "graph": graph} for kind in ("raw", "stft") for graph in (None, "gin", "gat")],
+    "video": [{}, {"tube": 1, "channels": 1}, {"predict": 1, "positions": "learned"}],
+    "audio": [
+        {"spectrum": "mel", "mels": 64, "patch": (8, 16)},
+        {"spectrum": "fbank"},
+        {"spectrum": "wave", "patch": (128, 1)},
+    ],
+    "imu": [
+        *({"kind": kind, "patch": 8, "graph": graph} for kind in ("raw", "stft") for graph in (None, "gin", "gat")),
+        {"apart": True, "graph": "gin"},
+        {"apart": True, "kind": "stft", "patch": 8, "fft": 6, "hop": 1, "positions": "time"},
+    ],
     "embedding": [{}, {"unit": True}],
+}
+FITTING: dict[str, list[str]] = {  # what else a recipe must change to fit the window of the tests
+    "evi_mae": ["modalities.imu.patch=8"],
+    "imu_video": ["modalities.imu.patch=8"],
 }
 JOINT = {"budget": ", tokens: 20"}
 ASKING = ("reconstruction", "masked_language")
@@ -46,7 +58,10 @@ for use in names("trunk"):
 for use in names("decoder"):
     SYSTEMS[f"decoder {use}"] = ("default", [f"objectives.{name}.decoder.use={use}" for name in ASKING])
 for use in names("masking"):
-    SYSTEMS[f"masking {use}"] = ("default", [f"masking.{name}={{use: {use}, ratio: 0.5}}" for name in STREAMS])
+    hides = [f"masking.{name}={{use: {use}, ratio: 0.5}}" for name in STREAMS]
+    if hint := find("masking", use, use).follows:  # which only a film comes with
+        hides = [hides[0], f"modalities.video.hint={hint}"]
+    SYSTEMS[f"masking {use}"] = ("default", hides)
 for use in sorted(set(names("joint masking")) - {"independent"}):  # which recipes write as one masking for each stream
     SYSTEMS[f"masking {use}"] = ("default", [f"masking={{use: {use}{JOINT.get(use, '')}}}"])
 for use in names("objective"):
@@ -54,11 +69,28 @@ for use in names("objective"):
         SYSTEMS[f"objective {use}"] = ("default", [f"objectives.{use}.weight=1.0"])
 SYSTEMS |= {
     "masking complement": ("default", ["masking={use: synchronous, mode: complement}"]),
+    "objective ntxent": ("default", ["objectives.contrastive.kind=ntxent"]),
     "objective sigmoid": ("default", ["objectives.contrastive={kind: sigmoid, learnable: true}"]),
     "objective predict": ("default", [f"objectives.{name}.predict=0.4" for name in ASKING]),
     "objective n1": ("default", ["objectives.reconstruction.normalise=n1"]),
     "objective n2": ("default", ["objectives.reconstruction.normalise=n2"]),
     "masked matching": ("default", ["objectives.matching={masked: true, swap: text}"]),
+    "masking adaptive": (
+        "default",
+        [*(f"masking.{name}={{use: adaptive, ratio: 0.5}}" for name in STREAMS), "objectives.sampling.weight=1.0"],
+    ),
+    "objective sampling": ("default", ["masking.video.use=adaptive", "objectives.sampling.weight=1.0"]),
+    "masking text_guided": (
+        "default",
+        ["masking={use: text_guided, hide: imu, guide: audio, others: 0.3}", "objectives.guidance.weight=1.0"],
+    ),
+    "objective guidance": ("default", ["masking={use: text_guided, others: 0.5}", "objectives.guidance.weight=1.0"]),
+    "sparse tokens": ("default", ["trunk={use: branches, keep: 0.6, drops: 2}"]),
+    "inpainting": ("default", ["objectives.reconstruction={inpaint: true, decoder: {use: cross, together: true}}"]),
+    "ancestral sampling": (
+        "default",
+        ["objectives.diffusion={schedule: cosine, eta: 1.0, strides: 3, predict: 0.5, decoder: {use: separate}}"],
+    ),
     "norms per modality": ("default", ["trunk.use=branches", "trunk.norms=per_modality"]),
     "graph attention": ("default", ["modalities.imu.graph=gat", "modalities.imu.kind=stft", "modalities.imu.patch=8"]),
 }
@@ -66,8 +98,10 @@ SYSTEMS |= {
 
 def tiny(name: str, overrides: Sequence[str] = (), modalities: Sequence[str] | None = None) -> Recipe:
     """A recipe of the house shrunk to shapes of a test."""
-    streams = Recipe.load(name, modalities=modalities).streams
-    shapes = [f"modalities.{name}.{key}={value}" for name in streams for key, value in SHAPES.get(name, {}).items()]
+    recipe = Recipe.load(name, overrides=[], modalities=modalities)
+    streams = {name: stream.use for name in recipe.streams if not (stream := recipe.stream(name)).share}
+    shapes = [f"modalities.{name}.{k}={v}" for name, use in streams.items() for k, v in SHAPES.get(use, {}).items()]
+    shapes += [change for change in FITTING.get(name, []) if change.split(".")[1] in streams]
     return Recipe.load(name, ["size=tiny", f"window={WINDOW}", *shapes, *overrides], modalities)
 
 
@@ -136,8 +170,8 @@ def sample(signal: Signal, index: int, steps: int | None = None, keeps_time: boo
     if steps is None:
         return one
     share = 1.0 if keeps_time else steps / signal.values.shape[1]
-    observed = None if one.observed is None else one.observed[:, :steps]
-    return replace(one, values=one.values[:, :steps], length=None, duration=one.seconds() * share, observed=observed)
+    per_step = {name: None if (x := getattr(one, name)) is None else x[:, :steps] for name in ("observed", "hint")}
+    return replace(one, values=one.values[:, :steps], length=None, duration=one.seconds() * share, **per_step)
 
 
 def poisoned(patches: Patches, keep: torch.Tensor) -> Patches:

@@ -1,5 +1,5 @@
 """How hidden patches are predicted: a file for every decoder, named as recipes name it."""
 
-from fusion.decoders.decoder import Decoder, MakeDecoder
+from fusion.decoders.decoder import Contents, Decoder, MakeDecoder
 
-__all__ = ["Decoder", "MakeDecoder"]
+__all__ = ["Contents", "Decoder", "MakeDecoder"]

@@ -13,19 +13,33 @@ from modalities.positions import Kind, Positions
 from modalities.records import Places, Tokens
 from modalities.shapes import Float, Tensor
 
+Contents = Mapping[str, Float[Tensor, "b _ width"]]
+"""What is known beforehand of places that a decoder is asked for, by stream."""
+
 
 class Decoder(nn.Module, ABC):
     """Predicts what is at the places asked for, from the tokens that are shown.
 
     Constructed with the streams that it may be shown, the width `dim` of their tokens, and how many numbers to predict
     for a patch of each stream that it may be asked for.
+
+    width: of its queries.
+    mixes: whether what it says of one stream may depend on another.
+    couples: whether streams have anything in common in it, tokens or weights.
     """
+
+    width: int
+    mixes: bool = True
+    couples: bool = True
 
     @abstractmethod
     def forward(
-        self, tokens: Mapping[str, Tokens], asked: Mapping[str, Places]
+        self, tokens: Mapping[str, Tokens], asked: Mapping[str, Places], contents: Contents | None = None
     ) -> dict[str, Float[Tensor, "b m outputs"]]:
-        """A prediction for every place of every stream asked for."""
+        """A prediction for every place of every stream asked for.
+
+        contents: what their queries carry besides their places; nothing by default.
+        """
 
 
 class Ends(nn.Module):
@@ -43,9 +57,10 @@ class Ends(nn.Module):
         """Visible tokens at the decoder's width, told their places again."""
         return Tokens.at(tokens, self.project(tokens.x) + self.positions(tokens) + self.embedding(name, tokens))
 
-    def query(self, name: str, places: Places) -> Tokens:
-        """Mask tokens at the places asked for."""
-        return Tokens.at(places, self.mask + self.positions(places) + self.embedding(name, places))
+    def query(self, name: str, places: Places, contents: Contents | None = None) -> Tokens:
+        """Mask tokens at the places asked for, carrying what is known of them."""
+        query = self.mask + self.positions(places) + self.embedding(name, places)
+        return Tokens.at(places, query if contents is None else query + contents[name])
 
     def answer(self, name: str, x: Float[Tensor, "b m d"]) -> Float[Tensor, "b m outputs"]:
         return self.heads[name](x)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from fusion.blocks import Stack
-from fusion.decoders.decoder import Decoder, Ends
+from fusion.decoders.decoder import Contents, Decoder, Ends
 from fusion.streams import join, part
 from modalities.positions import Kind
 from modalities.records import Places, Tokens
@@ -27,14 +27,15 @@ class Joint(Decoder):
         positions: Kind = "grid",
     ):
         super().__init__()
+        self.width = width
         self.ends = Ends(streams, dim, outputs, width=width, positions=positions)
         self.stack = Stack(width, depth, heads)
 
     def forward(
-        self, tokens: Mapping[str, Tokens], asked: Mapping[str, Places]
+        self, tokens: Mapping[str, Tokens], asked: Mapping[str, Places], contents: Contents | None = None
     ) -> dict[str, Float[Tensor, "b m outputs"]]:
         shown = {("shown", name): self.ends.shown(name, t) for name, t in tokens.items()}
-        queries = {("asked", name): self.ends.query(name, places) for name, places in asked.items()}
+        queries = {("asked", name): self.ends.query(name, places, contents) for name, places in asked.items()}
         everything = shown | queries
         x, valid = join(everything)
         answers = part(self.stack(x, valid), everything)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from torch import nn
 
-from fusion.decoders.decoder import Decoder
+from fusion.decoders.decoder import Contents, Decoder
 from fusion.decoders.joint import Joint
 from modalities.positions import Kind
 from modalities.records import Places, Tokens
@@ -15,6 +15,8 @@ from modalities.shapes import Float, Tensor
 
 class Separate(Decoder):
     """Decode every stream from its own visible tokens with its own layers (AV-MAE's "separate", arXiv:2212.05922)."""
+
+    mixes = couples = False
 
     def __init__(
         self,
@@ -28,15 +30,16 @@ class Separate(Decoder):
         positions: Kind = "grid",
     ):
         super().__init__()
+        self.width = width
         size = {"width": width, "depth": depth, "heads": heads, "positions": positions}
         self.decoders = nn.ModuleDict(
             {name: Joint([name], dim, {name: count}, **size) for name, count in outputs.items()}
         )
 
     def forward(
-        self, tokens: Mapping[str, Tokens], asked: Mapping[str, Places]
+        self, tokens: Mapping[str, Tokens], asked: Mapping[str, Places], contents: Contents | None = None
     ) -> dict[str, Float[Tensor, "b m outputs"]]:
         return {
-            name: self.decoders[name]({name: tokens[name]} if name in tokens else {}, {name: places})[name]
+            name: self.decoders[name]({name: tokens[name]} if name in tokens else {}, {name: places}, contents)[name]
             for name, places in asked.items()
         }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from fusion.decoders.decoder import Decoder
+from fusion.decoders.decoder import Contents, Decoder
 from fusion.decoders.joint import Joint
 from modalities.positions import Kind
 from modalities.records import Places, Tokens
@@ -13,6 +13,8 @@ from modalities.shapes import Float, Tensor
 
 class Shared(Decoder):
     """Decode every stream from its own visible tokens with the same layers (TVLT, arXiv:2209.14156)."""
+
+    mixes = False
 
     def __init__(
         self,
@@ -26,13 +28,14 @@ class Shared(Decoder):
         positions: Kind = "grid",
     ):
         super().__init__()
+        self.width = width
         size = {"width": width, "depth": depth, "heads": heads, "positions": positions}
         self.decoder = Joint(list(outputs), dim, outputs, **size)  # it sees no stream that it does not predict
 
     def forward(
-        self, tokens: Mapping[str, Tokens], asked: Mapping[str, Places]
+        self, tokens: Mapping[str, Tokens], asked: Mapping[str, Places], contents: Contents | None = None
     ) -> dict[str, Float[Tensor, "b m outputs"]]:
         return {
-            name: self.decoder({name: tokens[name]} if name in tokens else {}, {name: places})[name]
+            name: self.decoder({name: tokens[name]} if name in tokens else {}, {name: places}, contents)[name]
             for name, places in asked.items()
         }

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import torch
 from torch import nn
 
-from modalities.noise import uniform
+from modalities.noise import normal, numbered, uniform
 from modalities.records import Patches
 from modalities.shapes import Bool, Float, Int, Tensor
 
@@ -24,12 +25,16 @@ class Plan:
     visible, hidden: indices of patches, ascending; `hidden` need not be the rest.
     shown, asked: which slots of `visible` and `hidden` are filled; None when all are. A slot is empty where a sample
         has fewer valid patches than others; its index points anywhere.
+    score: the log-probability with which a masking that learns would have shown each patch first; None from others.
+    whole: a unit vector of the whole stream, from a masking that learns to compare streams; None from others.
     """
 
     visible: Int[Tensor, "b k"]
     hidden: Int[Tensor, "b m"]
     shown: Bool[Tensor, "b k"] | None = None
     asked: Bool[Tensor, "b m"] | None = None
+    score: Float[Tensor, "b n"] | None = None
+    whole: Float[Tensor, "b w"] | None = None
 
     @classmethod
     def of(cls, hide: Bool[Tensor, "b n"], visible: int, hidden: int, valid: Bool[Tensor, "b n"] | None = None) -> Plan:
@@ -43,6 +48,23 @@ class Plan:
             return cls(order[:, :visible], order[:, visible:])
         shown, asked = filled(~hide & valid, visible), filled(hide & valid, hidden)
         return cls(shown[0], asked[0], shown[1], asked[1])
+
+    def complete(self, patches: Patches) -> Plan:
+        """The same view, asked for everything that it does not show, also what training leaves out."""
+        seen = torch.zeros(patches.time.shape, dtype=torch.long, device=self.visible.device)
+        shown = torch.ones_like(self.visible, dtype=torch.bool) if self.shown is None else self.shown
+        hide = seen.scatter_add(1, self.visible, shown.long()) == 0
+        valid = patches.valid
+        if self.shown is not None and valid is None:
+            valid = torch.ones_like(hide)
+        n, k = hide.shape[1], self.visible.shape[1]
+        rest = Plan.of(hide, k, n - k if valid is None else n, valid)
+        return replace(self, hidden=rest.hidden, asked=rest.asked)
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> Plan:
+        """The plan with `function` applied to each of its tensors."""
+        changed: Any = {f.name: None if (x := getattr(self, f.name)) is None else function(x) for f in fields(self)}
+        return Plan(**changed)
 
 
 def filled(chosen: Bool[Tensor, "b n"], slots: int) -> tuple[Int[Tensor, "b slots"], Bool[Tensor, "b slots"]]:
@@ -77,6 +99,10 @@ class Noise:
     def __call__(self, purpose: str, count: int) -> Float[Tensor, "b count"]:
         return uniform(self.key, purpose, count)
 
+    def normal(self, purpose: str, index: Int[Tensor, "b count"]) -> Float[Tensor, "b count"]:
+        """Standard normal numbers, those that stand at `index`: what a patch is given depends on no other."""
+        return normal(numbered(self.key, purpose, index))
+
 
 class Scheduled(nn.Module):
     """Something with a ratio that may move while training progresses.
@@ -100,7 +126,14 @@ class Scheduled(nn.Module):
 
 
 class Masking(Scheduled, ABC):
-    """Decides what of one modality is hidden."""
+    """Decides what of one modality is hidden.
+
+    learns: whether its plans carry a `score` that an objective must teach it by.
+    follows: the hint that it is made for and cannot do without (fusion/masking/guide.py).
+    """
+
+    learns: bool = False
+    follows: str | None = None
 
     @abstractmethod
     def plan(self, patches: Patches, noise: Float[Tensor, "b n"]) -> Plan:
@@ -108,7 +141,12 @@ class Masking(Scheduled, ABC):
 
 
 class JointMasking(nn.Module, ABC):
-    """Decides what is hidden in all modalities together."""
+    """Decides what is hidden in all modalities together.
+
+    learns: whether its plans carry something that an objective must teach it by.
+    """
+
+    learns: bool = False
 
     @abstractmethod
     def plan(self, streams: Mapping[str, Patches], noise: Noise) -> dict[str, Plan]:

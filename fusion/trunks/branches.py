@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 from torch import nn
 
-from fusion.blocks import EPS, Block, Stack, at_level, attendable
+from fusion.blocks import EPS, Block, at_level, attendable
+from fusion.sparse import SparseStack
 from fusion.streams import StreamEmbedding, join_valid
 from fusion.trunks.trunk import Trunk
 from modalities.records import Tokens
@@ -20,6 +21,9 @@ class Branches(Trunk):
 
     depth: layers that a token passes in all; the last `joint_depth` of them are joint.
     norms: in the joint layers, `shared` LayerNorms or, as in CAV-MAE, one set `per_modality`.
+    keep: share of its tokens with which a sample goes on each time that its branch drops those attended to least, which
+        it does `drops` times and in training only (SMAUG, arXiv:2211.11446): for all streams, or for those named. The
+        joint layers, and whoever reads the trunk, then see the survivors at their own places.
     """
 
     def __init__(
@@ -31,6 +35,8 @@ class Branches(Trunk):
         heads: int = 12,
         joint_depth: int = 1,
         norms: Literal["shared", "per_modality"] = "shared",
+        keep: float | dict[str, float] = 1.0,
+        drops: int = 3,
     ):
         super().__init__(width, depth)
         if not 0 < joint_depth < depth:
@@ -39,7 +45,13 @@ class Branches(Trunk):
             raise ValueError(f"norms are 'shared' or 'per_modality', got {norms!r}")
         branch_depth = depth - joint_depth
         self.embedding = StreamEmbedding(streams, width)
-        self.branches = nn.ModuleDict({name: Stack(width, branch_depth, heads, norm=False) for name in streams})
+        shares = keep if isinstance(keep, dict) else dict.fromkeys(streams, keep)
+        self.branches = nn.ModuleDict(
+            {
+                name: SparseStack(width, branch_depth, heads, keep=shares.get(name, 1.0), drops=drops, norm=False)
+                for name in streams
+            }
+        )
         sets = streams if norms == "per_modality" else ["all"]
         self.norm_of = {name: name if norms == "per_modality" else "all" for name in streams}
         self.blocks = nn.ModuleList(
@@ -48,7 +60,9 @@ class Branches(Trunk):
         self.norms = nn.ModuleDict({name: at_level(nn.LayerNorm(width, eps=EPS), depth) for name in sets})
 
     def forward(self, tokens: Mapping[str, Tokens]) -> dict[str, Tokens]:
-        streams = {name: self.branches[name](t.x + self.embedding(name, t), t.valid) for name, t in tokens.items()}
+        tokens = {name: replace(t, x=t.x + self.embedding(name, t)) for name, t in tokens.items()}
+        tokens = {name: cast("SparseStack", self.branches[name]).sift(t) for name, t in tokens.items()}
+        streams = {name: t.x for name, t in tokens.items()}
         mask = attendable(join_valid(list(tokens.values())))
         for block in self.blocks:
             streams = block(streams, self.norm_of, mask)

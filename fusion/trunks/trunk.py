@@ -13,11 +13,15 @@ from modalities.records import Tokens
 class Trunk(nn.Module, ABC):
     """Turns the visible tokens of any subset of its streams into representations at the same places.
 
+    In training a trunk may leave tokens out; those that stay carry their places, and no sample loses a stream it has.
+
     width: of the tokens it takes and returns.
     mixes: whether what it says of one stream may depend on another.
+    couples: whether streams have anything in common in it, tokens or weights.
     """
 
     mixes: bool = True
+    couples: bool = True
 
     def __init__(self, width: int, depth: int):
         super().__init__()
@@ -27,4 +31,4 @@ class Trunk(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, tokens: Mapping[str, Tokens]) -> dict[str, Tokens]:
-        """The same streams and places, with new contents."""
+        """The same streams and places (in training perhaps not all of them), with new contents."""

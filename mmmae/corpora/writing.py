@@ -64,6 +64,21 @@ def write_video(
     return path
 
 
+def write_regions(path: Path, frames: np.ndarray, fps: int | float | Fraction) -> Path:
+    """Encode classes, uint8 `(t, h, w)`, without loss: FFV1 in Matroska, a class a grey level."""
+    import av
+
+    with av.open(str(path), "w", format="matroska", options={"fflags": "+bitexact"}) as container:
+        options = {"flags": "+bitexact", "threads": "1"}
+        picture = container.add_stream("ffv1", rate=Fraction(fps).limit_denominator(1001), options=options)
+        picture.height, picture.width = frames.shape[1:]
+        picture.pix_fmt = "gray"
+        for frame in frames:
+            container.mux(picture.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="gray")))
+        container.mux(picture.encode())
+    return path
+
+
 def write_imu(path: Path, time: np.ndarray, sensors: Mapping[str, np.ndarray]) -> Path:
     """Write inertial recordings as CSV: `time`, then `<sensor>.ax` to `<sensor>.gz`; NaN gives an empty cell.
 

@@ -8,8 +8,9 @@ from dataclasses import replace
 import torch
 from torch import nn
 
+from mmmae.streams import Change
 from modalities.augmentation import Augmentation
-from modalities.noise import mix, mix_tensor, signed
+from modalities.noise import apart, mix, mix_tensor, signed
 from modalities.records import Batch
 
 
@@ -30,12 +31,21 @@ def repeat(batch: Batch, times: int) -> Batch:
 
 
 class Augment(nn.Module):
-    """Augments the modalities that have an augmentation and leaves the others alone."""
+    """Augments the streams that have an augmentation, in their order, and leaves the others alone.
 
-    def __init__(self, augmentations: Mapping[str, Augmentation]):
+    changes: what else is said of each. Outside of training (`eval()`) only those that say `always` are augmented.
+    """
+
+    def __init__(self, augmentations: Mapping[str, Augmentation], changes: Mapping[str, Change] | None = None):
         super().__init__()
         self.augmentations = nn.ModuleDict(augmentations)
+        self.changes = {name: (changes or {}).get(name, Change()) for name in augmentations}
 
     def forward(self, batch: Batch) -> Batch:
-        changed = {m: augment(batch[m], batch.key) for m, augment in self.augmentations.items() if m in batch}
-        return replace(batch, signals=batch.signals | changed)
+        signals = dict(batch.signals)
+        for name, augment in self.augmentations.items():
+            change = self.changes[name]
+            if name in signals and (self.training or change.always):
+                signal = signals.get(change.after or name, signals[name])
+                signals[name] = augment(signal, batch.key if change.draw is None else apart(batch.key, change.draw))
+        return replace(batch, signals=signals)

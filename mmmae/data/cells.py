@@ -131,5 +131,5 @@ def caption(value: Any) -> dict[str, Any]:
 
 COLUMNS = {
     "id": name, "text": captions, "start": seconds, "end": seconds, "label": name, "split": split, "group": name,
-    "imu_rate": rate, "edges": edges,
+    "regions": path, "imu_rate": rate, "edges": edges,
 }  # fmt: skip

@@ -1,8 +1,9 @@
-"""Windows of recordings: every modality of a sample is read over the same seconds."""
+"""Windows of recordings: every stream of a sample is read over the same seconds, or over others on purpose."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,39 +12,56 @@ from torch.utils.data import Dataset
 
 from mmmae.data.augment import repeat_key
 from mmmae.data.manifest import Manifest, Row
+from mmmae.streams import Stream
 from modalities.errors import SampleError
 from modalities.noise import draw, sample_key
 from modalities.reader import Reader, Reading
 from modalities.records import Batch, Signal
 
+SLACK = 1e-6  # seconds that are only rounding
+
+
+class NothingThere(SampleError):
+    """A window in which a recording has none of the streams: the sound is silent, no sensor was read."""
+
 
 @dataclass(frozen=True)
 class Sample:
-    """One window of one recording: a reading of every modality, blank where the recording lacks it."""
+    """One window of one recording: a reading of every stream, blank where the recording lacks it.
+
+    start: of the window, in seconds of the recording; lags: by how much each stream begins after it.
+    """
 
     readings: dict[str, Reading]
     start: float
-    duration: float
+    lags: dict[str, float]
+    spans: dict[str, float]
     key: int
     id: str
     label: int | None
 
 
 class Clips(Dataset):
-    """Draws a window of `window` seconds from each recording of a manifest and reads all modalities over it.
+    """Draws a window of `window` seconds from each recording of a manifest and reads its streams.
+
+    All are read over the same seconds, unless a stream says otherwise: its own window may begin earlier or later, by a
+    drawn lag, and last longer or shorter.
 
     Everything random about a sample is a function of (seed, epoch, index), so the item is asked for by (epoch, index)
-    and does not depend on who asks. Inside the row's [start, end), or else the recording, the window lies anywhere.
-    How long a recording is, its modalities that cannot be padded decide (video), else the shortest of them.
+    and does not depend on who asks. Inside the row's [start, end), or else the recording, the window lies anywhere that
+    leaves room for the longest lag. How long a recording is, its streams that cannot be padded decide (video), else the
+    shortest of them. What can be padded is cut off at the row's end, and absent where it would begin before the row.
 
     Args:
         manifest: the recordings.
-        readers: one per modality to read; the order is that of the batch.
+        readers: one per stream to read; the order is that of the batch. Streams with the same reader, recording and
+            span are read in one decode.
         window: seconds.
+        streams: where and when each stream is read; by default its own column, over the window.
         repeats: samples drawn from each recording per epoch (Hoffer et al., arXiv:1901.09335).
         repeat: how they differ: "windows" reads several windows of the recording, following each other where it is
             long enough; "crops" reads one, and `mmmae.data.augment.repeat` multiplies it on the device.
-        centre: take the middle window instead of a drawn one (evaluation).
+        centre: take the middle window, and the middle of each lag, instead of drawn ones (evaluation).
     """
 
     def __init__(
@@ -52,6 +70,7 @@ class Clips(Dataset):
         readers: Mapping[str, Reader],
         *,
         window: float,
+        streams: Mapping[str, Stream] | None = None,
         seed: int = 0,
         repeats: int = 1,
         repeat: str = "crops",
@@ -66,6 +85,8 @@ class Clips(Dataset):
         if not readers:
             raise ValueError("clips need a reader for at least one modality, got none")
         self.manifest, self.readers = manifest, dict(readers)
+        self.streams = {name: (streams or {}).get(name) or Stream(use=name, source=name) for name in readers}
+        self.spans = {name: stream.span or window for name, stream in self.streams.items()}
         self.window, self.seed, self.centre = window, seed, centre
         self.windows = repeats if repeat == "windows" else 1
 
@@ -87,37 +108,72 @@ class Clips(Dataset):
         Raises:
             SampleError: a file cannot be read or is shorter than the window, or no modality is there after all.
         """
-        sources = {m: row.sources[m] for m in self.readers if m in row.sources}
+        sources = {m: row.sources[s.source] for m, s in self.streams.items() if s.source in row.sources}
         start, end = self.extent(row, sources)
-        starts = self.starts(start, end, key)
-        duration = self.window if row.end is None else min(self.window, end - start)  # nothing is read beyond a row
-        read = {m: self.readers[m].read_windows(source, starts, duration) for m, source in sources.items()}
+        starts = self.starts(start, end, key, self.room(sources))
+        keys = [repeat_key(key, number) for number in range(len(starts))]
+        lags = [{m: self.lag(m, key) for m in self.readers} for key in keys]
+        limits = (start, math.inf if row.end is None else row.end)  # nothing is read beyond a row
+        begins = [{m: start + late for m, late in lag.items()} for start, lag in zip(starts, lags, strict=True)]
+        read = self.decode(sources, begins, limits)
         samples = []
-        for number, start in enumerate(starts):
-            blank = {m: reader.blank(self.window) for m, reader in self.readers.items()}
-            found = {m: fill(blank[m], one) for m, windows in read.items() if (one := windows[number]) is not None}
-            if not any(reading.length for reading in found.values()):
-                raise SampleError(
-                    name_of(sources),
-                    f"has none of {', '.join(self.readers)} from {start:.2f} s to {start + duration:.2f} s",
+        for start, lag, key, found in zip(starts, lags, keys, read, strict=True):
+            blank = {m: reader.blank(self.spans[m]) for m, reader in self.readers.items()}
+            filled = {m: fill(blank[m], reading) for m, reading in found.items()}
+            if not any(reading.length for reading in filled.values()):
+                raise NothingThere(
+                    self.called(sources),
+                    f"has none of {', '.join(self.readers)} from {start:.2f} s to {start + self.window:.2f} s",
                     "Drop the row, or choose what it has with --modalities.",
                 )
-            samples.append(Sample(blank | found, start, self.window, repeat_key(key, number), row.id, row.label))
+            samples.append(Sample(blank | filled, start, lag, self.spans, key, row.id, row.label))
         return samples
+
+    def decode(
+        self, sources: Mapping[str, Any], begins: Sequence[Mapping[str, float]], limits: tuple[float, float]
+    ) -> list[dict[str, Reading]]:
+        """For each window, what its streams read from where they begin, inside the limits of the row."""
+        together: dict[tuple[int, str, float], list[str]] = {}
+        for m in sources:
+            together.setdefault((id(self.readers[m]), self.streams[m].source, self.spans[m]), []).append(m)
+        found: list[dict[str, Reading]] = [{} for _ in begins]
+        for (_, _, span), names in together.items():
+            slots = [(n, m) for n in range(len(begins)) for m in names if limits[0] - SLACK <= begins[n][m] < limits[1]]
+            moments = [begins[number][m] for number, m in slots]
+            if not moments:
+                continue
+            over = max(moments) + span - limits[1]
+            duration = span - over if over > SLACK else span
+            readings = self.readers[names[0]].read_windows(sources[names[0]], moments, duration)
+            for (number, m), reading in zip(slots, readings, strict=True):
+                if reading is not None:
+                    found[number][m] = reading
+        return found
+
+    def lag(self, stream: str, key: int) -> float:
+        """By how much a stream begins after the window whose key this is."""
+        low, high = self.streams[stream].lag
+        return low + (high - low) * (0.5 if self.centre else draw(key, f"lag/{stream}")[0])
+
+    def room(self, streams: Iterable[str]) -> tuple[float, float]:
+        """Seconds before and after a window's start that it and its streams take; what can be padded has no say."""
+        strict = [m for m in streams if not self.readers[m].pads] or list(streams)
+        first, last = zip((0.0, self.window), *(self.streams[m].reach(self.window) for m in strict), strict=True)
+        return -min(first), max(last)
 
     def extent(self, row: Row, sources: Mapping[str, Any]) -> tuple[float, float]:
         """The seconds [start, end) in which windows lie where they fit.
 
         Raises:
-            SampleError: the row's [start, end) is shorter than the window and has a modality that cannot be padded.
+            SampleError: the row's [start, end) is shorter than the window and has a stream that cannot be padded.
         """
-        start = row.start or 0.0
+        start, needed = row.start or 0.0, sum(self.room(sources))
         strict = {m: source for m, source in sources.items() if not self.readers[m].pads}
         if row.end is not None:
-            if strict and row.end - start < self.window - 1e-6:
+            if strict and row.end - start < needed - SLACK:
                 raise SampleError(
-                    name_of(strict),
-                    f"start {start:g} s to end {row.end:g} s is shorter than the window of {self.window:g} s",
+                    self.called(strict),
+                    f"start {start:g} s to end {row.end:g} s is shorter than the window of {needed:g} s",
                     f"Shorten the window (window={row.end - start:.4g}) or drop the row.",
                 )
             return start, row.end
@@ -127,12 +183,19 @@ class Clips(Dataset):
                 return start, min(known)
         return start, start
 
-    def starts(self, start: float, end: float, key: int) -> list[float]:
+    def starts(self, start: float, end: float, key: int, needs: tuple[float, float]) -> list[float]:
         """Where the windows begin: one after the other in a drawn stretch, overlapping where there is less room."""
-        room = max(end - start - self.window, 0.0)
+        before, after = needs
+        room = max(end - start - before - after, 0.0)
         step = min(self.window, room / max(self.windows - 1, 1))
-        start += (room - step * (self.windows - 1)) * (0.5 if self.centre else draw(key, "window")[0])
+        start += before + (room - step * (self.windows - 1)) * (0.5 if self.centre else draw(key, "window")[0])
         return [start + step * number for number in range(self.windows)]
+
+    def called(self, sources: Mapping[str, Any]) -> str:
+        """What to call the sources of some streams in a message: their files, each once."""
+        files = (source for m, source in sources.items() if self.streams[m].source != "text")
+        paths = (file["path"] if isinstance(file, dict) else file for file in files)
+        return ", ".join(dict.fromkeys(paths)) or "captions"
 
 
 def fill(blank: Reading, reading: Reading) -> Reading:
@@ -140,18 +203,18 @@ def fill(blank: Reading, reading: Reading) -> Reading:
     steps = len(reading.values)
     if steps == len(blank.values):
         return reading
-    values = blank.values.clone()
-    values[:steps] = reading.values
+    values, hint = padded(reading.values, blank.values), reading.hint
+    if hint is not None and blank.hint is not None:
+        hint = padded(hint, blank.hint)
     observed = reading.observed
     if observed is not None:
         observed = torch.cat([observed, observed.new_zeros(len(values) - steps, observed.shape[1])])
-    return replace(reading, values=values, observed=observed)
+    return replace(reading, values=values, observed=observed, hint=hint)
 
 
-def name_of(sources: Mapping[str, Any]) -> str:
-    """What to call the sources in a message: their files, each once."""
-    files = [source["path"] if isinstance(source, dict) else source for m, source in sources.items() if m != "text"]
-    return ", ".join(dict.fromkeys(files)) or "captions"
+def padded(steps: torch.Tensor, blank: torch.Tensor) -> torch.Tensor:
+    """As many steps as the blank has: the given ones, then the blank's."""
+    return torch.cat([steps, blank[len(steps) :]])
 
 
 def collate(items: Sequence[list[Sample] | SampleError]) -> Batch | SampleError:
@@ -161,9 +224,7 @@ def collate(items: Sequence[list[Sample] | SampleError]) -> Batch | SampleError:
         if isinstance(item, SampleError):
             return item
         samples += item
-    start = torch.tensor([sample.start for sample in samples], dtype=torch.float32)
-    duration = torch.tensor([sample.duration for sample in samples], dtype=torch.float32)
-    signals = {m: stack([sample.readings[m] for sample in samples], start, duration) for m in samples[0].readings}
+    signals = {m: stack(samples, m) for m in samples[0].readings}
     label = None
     if any(sample.label is not None for sample in samples):
         label = torch.tensor([-1 if sample.label is None else sample.label for sample in samples])
@@ -171,8 +232,12 @@ def collate(items: Sequence[list[Sample] | SampleError]) -> Batch | SampleError:
     return Batch(signals, key, [sample.id for sample in samples], label)
 
 
-def stack(readings: Sequence[Reading], start: torch.Tensor, duration: torch.Tensor) -> Signal:
-    """The signal of one modality; what says nothing (every step valid, every reading observed) is None."""
+def stack(samples: Sequence[Sample], stream: str) -> Signal:
+    """The signal of one stream; what says nothing (every step valid, every reading observed, no lag) is None."""
+    readings = [sample.readings[stream] for sample in samples]
+    start = torch.tensor([sample.start + sample.lags[stream] for sample in samples], dtype=torch.float32)
+    duration = torch.tensor([sample.spans[stream] for sample in samples], dtype=torch.float32)
+    lag = torch.tensor([sample.lags[stream] for sample in samples], dtype=torch.float32)
     values = torch.stack([reading.values for reading in readings])
     length = torch.tensor([reading.length for reading in readings])
     observed = edges = None
@@ -183,4 +248,7 @@ def stack(readings: Sequence[Reading], start: torch.Tensor, duration: torch.Tens
     if known := [reading.edges for reading in readings if reading.edges is not None]:
         alone = torch.zeros_like(known[0])
         edges = torch.stack([alone if reading.edges is None else reading.edges for reading in readings])
-    return Signal(values, None if (length == values.shape[1]).all() else length, start, duration, observed, edges)
+    hints = [reading.hint for reading in readings if reading.hint is not None]
+    hint = torch.stack(hints) if hints else None
+    length = None if (length == values.shape[1]).all() else length
+    return Signal(values, length, start, duration, observed, edges, lag if lag.any() else None, hint)

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 def example(recipe: Recipe, batch_size: int, seed: int, ragged: bool = False) -> Batch:
     """Random contents in the shapes that the recipe's readers give.
 
-    ragged: shorten the streams of most samples, and leave one stream out of each sample in turn, none out of some.
+    ragged: shorten the streams of most samples, leave one stream out of each sample in turn, none out of some, and some
+        of the labels out, of which there are two.
     """
     recipe = settled(recipe)
     generator = torch.Generator().manual_seed(seed)
@@ -26,8 +27,9 @@ def example(recipe: Recipe, batch_size: int, seed: int, ragged: bool = False) ->
     window = recipe.sections.window
     signals = {}
     for number, (name, reader) in enumerate(recipe.readers().items()):
-        blank = reader.blank(window).values
-        values = torch.stack([contents(blank, tokenizers[name], generator) for _ in range(batch_size)])
+        stream = recipe.stream(name)
+        blank = reader.blank(span := stream.span or window)
+        values = torch.stack([contents(blank.values, tokenizers[name], generator) for _ in range(batch_size)])
         steps = values.shape[1]
         length = None
         if ragged:
@@ -35,15 +37,23 @@ def example(recipe: Recipe, batch_size: int, seed: int, ragged: bool = False) ->
             length[number::3] = steps
             if len(recipe.streams) > 1:
                 length[number :: len(recipe.streams) + 1] = 0
-        signals[name] = Signal(values, length, torch.zeros(batch_size), torch.full((batch_size,), window))
+        hint = None if blank.hint is None else guided(blank.hint.expand(batch_size, *blank.hint.shape), generator)
+        start, duration = torch.zeros(batch_size), torch.full((batch_size,), span)
+        lag = torch.full((batch_size,), sum(stream.lag) / 2) if any(stream.lag) else None
+        signals[name] = Signal(values, length, start if lag is None else lag, duration, lag=lag, hint=hint)
     key = torch.tensor([sample_key(seed, 0, index) for index in range(batch_size)])
-    return Batch(signals, key, [f"example-{index}" for index in range(batch_size)])
+    label = torch.randint(0, 2, (batch_size,), generator=generator)
+    if ragged:
+        label[1::3] = -1
+    return Batch(signals, key, [f"example-{index}" for index in range(batch_size)], label)
 
 
 def settled(recipe: Recipe) -> Recipe:
     """The recipe with something typical where it leaves a setting to the data."""
     typical = {}
     for name in recipe.streams:
+        if recipe.stream(name).share is not None:
+            continue
         reader, given, _, _ = recipe.split(name)
         typical[name] = {key: value for key, value in reader.typical.items() if given.get(key) is None}
     return recipe.changed({"modalities": typical})
@@ -56,3 +66,10 @@ def contents(blank: Tensor, tokenizer: Tokenizer, generator: torch.Generator) ->
     if blank.dtype == torch.uint8:
         return torch.randint(0, 256, blank.shape, dtype=torch.uint8, generator=generator)
     return torch.randn(blank.shape, generator=generator)
+
+
+def guided(blank: Tensor, generator: torch.Generator) -> Tensor:
+    """A hint that says something everywhere: scores and speeds up to 1, or one of eight classes."""
+    if blank.is_floating_point():
+        return torch.rand(blank.shape, generator=generator)
+    return torch.randint(0, 8, blank.shape, generator=generator, dtype=blank.dtype)

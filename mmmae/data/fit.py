@@ -9,7 +9,7 @@ from mmmae.recipe import Recipe
 
 
 def fit(recipe: Recipe, manifest: Manifest, folder: Path) -> Recipe:
-    """The recipe with every setting that it left at null and a reader can learn from the training rows.
+    """The recipe with every setting that it left at null and a reader or an objective can learn from the training rows.
 
     folder: where a reader may keep what it learned (a vocabulary).
 
@@ -18,8 +18,14 @@ def fit(recipe: Recipe, manifest: Manifest, folder: Path) -> Recipe:
     """
     found = {}
     for name in recipe.streams:
+        stream = recipe.stream(name)
+        if stream.share is not None:  # it has what the other one learns
+            continue
         settings = dict(recipe.tree["modalities"][name] or {})
-        reader = recipe.split(name)[0]
-        sources = (source for i in range(len(manifest)) if (source := manifest.source(i, name)) is not None)
-        found[name] = reader.survey(settings, sources, folder)
-    return recipe.changed({"modalities": found})
+        home = folder if name == stream.use else folder / name
+        found[name] = recipe.split(name)[0].survey(settings, manifest.sources(stream.source), home)
+    asked = {}
+    for name, settings in recipe.tree["objectives"].items():
+        objective, _ = recipe.part("objective", {"use": name, **settings}, f"objectives.{name}")
+        asked[name] = objective.survey(settings, manifest)
+    return recipe.changed({"modalities": found, "objectives": asked})

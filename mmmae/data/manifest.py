@@ -39,6 +39,7 @@ class Manifest:
 
     path: what was opened; folder: what relative paths start from.
     classes: sorted names of the labels; empty when labels are whole numbers already or absent.
+    labels: how many different ones rows may have; whole numbers count from 0.
     modalities: those that at least one row has, counting the sound track of a video as audio.
     """
 
@@ -46,6 +47,7 @@ class Manifest:
     folder: Path
     table: Dataset = field(repr=False)
     classes: tuple[str, ...]
+    labels: int
     modalities: tuple[str, ...]
 
     @classmethod
@@ -62,9 +64,9 @@ class Manifest:
         table, present = collect(path, known, None if modalities is None else set(modalities))
         labels = set(table.unique("label")) - {None}
         numbered = all(label.lstrip("-").isdecimal() for label in labels)
-        manifest = cls(
-            path, folder, table, () if numbered else tuple(sorted(labels)), tuple(m for m in known if m in present)
-        )
+        count = max((int(label) + 1 for label in labels), default=0) if numbered else len(labels)
+        classes = () if numbered else tuple(sorted(labels))
+        manifest = cls(path, folder, table, classes, count, tuple(m for m in known if m in present))
         manifest.require_files(modalities or manifest.modalities)
         return manifest
 
@@ -146,11 +148,13 @@ class Manifest:
             texts = [caption["text"] for caption in value]
             return texts if len(texts) > 1 else texts[0]
         path = os.path.join(self.folder, value)
+        if modality == "video" and row["regions"] is not None:
+            return {"path": path, "regions": os.path.join(self.folder, row["regions"])}
         return {"path": path, "rate": row["imu_rate"], "edges": row["edges"]} if modality == "imu" else path
 
     def require_files(self, modalities: Sequence[str]) -> None:
         """Look for every file at once: a run must not die hours later of a typing error."""
-        wanted = [m for m in modalities if m != "text"]
+        wanted = [m for m in modalities if m != "text"] + ["regions"] * ("video" in modalities)
         places = {}
         for row in self.columns("place", *dict.fromkeys([*wanted, "video"])):
             for modality in wanted:

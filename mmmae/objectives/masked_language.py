@@ -40,8 +40,7 @@ class MaskedLanguage(Prediction):
         return any(tokenizer.words is not None for tokenizer in tokenizers.values())
 
     def error(self, tokenizer: Tokenizer, patches: Patches, answer: Answer, name: str) -> Float[Tensor, "b m"]:
-        wanted = tokenizer.target(patches, answer.pick)
-        return cross_entropy(answer.predicted.float().mT, wanted, reduction="none")
+        return cross_entropy(answer.predicted.float().mT, answer.wanted, reduction="none")
 
     def guess(self, tokenizer: Tokenizer, patches: Patches, plan: Plan, answer: Answer, name: str) -> Tensor:
         return answer.predicted.argmax(-1)

@@ -4,26 +4,17 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
-from fusion.decoders import Decoder
+from fusion.decoders import Contents, Decoder
 from fusion.masking.masking import Plan, filled, rank, share
-from mmmae.objectives.objective import Objective, Step
+from mmmae.objectives.objective import Answer, Objective, Step
 from mmmae.objectives.world import mean
 from modalities.records import Patches
-from modalities.shapes import Bool, Float, Int, Tensor
+from modalities.shapes import Bool, Float, Int, Shaped, Tensor
 from modalities.tokenizer import Tokenizer
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What a decoder said of patches `pick` of one stream; `asked` tells which slots are filled."""
-
-    predicted: Float[Tensor, "b m outputs"]
-    pick: Int[Tensor, "b m"]
-    asked: Bool[Tensor, "b m"] | None
 
 
 @dataclass(frozen=True)
@@ -39,10 +30,16 @@ class Picture:
     hidden: Bool[Tensor, "b n"]
 
 
+Pick = tuple[Int[Tensor, "b m"], Bool[Tensor, "b m"] | None]
+"""Patches to ask for, and which slots are filled; None when all are."""
+
+
 class Prediction(Objective, ABC):
     """Owns a decoder and asks it about hidden patches of some streams.
 
     streams: those whose hidden patches it predicts. predict: the share of them that is asked for in each step.
+    inpaint: predict each stream from what is visible of the others alone (AV-MAE, arXiv:2212.05922), in samples that
+        have another.
     """
 
     def __init__(
@@ -52,26 +49,51 @@ class Prediction(Objective, ABC):
         predict: float,
         weight: float,
         weights: Mapping[str, float] | None = None,
+        inpaint: bool = False,
     ):
         super().__init__(weight, weights)
         if unknown := set(weights or {}) - set(streams):
             raise ValueError(f"weights name {sorted(unknown)}, but the streams predicted are {list(streams)}")
         if not 0 < predict <= 1:
             raise ValueError(f"predict is a share of the hidden patches in (0, 1], got {predict}")
-        self.decoder, self.streams, self.predict = decoder, tuple(streams), predict
+        if inpaint and not decoder.mixes:
+            raise ValueError(
+                "inpainting predicts a stream from the others, but this decoder shows it none; use joint or cross"
+            )
+        self.decoder, self.streams, self.predict, self.inpaint = decoder, tuple(streams), predict, inpaint
+        self.answers, self.couples = self.streams, decoder.couples
 
     def answer(self, step: Step, everything: bool = False) -> dict[str, Answer]:
         """The decoder's answer for every stream of the step that this objective predicts.
 
         everything: ask for all hidden patches, whatever share is predicted in training.
         """
+        picks = self.picks(step, everything)
+        return self.answered(step, picks, self.ask(step, picks))
+
+    def ask(self, step: Step, picks: Mapping[str, Pick], contents: Contents | None = None) -> dict[str, Tensor]:
+        """What the decoder says of the patches picked; `contents` is what it is told of them beforehand."""
+        asked = {name: step.patches[name].places(*pick) for name, pick in picks.items()}
+        if not self.inpaint:
+            return self.decoder(step.tokens, asked, contents)
+        return {name: self.decoder(step.without(name), {name: at}, contents)[name] for name, at in asked.items()}
+
+    def answered(self, step: Step, picks: Mapping[str, Pick], predicted: Mapping[str, Tensor]) -> dict[str, Answer]:
+        """What was said of the patches picked, beside what should have been."""
+        return {
+            name: Answer(predicted[name], *pick, self.wanted(step.tokenizers[name], step.patches[name], pick[0], name))
+            for name, pick in picks.items()
+        }
+
+    def picks(self, step: Step, everything: bool = False) -> dict[str, Pick]:
+        """The patches to ask for, of every stream of the step that this objective predicts."""
         predict = 1.0 if everything else self.predict
         picks = {name: self.pick(step, name, predict) for name in self.streams if name in step.plans}
-        asked = {name: step.patches[name].places(*pick) for name, pick in picks.items()}
-        predicted = self.decoder(step.tokens, asked)
-        return {name: Answer(predicted[name], *pick) for name, pick in picks.items()}
+        if not self.inpaint:
+            return picks
+        return {name: accompanied(step, name, *pick) for name, pick in picks.items() if len(step.tokens) > 1}
 
-    def pick(self, step: Step, name: str, predict: float) -> tuple[Int[Tensor, "b m"], Bool[Tensor, "b m"] | None]:
+    def pick(self, step: Step, name: str, predict: float) -> Pick:
         """Hidden patches to ask for: all of them, or a share drawn from each sample's own noise."""
         plan = step.plans[name]
         if predict == 1:
@@ -86,14 +108,20 @@ class Prediction(Objective, ABC):
         return plan.hidden.gather(1, index), asked
 
     def forward(self, step: Step) -> dict[str, Float[Tensor, ""]]:
+        return self.judge(step, self.answer(step))
+
+    def judge(self, step: Step, answers: Mapping[str, Answer]) -> dict[str, Float[Tensor, ""]]:
+        """The mean error of each stream's answer, which is left in the step for other objectives."""
         parts = {}
-        for name, answer in self.answer(step).items():
+        for name, answer in answers.items():
             error = self.error(step.tokenizers[name], step.patches[name], answer, name)
+            step.answers[name] = replace(answer, error=error)
             parts[name] = mean(error, answer.asked)
         return parts
 
     def picture(self, step: Step) -> dict[str, Picture]:
-        """What each stream was and what the decoder makes of it."""
+        """What each stream was and what the decoder makes of everything that is not visible."""
+        step = replace(step, plans={name: plan.complete(step.patches[name]) for name, plan in step.plans.items()})
         pictures = {}
         for name, answer in self.answer(step, everything=True).items():
             tokenizer, patches = step.tokenizers[name], step.patches[name]
@@ -105,8 +133,15 @@ class Prediction(Objective, ABC):
             keep = filled.reshape(*filled.shape, *[1] * (truth.ndim - 2))
             guess = torch.where(keep, guess.to(truth.dtype), truth)  # an empty slot overwrites nothing
             original = tokenizer.assemble(patches.values, patches.grid)
-            pictures[name] = Picture(original, tokenizer.restore(patches, guess, answer.pick), hidden)
+            unseen = replace(patches, values=torch.where(hidden[..., None], blank(tokenizer, patches), patches.values))
+            pictures[name] = Picture(original, tokenizer.restore(unseen, guess, answer.pick), hidden)
         return pictures
+
+    def wanted(
+        self, tokenizer: Tokenizer, patches: Patches, pick: Int[Tensor, "b m"], name: str
+    ) -> Shaped[Tensor, "b m ..."]:
+        """What the decoder should say of the patches at `pick`."""
+        return tokenizer.target(patches, pick)
 
     @abstractmethod
     def error(self, tokenizer: Tokenizer, patches: Patches, answer: Answer, name: str) -> Float[Tensor, "b m"]:
@@ -115,3 +150,16 @@ class Prediction(Objective, ABC):
     @abstractmethod
     def guess(self, tokenizer: Tokenizer, patches: Patches, plan: Plan, answer: Answer, name: str) -> Tensor:
         """The answer in the network's units, for pictures; computed without the contents of any hidden patch."""
+
+
+def accompanied(step: Step, name: str, pick: Int[Tensor, "b m"], asked: Bool[Tensor, "b m"] | None) -> Pick:
+    """The pick, its slots empty where a sample has no other stream to be told from."""
+    others = torch.stack([tokens.present() for other, tokens in step.tokens.items() if other != name], 1).any(1)
+    filled = torch.ones_like(pick, dtype=torch.bool) if asked is None else asked
+    return pick, filled & others[:, None]
+
+
+def blank(tokenizer: Tokenizer, patches: Patches) -> Tensor:
+    """Patches of which nothing is known: zero in the network's units, which is grey in a picture."""
+    zero = torch.zeros_like(patches.values, dtype=torch.float32)
+    return tokenizer.natural(zero).to(patches.values.dtype)

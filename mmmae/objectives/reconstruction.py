@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Literal
+
+from torch.nn.functional import cosine_similarity, normalize
 
 from fusion.decoders import MakeDecoder
 from fusion.masking import Plan
 from mmmae.objectives.normalise import NORMS, Norm, denormalise, target
 from mmmae.objectives.prediction import Answer, Prediction
 from modalities.records import Patches
-from modalities.shapes import Float, Tensor
+from modalities.shapes import Float, Int, Tensor
 from modalities.tokenizer import Tokenizer
 
 
 class Reconstruction(Prediction):
-    """Mean squared error of hidden patches (MAE, arXiv:2111.06377; VideoMAE, 2203.12602).
+    """Error of hidden patches (MAE, arXiv:2111.06377; VideoMAE, 2203.12602).
 
     Args:
         decoder: who predicts.
+        streams: whose hidden patches are predicted; of all streams that are numbers by default.
         normalise: of the target, one for all streams or one each: `n0` none, `n1` by patch and channel (VideoMAE),
             `n2` by patch (MAE).
+        distance: `mse`, the mean squared error; or `cosine`, 1 - cos, which asks for directions only.
         predict: share of the hidden patches that is predicted in each step.
+        inpaint: predict each stream from what is visible of the others alone (AV-MAE, arXiv:2212.05922).
         weight, weights: of this objective in the total, and of each stream in this objective.
     """
 
@@ -30,19 +36,28 @@ class Reconstruction(Prediction):
         dim: int,
         *,
         decoder: MakeDecoder,
+        streams: list[str] | None = None,
         normalise: Norm | dict[str, Norm] = "n0",
+        distance: Literal["mse", "cosine"] = "mse",
         predict: float = 1.0,
+        inpaint: bool = False,
         weight: float = 1.0,
         weights: dict[str, float] | None = None,
     ):
-        outputs = numeric(tokenizers)
+        outputs = {name: o for name, o in numeric(tokenizers).items() if streams is None or name in streams}
+        if not outputs:
+            raise ValueError(f"nothing to reconstruct: the streams are {list(tokenizers)}, asked for are {streams}")
         norms: dict[str, Norm] = {name: normalise for name in outputs} if isinstance(normalise, str) else normalise
         if unknown := set(norms.values()) - set(NORMS):
             raise ValueError(f"normalise is one of {', '.join(NORMS)}, got {sorted(unknown)}")
+        if distance not in ("mse", "cosine"):
+            raise ValueError(f"distance is 'mse' or 'cosine', got {distance!r}")
         weights = {name: value for name, value in (weights or {}).items() if name not in tokenizers or name in outputs}
-        super().__init__(decoder(list(tokenizers), dim, outputs), list(outputs), predict, weight, weights)
+        super().__init__(decoder(list(tokenizers), dim, outputs), list(outputs), predict, weight, weights, inpaint)
+        if inpaint and len(tokenizers) < 2:
+            raise ValueError(f"inpainting needs another stream than {', '.join(tokenizers)}; set inpaint=false")
         chosen: dict[str, Norm] = {name: norms.get(name, "n0") for name in outputs}
-        self.norms = chosen
+        self.norms, self.distance = chosen, distance
         for name, norm in self.norms.items():
             values = outputs[name] // (tokenizers[name].channels if norm == "n1" else 1)
             if norm != "n0" and values < 2:
@@ -52,14 +67,19 @@ class Reconstruction(Prediction):
     def answerable(cls, tokenizers: Mapping[str, Tokenizer]) -> bool:
         return bool(numeric(tokenizers))
 
+    def wanted(
+        self, tokenizer: Tokenizer, patches: Patches, pick: Int[Tensor, "b m"], name: str
+    ) -> Float[Tensor, "b m p"]:
+        return target(tokenizer, patches, pick, self.norms[name])
+
     def error(self, tokenizer: Tokenizer, patches: Patches, answer: Answer, name: str) -> Float[Tensor, "b m"]:
-        wanted = target(tokenizer, patches, answer.pick, self.norms[name])
-        return (answer.predicted.float() - wanted).square().mean(-1)
+        if self.distance == "cosine":
+            return 1 - cosine_similarity(answer.predicted.float(), answer.wanted.float(), dim=-1)
+        return (answer.predicted.float() - answer.wanted).square().mean(-1)
 
     def guess(self, tokenizer: Tokenizer, patches: Patches, plan: Plan, answer: Answer, name: str) -> Tensor:
-        return denormalise(
-            tokenizer, patches, answer.predicted, answer.pick, plan.visible, plan.shown, self.norms[name]
-        )
+        predicted = normalize(answer.predicted, dim=-1) if self.distance == "cosine" else answer.predicted
+        return denormalise(tokenizer, patches, predicted, answer.pick, plan.visible, plan.shown, self.norms[name])
 
 
 def numeric(tokenizers: Mapping[str, Tokenizer]) -> dict[str, int]:

@@ -51,12 +51,13 @@ def draw(
         for stream in drawn.values():
             show(page, stream[number])
     page.skip(0.04)
-    page.line(footnote(model, list(drawn)), size=6.5, colour=QUIET, height=0.14)
+    predicted = [name for name, stream in drawn.items() if stream[0].predicted is not None]
+    page.line(footnote(model, predicted), size=6.5, colour=QUIET, height=0.14)
     return page.save(Path(path))
 
 
 def views(model: MaskedAutoencoder, batch: Batch, vocabulary: Any = None) -> dict[str, list[View]]:
-    """What there is to draw of each predicted stream, for every sample."""
+    """What there is to draw of each stream, for every sample: of one that is not predicted, how it was."""
     training = model.training
     model.eval()
     pictures = model.reconstruct(batch)
@@ -64,8 +65,8 @@ def views(model: MaskedAutoencoder, batch: Batch, vocabulary: Any = None) -> dic
     readers = model.recipe.readers() if model.recipe else {}
     tokenizers = cast("Mapping[str, Tokenizer]", model.tokenizers)
     return {
-        name: seen(name, tokenizers[name], batch[name], readers.get(name), pictures[name], vocabulary)
-        for name in batch if name in pictures
+        name: seen(name, tokenizers[name], batch[name], readers.get(name), pictures.get(name), vocabulary)
+        for name in batch
     }  # fmt: skip
 
 
@@ -81,9 +82,10 @@ def seen(
     predicted = None if picture is None else picture.predicted.cpu().numpy()
     original, hidden, valid, seconds = (x.cpu().numpy() for x in (original, hidden, valid, patches.duration))
     vocabulary = vocabulary or getattr(reader, "vocabulary", None)
+    names = [name] * len(original) if signal.lag is None else [f"{name} ({lag:+.2f} s)" for lag in signal.lag.tolist()]
     return [
         View(
-            name, tokenizer, original[i], None if predicted is None else predicted[i], hidden[i], valid[i],
+            names[i], tokenizer, original[i], None if predicted is None else predicted[i], hidden[i], valid[i],
             float(seconds[i]), reader, vocabulary,
         )
         for i in range(len(original))
@@ -126,6 +128,8 @@ def header(page: Page, batch: Batch, number: int) -> None:
 
 def footnote(model: MaskedAutoencoder, streams: list[str]) -> str:
     """Where what is shown as a prediction has its mean and scale from."""
+    if not streams:
+        return "nothing is predicted"
     norms = {}
     for objective in model.objectives.values():
         norms |= getattr(objective, "norms", {})

@@ -1,4 +1,4 @@
-"""Audio as the log-mel spectrogram that the tokenizer cuts."""
+"""Audio as what the tokenizer cuts: a log-mel spectrogram, or the waveform."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ HERTZ = (250.0, 500.0, 1000.0, 2000.0, 4000.0, 8000.0, 16000.0)
 
 def draw(page: Page, view: View) -> None:
     tokenizer = view.tokenizer
+    if tokenizer.spectrum == "wave":
+        return trace(page, view)
     frames, mels = view.original.shape
     end = frames * tokenizer.hop / tokenizer.rate  # the last patch may reach past the window
     page.heading(view.name, f"log-mel spectrogram, {mels} bands up to {tokenizer.rate / 2000:g} kHz")
@@ -29,6 +31,19 @@ def draw(page: Page, view: View) -> None:
                 "kHz", (1, 1), (3, 1), "axes fraction", textcoords="offset points", size=6.5,
                 color=axes.yaxis.get_ticklabels()[0].get_color(), annotation_clip=False,
             )  # fmt: skip
+    page.clock(axes, view.seconds)
+
+
+def trace(page: Page, view: View) -> None:
+    """Samples as a line, grey where they were hidden."""
+    page.heading(view.name, f"waveform, {view.tokenizer.rate / 1000:g} thousand samples per second")
+    end = len(view.original) / view.tokenizer.rate  # the last patch may reach past the window
+    loudest = max(np.abs(view.original[view.valid]).max(), 1e-6)
+    for label, values, cover in view.rows():
+        axes = page.row(HEIGHT, label)
+        seen = np.where(cover | ~view.valid, np.nan, values)
+        axes.plot(np.linspace(0, end, len(values), endpoint=False), seen, linewidth=0.4, color="#0072b2")
+        axes.set(xlim=(0, view.seconds), ylim=(-loudest, loudest))
     page.clock(axes, view.seconds)
 
 

@@ -13,7 +13,7 @@ GAP = 0.05  # inches between frames
 
 def draw(page: Page, view: View) -> None:
     steps, _, height, width = view.original.shape
-    chosen = [int((i + 0.5) * steps / min(FRAMES, steps)) for i in range(min(FRAMES, steps))]
+    chosen = frames(view)
     slot = page.width / len(chosen)
     across = min(slot - GAP, TALLEST * width / height)
     down = across * height / width
@@ -31,6 +31,14 @@ def draw(page: Page, view: View) -> None:
                 extent=(middle - across / 2, middle + across / 2, down, 0),
             )  # fmt: skip
         axes.set(xlim=(0, page.width), ylim=(down, 0))
+
+
+def frames(view: View) -> list[int]:
+    """Which frames to draw: some of those that a decoder predicts, or of all where it says nothing."""
+    steps = len(view.original)
+    known = range(steps) if view.predicted is None else view.tokenizer.frames_said(steps)
+    count = min(FRAMES, len(known))
+    return [known[int((i + 0.5) * len(known) / count)] for i in range(count)]
 
 
 def picture(frame: np.ndarray, cover: np.ndarray, valid: np.ndarray) -> np.ndarray:

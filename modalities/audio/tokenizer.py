@@ -1,4 +1,4 @@
-"""Audio: patches of a log-mel spectrogram."""
+"""Audio: patches of a log-mel spectrogram, or of the waveform itself."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from modalities.records import Patches, Places, Signal, lattice
 from modalities.shapes import Float, Shaped, Tensor
 from modalities.tokenizer import Tokenizer, fractions
 
-FLOOR = {"mel": 1e-6, "fbank": torch.finfo(torch.float32).eps}  # power of silence, before the logarithm
+FLOOR = {"mel": 1e-6, "fbank": torch.finfo(torch.float32).eps, "wave": 1.0}  # power of silence, before the logarithm
+STANDARD = {"mel": (-6.0, 4.0), "fbank": (-4.27, 4.57), "wave": (0.0, 0.1)}  # mean and std
 
 
 class AudioTokenizer(Tokenizer):
@@ -30,8 +31,9 @@ class AudioTokenizer(Tokenizer):
         rate: sampling rate in Hz.
         mels: mel bands.
         patch: frames and mel bands in a patch.
-        spectrum: `mel` (torchaudio) or `fbank` (Kaldi's, as AST, AudioMAE and CAV-MAE were trained on).
-        window, hop: length and spacing of the analysis frames in seconds.
+        spectrum: `mel` (torchaudio), `fbank` (Kaldi's, as AST, AudioMAE and CAV-MAE were trained on) or `wave` (VATT,
+            arXiv:2104.11178): no spectrum at all, every sample is a frame of a single band.
+        window, hop: length and spacing of the analysis frames in seconds; a sample for `wave`.
         mean, std: of the log-mel values, for standardising. The defaults for `fbank` are AudioSet's.
 
     >>> tokenizer = AudioTokenizer(64, rate=16000)
@@ -49,7 +51,7 @@ class AudioTokenizer(Tokenizer):
         rate: int = 16000,
         mels: int = 128,
         patch: tuple[int, int] = (16, 16),
-        spectrum: Literal["mel", "fbank"] = "mel",
+        spectrum: Literal["mel", "fbank", "wave"] = "mel",
         window: float = 0.025,
         hop: float = 0.01,
         mean: float | None = None,
@@ -57,20 +59,23 @@ class AudioTokenizer(Tokenizer):
         positions: Kind = "grid",
     ):
         super().__init__(dim, positions=positions)
-        if spectrum not in ("mel", "fbank"):
-            raise ValueError(f"spectrum is 'mel' or 'fbank', got {spectrum!r}")
+        if spectrum not in FLOOR:
+            raise ValueError(f"spectrum is one of {', '.join(FLOOR)}, got {spectrum!r}")
+        if spectrum == "wave":
+            mels, window, hop = 1, 1 / rate, 1 / rate
         if mels % patch[1]:
             raise ValueError(f"{mels} mel bands cannot be cut into patches of {patch[1]}; choose a divisor")
         if not 0 < hop <= window:
             raise ValueError(f"hop and window are seconds with 0 < hop <= window, got {hop} and {window}")
         self.rate, self.mels, self.patch, self.spectrum = rate, mels, tuple(patch), spectrum
         self.window, self.hop = round(window * rate), round(hop * rate)
-        default = (-6.0, 4.0) if spectrum == "mel" else (-4.27, 4.57)
         self.silence = math.log(FLOOR[spectrum])
-        self.mean = default[0] if mean is None else mean
-        self.std = default[1] if std is None else std
+        self.mean = STANDARD[spectrum][0] if mean is None else mean
+        self.std = STANDARD[spectrum][1] if std is None else std
         self.outputs = self.patch[0] * self.patch[1]
         self.project = nn.Linear(self.outputs, dim)
+        if spectrum == "wave":
+            return
         fft = 2 ** (self.window - 1).bit_length()
         self.mel = torchaudio.transforms.MelSpectrogram(
             rate, n_fft=fft, win_length=self.window, hop_length=self.hop, n_mels=mels, center=False,
@@ -88,6 +93,8 @@ class AudioTokenizer(Tokenizer):
         return spectrogram.masked_fill(~inside[..., None], self.silence)
 
     def analyse(self, wave: Float[Tensor, "b s"], frames: int) -> Float[Tensor, "b frames mels"]:
+        if self.spectrum == "wave":
+            return wave[..., None]
         with torch.autocast(wave.device.type, enabled=False):  # a Fourier transform in half precision is noise
             if self.spectrum == "mel":
                 # torch.stft centres a short window inside fft samples; the shift puts frame i at i * hop again.

@@ -32,7 +32,8 @@ class IMUReader(Reader):
 
     Args:
         rate: ticks per second.
-        channels: numbers per sensor, by convention acceleration x, y, z, then rotation x, y, z.
+        channels: numbers per sensor, the first of those in the file: by convention acceleration x, y, z, then rotation
+            x, y, z.
         sensors: names, in the order of the sensor axis, or their count; null lets `survey` decide.
     """
 
@@ -62,7 +63,7 @@ class IMUReader(Reader):
     def read(self, source: Any, start: float, duration: float) -> Reading | None:
         sensors, channels = self.shape
         table = load(source)
-        if table.values.shape[2] != channels:
+        if table.values.shape[2] < channels:
             reason = f"has {table.values.shape[2]} channels per sensor, the recipe reads {channels}"
             raise SampleError(table.path, reason, f"set `modalities.imu.channels={table.values.shape[2]}`")
         ticks = (round(start * self.rate) + np.arange(round(duration * self.rate))) / self.rate
@@ -71,6 +72,7 @@ class IMUReader(Reader):
         columns = self.columns(table)
         for column, place in columns.items():
             times, readings, period = table.readings(column, start, duration, margin=1 / self.rate)
+            readings = readings[:, :channels]
             values[:, place], observed[:, place] = resample(times, readings, ticks, period, 1 / self.rate)
         if not observed.any():
             return None

@@ -10,9 +10,9 @@ import torch
 from einops import rearrange
 from torch import nn
 
-from modalities.imu.graph import GraphLayer, adjacency, edge_matrix
+from modalities.graph import GraphLayer, adjacency, edge_matrix
 from modalities.positions import Kind
-from modalities.records import Patches, Places, Signal, Tokens, lattice
+from modalities.records import Patches, Places, Signal, Tokens, lattice, take
 from modalities.shapes import Float, Int, Shaped, Tensor
 from modalities.tokenizer import Tokenizer, fractions
 
@@ -24,15 +24,17 @@ class IMUTokenizer(Tokenizer):
 
     Takes float32 (b, t, sensors, channels): acceleration in m/s^2, then angular velocity in rad/s. A patch of which a
     reading is missing (`Signal.observed`) is invalid: missing sensors and gaps are nothing. Coordinates are (time,
-    sensor). Sensors are the nodes of a graph whose edges come with the signal (from the manifest), or from the recipe,
-    or join all sensors; the idea is EVI-MAE's (arXiv:2408.00538), but only visible nodes speak, so nothing leaks.
+    sensor), or (time, channel, sensor). Sensors are the nodes of a graph whose edges come with the signal (from the
+    manifest), or from the recipe, or join all sensors; the idea is EVI-MAE's (arXiv:2408.00538), but only visible nodes
+    speak, so nothing leaks.
 
     Args:
         dim: width of the tokens.
         channels: readings of one sensor; six means accelerometer then gyroscope.
         patch: time steps in a patch.
         kind: `raw` readings, laid out (step, channel); or `stft`: log magnitudes laid out (frame, frequency, channel).
-        fft: samples in an STFT frame; frames are fft / 2 apart.
+        fft: samples in an STFT frame. hop: samples from one frame to the next; half a frame by default.
+        apart: cut every channel by itself, to be embedded by the weights of all (PatchTST, arXiv:2211.14730).
         graph: message passing, `gin`, `gat` or None. `layers` rounds of it.
         edges: pairs of sensors that hear each other, when the manifest has none; None joins all.
         mean, std: of each channel, in its units; by default 0, and gravity for accelerations, half a turn a second for
@@ -44,7 +46,7 @@ class IMUTokenizer(Tokenizer):
     ((10, 3), (2, 30, 64))
     """
 
-    axes = ("time", "sensor")
+    nodes = True
 
     mean: Tensor
     std: Tensor
@@ -58,6 +60,8 @@ class IMUTokenizer(Tokenizer):
         patch: int = 10,
         kind: Literal["raw", "stft"] = "raw",
         fft: int = 16,
+        hop: int | None = None,
+        apart: bool = False,
         graph: Literal["gin", "gat"] | None = None,
         layers: int = 1,
         edges: list[tuple[int, int]] | None = None,
@@ -70,62 +74,67 @@ class IMUTokenizer(Tokenizer):
             raise ValueError(f"kind is 'raw' or 'stft', got {kind!r}")
         if graph not in (None, "gin", "gat"):
             raise ValueError(f"graph is 'gin', 'gat' or null, got {graph!r}")
-        if kind == "stft" and (fft % 2 or patch % (fft // 2)):
-            raise ValueError(f"a patch of {patch} steps must hold a whole number of hops of fft / 2 = {fft / 2}")
-        self.channels, self.patch, self.kind, self.fft = channels, patch, kind, fft
+        hop = hop or max(1, fft // 2)
+        if kind == "stft" and not (0 < hop <= fft and patch % hop == 0):
+            raise ValueError(f"a patch of {patch} steps must hold a whole number of hops of {hop}, each at most {fft}")
+        self.axes = ("time", "channel", "sensor") if apart else ("time", "sensor")
+        self.readings, self.channels = channels, 1 if apart else channels  # of a sensor, and of a patch
+        self.patch, self.kind, self.fft, self.hop, self.apart = patch, kind, fft, hop, apart
         mean = [0.0] * channels if mean is None else mean
         if std is None:
             usual = [GRAVITY] * min(channels, 3) + [HALF_TURN] * max(channels - 3, 0)
             std = usual if kind == "raw" else [1.0] * channels
         if not len(mean) == len(std) == channels:
             raise ValueError(f"mean and std need a value for each of {channels} channels, got {mean} and {std}")
-        rows = patch if kind == "raw" else patch // (fft // 2) * (fft // 2 + 1)
-        self.outputs = rows * channels
+        rows = patch if kind == "raw" else patch // hop * (fft // 2 + 1)
+        self.outputs = rows * self.channels
         self.project = nn.Linear(self.outputs, dim)
         self.graph = nn.ModuleList(GraphLayer(dim, graph) for _ in range(layers)) if graph else nn.ModuleList()
-        self.register_buffer("mean", torch.tensor(mean).repeat(rows), persistent=False)
-        self.register_buffer("std", torch.tensor(std).repeat(rows), persistent=False)
+        self.register_buffer("mean", torch.tensor(mean).repeat(1 if apart else rows), persistent=False)
+        self.register_buffer("std", torch.tensor(std).repeat(1 if apart else rows), persistent=False)
         self.register_buffer("edges", edge_matrix(edges) if edges else None, persistent=False)
+
+    @property
+    def sizes(self) -> tuple[int | None, ...]:
+        return (None, self.readings, None) if self.apart else (None, None)
 
     def patchify(self, signal: Signal) -> Patches:
         _, t, sensors, channels = signal.values.shape
-        if channels != self.channels or t % self.patch:
+        if channels != self.readings or t % self.patch:
             raise ValueError(
                 f"a recording of {t} steps and {channels} channels cannot be cut into patches of {self.patch} steps "
-                f"and {self.channels} channels; choose a window and rate that give a multiple"
+                f"and {self.readings} channels; choose a window and rate that give a multiple"
             )
         if signal.length is not None:  # a patch that is not whole is nothing
             signal = replace(signal, length=signal.length // self.patch * self.patch)
         values = signal.silenced().values
         if signal.observed is not None:
             values = torch.where(signal.observed[..., None], values, torch.zeros_like(values))
-        grid = (t // self.patch, sensors)
-        if self.kind == "raw":
-            values = rearrange(values, "b (t p) s c -> b (t s) (p c)", p=self.patch)
-        else:
-            values = rearrange(self.spectra(values), "b s c f (t p) -> b (t s) (p f c)", t=grid[0])
+        grid = (t // self.patch, channels, sensors) if self.apart else (t // self.patch, sensors)
+        features = values[..., None, :] if self.kind == "raw" else self.spectra(values)  # (b, frames, sensors, f, c)
+        cut = "b (t c s) (p f)" if self.apart else "b (t s) (p f c)"
+        values = rearrange(features, f"b (t p) s f c -> {cut}", t=grid[0])
         coords = lattice(grid, values.device)
         duration = signal.seconds()
         time = duration[:, None] * fractions(grid[0], values.device)[coords[:, 0]]
         return Patches(values, coords, time, grid, duration, self.valid(signal, coords), edges=self.links(signal))
 
-    def spectra(self, values: Float[Tensor, "b t s c"]) -> Float[Tensor, "b s c f frames"]:
-        """Log magnitudes of each sensor and channel; frames are centred half a hop after each other's start."""
+    def spectra(self, values: Float[Tensor, "b t s c"]) -> Float[Tensor, "b frames s f c"]:
+        """Log magnitudes of each sensor and channel; a frame is centred on its hop."""
         flat = rearrange(values, "b t s c -> (b s c) t")
         window = torch.hann_window(self.fft, device=values.device)
-        padded = nn.functional.pad(flat, (self.fft // 4, self.fft // 4))  # a frame is centred on its hop
+        over = self.fft - self.hop
+        padded = nn.functional.pad(flat, (over // 2, over - over // 2))
         with torch.autocast(values.device.type, enabled=False):
-            spectrum = torch.stft(
-                padded.float(), self.fft, self.fft // 2, window=window, center=False, return_complex=True
-            )
+            spectrum = torch.stft(padded.float(), self.fft, self.hop, window=window, center=False, return_complex=True)
         magnitude = (spectrum.abs() + 1e-3).log()
-        return rearrange(magnitude, "(b s c) f n -> b s c f n", b=len(values), s=values.shape[2])
+        return rearrange(magnitude, "(b s c) f n -> b n s f c", b=len(values), s=values.shape[2])
 
-    def valid(self, signal: Signal, coords: Int[Tensor, "n 2"]) -> Tensor | None:
+    def valid(self, signal: Signal, coords: Int[Tensor, "n axes"]) -> Tensor | None:
         valid = None
         if signal.observed is not None:
             whole = rearrange(signal.observed, "b (t p) s -> b t s p", p=self.patch).all(-1)
-            valid = whole.flatten(1)
+            valid = whole[:, coords[:, 0], coords[:, -1]]
         if signal.length is not None:
             inside = coords[:, 0] < (signal.length // self.patch)[:, None]
             valid = inside if valid is None else valid & inside
@@ -150,15 +159,31 @@ class IMUTokenizer(Tokenizer):
         return tokens
 
     def standardise(self, values: Shaped[Tensor, "b k p"]) -> Float[Tensor, "b k p"]:
-        return (values - self.mean) / self.std
+        return values if self.apart else (values - self.mean) / self.std  # contents do not tell a channel, places do
 
     def natural(self, x: Float[Tensor, "b k p"]) -> Float[Tensor, "b k p"]:
-        return x * self.std + self.mean
+        return x if self.apart else x * self.std + self.mean
+
+    def scaled(self, values: Shaped[Tensor, "b k p"], coords: Int[Tensor, "b k axes"]) -> Float[Tensor, "b k p"]:
+        """Patches at their places in the units that the network works in."""
+        values = self.standardise(values)
+        return (values - self.mean[coords[..., 1:2]]) / self.std[coords[..., 1:2]] if self.apart else values
 
     def lift(self, values: Shaped[Tensor, "b k p"], places: Places) -> Float[Tensor, "b k d"]:
-        return self.project(self.standardise(values))
+        return self.project(self.scaled(values, places.coords))
+
+    def target(self, patches: Patches, pick: Int[Tensor, "b m"]) -> Float[Tensor, "b m p"]:
+        return self.scaled(take(patches.values, pick), patches.coords[pick])
+
+    def restore(self, patches: Patches, predicted: Float[Tensor, "b m p"], pick: Int[Tensor, "b m"]) -> Tensor:
+        if self.apart:
+            channel = patches.coords[pick][..., 1:2]
+            predicted = predicted * self.std[channel] + self.mean[channel]
+        return super().restore(patches, predicted, pick)
 
     def assemble(self, values: Shaped[Tensor, "b n p"], grid: tuple[int, ...]) -> Float[Tensor, "b t s c"]:
         """Readings (b, t, sensors, channels); for `stft`, log magnitudes (b, frames, sensors, frequency * channels)."""
-        frames = self.patch if self.kind == "raw" else self.patch // (self.fft // 2)
-        return rearrange(values, "b (t s) (p c) -> b (t p) s c", t=grid[0], s=grid[1], p=frames)
+        cut = "b (t c s) (p f)" if self.apart else "b (t s) (p f c)"
+        frames = self.patch if self.kind == "raw" else self.patch // self.hop
+        sizes = {"t": grid[0], "s": grid[-1], "p": frames, "c": self.readings}
+        return rearrange(values, f"{cut} -> b (t p) s (f c)", **sizes)

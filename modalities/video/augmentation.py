@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import torch
 from einops import rearrange
@@ -11,7 +11,8 @@ from einops import rearrange
 from modalities.augmentation import Augmentation
 from modalities.noise import uniform
 from modalities.records import Signal
-from modalities.shapes import Float, Int, Tensor
+from modalities.shapes import Bool, Float, Int, Shaped, Tensor
+from modalities.video.resampling import nearest, resample, resampling
 
 
 class VideoAugmentation(Augmentation):
@@ -53,25 +54,40 @@ class VideoAugmentation(Augmentation):
         shape = torch.exp(low + (high - low) * shape)
         height, width = (area / shape).sqrt().clamp(max=h), (area * shape).sqrt().clamp(max=w)
         mirrored = uniform(key, "flip", 1)[:, 0] < self.flip
-        rows = resampling((h - height) * down, height, h, self.size or h)
-        columns = resampling((w - width) * across, width, w, self.size or w)
-        columns = torch.where(mirrored[:, None, None], columns.flip(1), columns)
-        x = rearrange(signal.values.float(), "b t c h w -> b (t c) h w")
-        x = torch.einsum("b n h w, b j w -> b n h j", x, columns)
-        x = torch.einsum("b n h w, b i h -> b n i w", x, rows)
-        x = x.round().clamp(0, 255).to(torch.uint8)
-        return replace(signal, values=rearrange(x, "b (t c) h w -> b t c h w", t=t))
+        crop = Crop((h, w), (h - height) * down, height, (w - width) * across, width, mirrored)
+        rows, columns = crop.matrices((h, w), (self.size or h, self.size or w))
+        x = resample(rearrange(signal.values.float(), "b t c h w -> b (t c) h w"), rows, columns)
+        x = rearrange(x.round().clamp(0, 255).to(torch.uint8), "b (t c) h w -> b t c h w", t=t)
+        return replace(signal, values=x, hint=None if signal.hint is None else crop.hint(signal.hint))
 
 
-def resampling(
-    start: Float[Tensor, " b"], length: Float[Tensor, " b"], pixels: int, size: int
-) -> Float[Tensor, "b size pixels"]:
-    """Matrices that resample [start, start + length) of a line of `pixels` to `size`: bilinear, antialiased.
+@dataclass(frozen=True)
+class Crop:
+    """What is kept of each sample's picture of `size` pixels, high and wide, and whether it is mirrored."""
 
-    The kernel is a triangle as wide as the coarser of both grids; the identity where the grids coincide.
-    """
-    step = (length / size)[:, None, None]
-    centre = start[:, None, None] + (torch.arange(size, device=start.device)[:, None] + 0.5) * step
-    away = torch.arange(pixels, device=start.device) + 0.5 - centre
-    weight = (1 - away.abs() / step.clamp(min=1)).clamp(min=0)
-    return weight / weight.sum(-1, keepdim=True)
+    size: tuple[int, int]
+    top: Float[Tensor, " b"]
+    height: Float[Tensor, " b"]
+    left: Float[Tensor, " b"]
+    width: Float[Tensor, " b"]
+    mirrored: Bool[Tensor, " b"]
+
+    def matrices(self, old: tuple[int, int], new: tuple[int, int]) -> tuple[Tensor, Tensor]:
+        """What resamples the rows and the columns of the picture, where it has `old` cells, to `new` ones."""
+        down, across = (cells / pixels for cells, pixels in zip(old, self.size, strict=True))
+        rows = resampling(self.top * down, self.height * down, old[0], new[0])
+        columns = resampling(self.left * across, self.width * across, old[1], new[1])
+        return rows, torch.where(self.mirrored[:, None, None], columns.flip(1), columns)
+
+    def hint(self, hint: Shaped[Tensor, "b t ..."]) -> Shaped[Tensor, "b t ..."]:
+        """The same crop of a hint, in as many cells as before; modalities/video/hints/hint.py tells what it may be."""
+        cells = (hint.shape[-2], hint.shape[-1])
+        rows, columns = self.matrices(cells, cells)
+        if not hint.is_floating_point():
+            return resample(hint.float(), nearest(rows), nearest(columns)).to(hint.dtype)
+        if hint.ndim == 4:
+            return resample(hint, rows, columns)
+        x = resample(rearrange(hint, "b t c h w -> b (t c) h w"), rows, columns)
+        across = torch.where(self.mirrored, -1.0, 1.0) * self.size[1] / self.width  # a narrow picture is crossed sooner
+        speed = torch.stack([across, self.size[0] / self.height], 1)
+        return rearrange(x, "b (t c) h w -> b t c h w", c=2) * speed[:, None, :, None, None]

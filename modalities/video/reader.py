@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -13,11 +13,15 @@ from einops import rearrange
 from modalities.errors import SampleError
 from modalities.media import TICK, decode, film, length, opened
 from modalities.reader import Reader, Reading
+from modalities.video import hints
+from modalities.video.framing import Framing
 
 if TYPE_CHECKING:
     from av import VideoFrame
     from av.container import InputContainer
     from av.video.stream import VideoStream
+
+    Take = Callable[[VideoFrame, Fraction | int, Any], Any]  # a frame, its pixels' aspect, what a hint noted of it
 
 
 class VideoReader(Reader):
@@ -32,6 +36,7 @@ class VideoReader(Reader):
         size: height and width of the picture; one number means a square.
         channels: 3 (red, green, blue) or 1 (grey).
         fit: "crop" keeps the proportions and cuts off what juts out, "stretch" distorts to keep everything.
+        hint: what is read along for a masking to follow: a file in `modalities/video/hints`, or a dotted name.
     """
 
     pads = False
@@ -43,6 +48,7 @@ class VideoReader(Reader):
         size: int | tuple[int, int] = 224,
         channels: int = 3,
         fit: Literal["crop", "stretch"] = "crop",
+        hint: str | None = None,
     ):
         height, width = (size, size) if isinstance(size, int) else size
         if frames < 1:
@@ -54,10 +60,12 @@ class VideoReader(Reader):
         if fit not in ("crop", "stretch"):
             raise ValueError(f"video fit={fit!r}: expected 'crop' or 'stretch'")
         self.frames, self.height, self.width, self.channels, self.fit = frames, height, width, channels, fit
+        self.hint = None if hint is None else hints.find(hint)
 
     def seconds(self, source: Any) -> float | None:
-        with opened(source) as container:
-            stream = pictures(container, source)
+        path = path_of(source)
+        with opened(path) as container:
+            stream = pictures(container, path)
             return None if still(container) else length(container, stream)
 
     def read(self, source: Any, start: float, duration: float) -> Reading:
@@ -65,31 +73,57 @@ class VideoReader(Reader):
 
     def read_windows(self, source: Any, starts: Sequence[float], duration: float) -> list[Reading]:
         """All windows from one pass of the decoder."""
-        wanted = [start + duration * (i + 0.5) / self.frames for start in starts for i in range(self.frames)]
-        with opened(source) as container:
-            stream = pictures(container, source)
-            if still(container):
-                chosen = [self.only(container, stream, source)] * len(wanted)
-            else:
-                order = sorted(range(len(wanted)), key=wanted.__getitem__)
-                window = (min(starts), max(starts) + duration)
-                shown = self.shown(container, stream, source, [wanted[i] for i in order], *window)
-                chosen = [picture for _, picture in sorted(zip(order, shown, strict=True), key=lambda pair: pair[0])]
-        clips = rearrange(np.stack(chosen), "(n t) h w c -> n t c h w", t=self.frames)
-        return [Reading(torch.from_numpy(np.ascontiguousarray(clip)), self.frames) for clip in clips]
+        moments = [start + duration * (i + 0.5) / self.frames for start in starts for i in range(self.frames)]
+        hint = None if self.hint is None else self.hint(self)
+
+        def take(frame: VideoFrame, aspect: Fraction | int, note: Any) -> tuple[np.ndarray, Framing, Any]:
+            return self.picture(frame, aspect), self.framing(frame, aspect), note
+
+        window = (min(starts), max(starts) + duration)
+        taken, framings, notes = zip(*self.shots(path_of(source), moments, window, take, hint), strict=True)
+        clips = rearrange(np.stack(taken), "(n t) h w c -> n t c h w", t=self.frames)
+        clips = torch.from_numpy(np.ascontiguousarray(clips))
+        if hint is None:
+            return [Reading(clip, self.frames) for clip in clips]
+        film = hints.Film(source, clips, framings, notes, moments, starts, duration)
+        return [Reading(clip, self.frames, hint=maps) for clip, maps in zip(clips, hint.maps(film), strict=True)]
 
     def blank(self, duration: float) -> Reading:
-        return Reading(torch.zeros(self.frames, self.channels, self.height, self.width, dtype=torch.uint8), 0)
+        values = torch.zeros(self.frames, self.channels, self.height, self.width, dtype=torch.uint8)
+        return Reading(values, 0, hint=self.hint and self.hint.blank(self.frames, self.height, self.width))
 
-    def only(self, container: InputContainer, stream: VideoStream, source: Any) -> np.ndarray:
-        """The picture of an image file."""
-        if self.frames != 1:
+    def shots(
+        self,
+        path: Any,
+        moments: Sequence[float],
+        window: tuple[float, float],
+        take: Take,
+        hint: hints.Hint | None = None,
+        still_lasts: bool = False,
+    ) -> list[Any]:
+        """What `take` makes of the frame on display at each moment, from one pass of the decoder.
+
+        window: the seconds that the file must cover. still_lasts: whether an image may stand for many frames.
+        """
+        with opened(path) as container:
+            stream = pictures(container, path)
+            if hint is not None:
+                hint.ask(stream)
+            if still(container):
+                return [take(self.only(container, stream, path, still_lasts), 1, None)] * len(moments)
+            order = sorted(range(len(moments)), key=moments.__getitem__)
+            shown = self.shown(container, stream, path, [moments[i] for i in order], *window, take, hint)
+        return [shot for _, shot in sorted(zip(order, shown, strict=True), key=lambda pair: pair[0])]
+
+    def only(self, container: InputContainer, stream: VideoStream, source: Any, lasts: bool) -> VideoFrame:
+        """The frame of an image file."""
+        if self.frames != 1 and not lasts:
             reason = f"is an image, one frame, but {self.frames} frames are read"
             raise SampleError(source, reason, "train on images with `frames=1`, or drop the row")
         frame = next(container.decode(stream), None)
         if frame is None:
             raise SampleError(source, "holds no picture", "mend the file or drop the row")
-        return self.picture(frame, 1)
+        return frame
 
     def shown(
         self,
@@ -99,29 +133,40 @@ class VideoReader(Reader):
         wanted: list[float],
         start: float,
         stop: float,
-    ) -> list[np.ndarray]:
-        """The picture on display at each wanted moment of [start, stop): the last frame stamped at or before it."""
+        take: Take,
+        hint: hints.Hint | None,
+    ) -> list[Any]:
+        """What is on display at each wanted moment of [start, stop): the last frame stamped at or before it."""
         rate = stream.average_rate or stream.guessed_rate
         period = float(1 / rate) if rate else 0.04  # also how far a window may reach over either end
         aspect = stream.sample_aspect_ratio or 1
-        chosen: list[np.ndarray] = []
-        held, picture, end = None, None, 0.0
+        chosen: list[Any] = []
+        held, note, shot, end = None, None, None, 0.0
         if start < -period:
             raise SampleError(source, f"the window starts at {start:g} s, before the recording", "mend the row's start")
         for time, frame in decode(container, stream, max(wanted[0], 0.0)):
             if held is None and time > wanted[0] + period + TICK:
                 raise SampleError(source, f"nothing before {time:.2f} s can be decoded", "re-encode it or drop the row")
             while held is not None and len(chosen) < len(wanted) and wanted[len(chosen)] + TICK < time:
-                picture = self.picture(held, aspect) if picture is None else picture
-                chosen.append(picture)
-            held, picture = frame, picture if len(chosen) == len(wanted) else None
+                shot = take(held, aspect, note) if shot is None else shot
+                chosen.append(shot)
+            held, shot = frame, shot if len(chosen) == len(wanted) else None
+            note = None if hint is None else hint.note(frame)
             end = time + (float(frame.duration * frame.time_base) if frame.duration else period)
             if len(chosen) == len(wanted) and end >= stop - period - TICK:
                 return chosen
         if held is None or end < stop - period - TICK:
             raise self.too_short(source, start, stop, end, period)
-        picture = self.picture(held, aspect) if picture is None else picture
-        return chosen + [picture] * (len(wanted) - len(chosen))
+        shot = take(held, aspect, note) if shot is None else shot
+        return chosen + [shot] * (len(wanted) - len(chosen))
+
+    def framing(self, frame: VideoFrame, aspect: Fraction | int) -> Framing:
+        """Where the picture lies in a frame. `aspect` is the width of its pixels over their height."""
+        return Framing.of(frame, aspect, self.height, self.width, self.fit)
+
+    def picture(self, frame: VideoFrame, aspect: Fraction | int) -> np.ndarray:
+        """One frame as uint8 (h, w, c), upright."""
+        return self.framing(frame, aspect).picture(frame, "rgb24" if self.channels == 3 else "gray")
 
     def too_short(self, source: Any, start: float, stop: float, end: float, period: float) -> SampleError:
         """Why the decoder stopped before the window did: the recording is short, or its file is cut off."""
@@ -133,19 +178,10 @@ class VideoReader(Reader):
         reason = f"lasts {says or end:.2f} s, which does not cover {window}"
         return SampleError(source, reason, "choose a shorter `window=...` or drop the row")
 
-    def picture(self, frame: VideoFrame, aspect: Fraction | int) -> np.ndarray:
-        """One frame as uint8 (h, w, c), upright. `aspect` is the width of its pixels over their height."""
-        turns = round(frame.rotation / 90) % 4  # quarter turns, counter-clockwise
-        height, width = (self.width, self.height) if turns % 2 else (self.height, self.width)
-        across, down = width, height
-        if self.fit == "crop":
-            shape = float(frame.width * aspect / frame.height)
-            across, down = max(width, round(height * shape)), max(height, round(width / shape))
-        form = "rgb24" if self.channels == 3 else "gray"
-        image = frame.reformat(across, down, form, interpolation="AREA", threads=1).to_ndarray()
-        image = image.reshape(down, across, self.channels)
-        top, left = (down - height) // 2, (across - width) // 2
-        return np.rot90(image[top : top + height, left : left + width], turns)
+
+def path_of(source: Any) -> Any:
+    """The film itself where a source names what belongs to it, too."""
+    return source["path"] if isinstance(source, dict) else source
 
 
 def pictures(container: InputContainer, source: Any) -> VideoStream:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from einops import rearrange, repeat
@@ -10,8 +11,9 @@ from torch import nn
 
 from modalities.positions import Kind
 from modalities.records import Patches, Places, Signal, lattice
-from modalities.shapes import Float, Shaped, Tensor
+from modalities.shapes import Float, Int, Shaped, Tensor
 from modalities.tokenizer import Tokenizer, fractions
+from modalities.video.hints import pooled
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))  # what VideoMAE and MAE standardise with
 
@@ -29,6 +31,9 @@ class VideoTokenizer(Tokenizer):
         tube: frames in a patch.
         channels: 3 for RGB, 1 for grey, 2 for flow.
         mean, std: of each channel on the scale [0, 1]; ImageNet's for three channels, 0.5 otherwise.
+        predict: how many frames of each tube a decoder predicts, chosen so that together they are evenly spread from
+            the first frame of the clip to its last (MAE-ST, 2205.09113); None means all.
+        frames, size: of the clip; only `learned` positions need to know them beforehand.
 
     >>> tokenizer = VideoTokenizer(64, patch=8)
     >>> clip = Signal(torch.randint(0, 256, (2, 16, 3, 32, 32), dtype=torch.uint8))
@@ -53,17 +58,26 @@ class VideoTokenizer(Tokenizer):
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
         positions: Kind = "grid",
+        predict: int | None = None,
+        frames: int | None = None,
+        size: int | tuple[int, int] | None = None,
     ):
-        super().__init__(dim, positions=positions)
         if min(patch, tube, channels) < 1:
             raise ValueError(f"patch, tube and channels count from 1, got {patch}, {tube}, {channels}")
+        if predict is not None and not 1 <= predict <= tube:
+            raise ValueError(f"predict is how many of the {tube} frames of a tube a decoder predicts, got {predict}")
+        grid = None
+        if frames is not None and size is not None:
+            height, width = (size, size) if isinstance(size, int) else size
+            grid = (frames // tube, height // patch, width // patch)
+        super().__init__(dim, positions=positions, grid=grid)
         mean = mean or (IMAGENET[0] if channels == 3 else [0.5] * channels)
         std = std or (IMAGENET[1] if channels == 3 else [0.5] * channels)
         if not len(mean) == len(std) == channels:
             raise ValueError(f"mean and std need a value for each of {channels} channels, got {mean} and {std}")
-        self.patch, self.tube, self.channels = patch, tube, channels
-        self.outputs = channels * tube * patch**2
-        self.project = nn.Linear(self.outputs, dim)
+        self.patch, self.tube, self.channels, self.predict = patch, tube, channels, predict or tube
+        self.outputs = channels * self.predict * patch**2
+        self.project = nn.Linear(channels * tube * patch**2, dim)
         self.register_buffer("mean", torch.tensor(mean).repeat(tube * patch**2), persistent=False)
         self.register_buffer("std", torch.tensor(std).repeat(tube * patch**2), persistent=False)
 
@@ -86,13 +100,16 @@ class VideoTokenizer(Tokenizer):
         duration = signal.seconds()
         time = duration[:, None] * fractions(grid[0], frames.device)[coords[:, 0]]
         valid = None if length is None else coords[:, 0] < (length // self.tube)[:, None]
-        return Patches(values, coords, time, grid, duration, valid)
+        hint = None if signal.hint is None else pooled(signal.hint, grid)
+        return Patches(values, coords, time, grid, duration, valid, hint)
 
     def standardise(self, values: Shaped[Tensor, "b k p"]) -> Float[Tensor, "b k p"]:
-        return (values.float() / 255 - self.mean) / self.std
+        p = values.shape[-1]  # less than a tube where a decoder predicts less
+        return (values.float() / 255 - self.mean[:p]) / self.std[:p]
 
     def natural(self, x: Float[Tensor, "b k p"]) -> Float[Tensor, "b k p"]:
-        return (x * self.std + self.mean) * 255
+        p = x.shape[-1]
+        return (x * self.std[:p] + self.mean[:p]) * 255
 
     def lift(self, values: Shaped[Tensor, "b k p"], places: Places) -> Float[Tensor, "b k d"]:
         return self.project(self.standardise(values))
@@ -104,3 +121,44 @@ class VideoTokenizer(Tokenizer):
             values, "b (t h w) (p q r c) -> b (t p) c (h q) (w r)",
             t=t, h=h, w=w, p=self.tube, q=self.patch, r=self.patch,
         )  # fmt: skip
+
+    def target(self, patches: Patches, pick: Int[Tensor, "b m"]) -> Float[Tensor, "b m p"]:
+        tubes = super().target(patches, pick)
+        return tubes if self.predict == self.tube else tubes.gather(2, self.said(patches, pick))
+
+    def restore(
+        self, patches: Patches, predicted: Float[Tensor, "b m p"], pick: Int[Tensor, "b m"]
+    ) -> Shaped[Tensor, "b t c h w"]:
+        """The clip with predictions in place of what a decoder predicts of the patches at `pick`.
+
+        Other frames of their tubes stay as they are.
+        """
+        if self.predict < self.tube:
+            tubes = super().target(patches, pick).to(predicted.dtype)
+            predicted = tubes.scatter(2, self.said(patches, pick), predicted)
+        return super().restore(patches, predicted, pick)
+
+    def said(self, patches: Patches, pick: Int[Tensor, "b m"]) -> Int[Tensor, "b m p"]:
+        """Which values of the patches at `pick` a decoder predicts."""
+        steps = patches.grid[0]
+        if patches.valid is not None:
+            steps = ((patches.coords[:, 0] + 1) * patches.valid).amax(1)[:, None, None]
+        step = patches.coords[pick][..., 0, None]
+        place = torch.arange(self.predict, device=pick.device)
+        frame = spread(self.predict * step + place, steps * self.predict, steps * self.tube) - self.tube * step
+        value = torch.arange(self.channels * self.patch**2, device=pick.device)
+        return rearrange(frame.clamp(0, self.tube - 1)[..., None] * len(value) + value, "b m f v -> b m (f v)")
+
+    def frames_said(self, frames: int) -> list[int]:
+        """Which of so many frames a decoder predicts."""
+        count = frames // self.tube * self.predict
+        return [spread(number, count, frames) for number in range(count)]
+
+
+def spread(number: Any, count: Any, frames: Any) -> Any:
+    """The frame at place `number` of `count` that are evenly spread from the first of `frames` to the last (integers).
+
+    Rounded down, as MAE-ST (arXiv:2205.09113) does; every tube then holds an equal share of them.
+    """
+    last = count - 1
+    return number * (frames - 1) // (last + (last == 0))

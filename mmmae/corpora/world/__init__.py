@@ -15,10 +15,10 @@ from pathlib import Path
 import numpy as np
 
 from mmmae.corpora.world.physics import STEPS, Trace, simulate
-from mmmae.corpora.world.picture import look
+from mmmae.corpora.world.picture import look, regions
 from mmmae.corpora.world.scene import Scene, draw_scene
 from mmmae.corpora.world.senses import feel, hear
-from mmmae.corpora.writing import write_credits, write_imu, write_manifest, write_video
+from mmmae.corpora.writing import write_credits, write_imu, write_manifest, write_regions, write_video
 from modalities.errors import InputError
 
 AUDIO_RATE, IMU_RATE = 16_000, 50  # Hz
@@ -45,7 +45,8 @@ def write(
     """Render the world as MP4 (H.264 with AAC sound), CSV (a sensor on every body) and captions; return the manifest.
 
     Clip i is a function of (seed, i) alone. Sensors are called body0, body1, body2 in the order of the caption and
-    give specific force and angular rate at 50 Hz; a clip with fewer bodies lacks the others. Rows carry `id, video,
+    give specific force and angular rate at 50 Hz; a clip with fewer bodies lacks the others. Regions (FFV1) tell
+    whether a pixel shows the wall (0), the floor (1) or one of the bodies (2, 3, 4). Rows carry `id, video, regions,
     imu, text, label, group, split`; the last fifth is the test split.
 
     Args:
@@ -60,7 +61,7 @@ def write(
     if size % 2:
         raise InputError(f"world: size={size} is odd\n  H.264 halves the colour planes, take {size + 1}")
     scenes = [draw_scene(index, seed) for index in range(clips)]
-    for folder in ("video", "imu"):
+    for folder in ("video", "regions", "imu"):
         (out / folder).mkdir(parents=True, exist_ok=True)
 
     def render(index: int, trace: Trace) -> None:
@@ -91,9 +92,11 @@ def _render(
 ) -> None:
     lead, every = round(LEAD * STEPS), slice(None)
     clip = trace.of(every, slice(lead, lead + round(seconds * STEPS)))
-    frames = look(scene, clip, np.rint(np.arange(round(seconds * fps)) * STEPS / fps).astype(int), size)
+    at = np.rint(np.arange(round(seconds * fps)) * STEPS / fps).astype(int)
+    frames = look(scene, clip, at, size)
     sound = hear(scene.bodies, clip, AUDIO_RATE, rng)
     write_video(out / f"video/{index:05d}.mp4", frames, fps, sound, AUDIO_RATE)
+    write_regions(out / f"regions/{index:05d}.mkv", regions(scene, clip, at, size), fps)
     time = np.arange(round(seconds * IMU_RATE)) / IMU_RATE
     sensors = {
         f"body{i}": feel(body, trace.of(slice(i, i + 1)), time, LEAD, rng) for i, body in enumerate(scene.bodies)
@@ -106,6 +109,7 @@ def _row(index: int, scene: Scene, clips: int) -> dict[str, object]:
     return {
         "id": name,
         "video": f"video/{name}.mp4",
+        "regions": f"regions/{name}.mkv",
         "imu": f"imu/{name}.csv",
         "text": scene.caption,
         "label": scene.label,

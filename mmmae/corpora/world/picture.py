@@ -34,6 +34,17 @@ def look(scene: Scene, trace: Trace, at: np.ndarray, size: int) -> np.ndarray:
     return (frames * 255 + 0.5).clip(0, 255).astype(np.uint8)
 
 
+def regions(scene: Scene, trace: Trace, at: np.ndarray, size: int) -> np.ndarray:
+    """What every pixel of `look` shows, uint8 `(t, size, size)`: 0 the wall, 1 the floor, 2 + i body i."""
+    scale = size / (2 * WALL)
+    floor = TOP - (np.arange(size) + 0.5) / scale < HORIZON
+    frames = np.repeat(np.repeat(floor.astype(np.float32)[None, :, None, None], size, axis=2), len(at), axis=0)
+    for i, body in enumerate(scene.bodies):
+        place, angle = trace.position[at, i].astype(np.float32), trace.angle[at, i].astype(np.float32)
+        _stamp(frames, place, 1.25 * body.radius + 1 / scale, scale, _label(_body(body, angle, scale), 2 + i))
+    return frames[..., 0].astype(np.uint8)
+
+
 def _room(hue: float, size: int) -> np.ndarray:
     """A wall lit from the upper left above a darker floor, `(size, size, 3)`."""
     x, y = np.meshgrid((np.arange(size) + 0.5) / size, TOP - (np.arange(size) + 0.5) / size * 2 * WALL)
@@ -101,6 +112,11 @@ def _body(body: Body, angle: np.ndarray, scale: float) -> Paint:
         return colour + 0.75 * mark * (1 - colour), opacity  # the mark makes turning visible
 
     return paint
+
+
+def _label(paint: Paint, number: int) -> Paint:
+    """Where something is painted for the better half, its number."""
+    return lambda dx, dy: (np.full(1, number, dtype=np.float32), (paint(dx, dy)[1] >= 0.5).astype(np.float32))
 
 
 def _ball(u: np.ndarray, w: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Message passing between sensors that are worn on one body."""
+"""Message passing between nodes of which some are hidden, such as sensors worn on one body."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ from modalities.shapes import Float, Tensor
 
 
 def adjacency(tokens: Tokens, edges: Float[Tensor, "b parts parts"] | None) -> Float[Tensor, "b k k"]:
-    """Who listens to whom among the tokens that are shown: neighbouring sensors in the same time window.
+    """Who listens to whom among the tokens that are shown: neighbouring sensors, all other coordinates being equal.
 
     edges: between sensors; None joins all of them.
     """
-    time, sensor = tokens.coords[..., 0], tokens.coords[..., -1]
-    linked = (time[:, :, None] == time[:, None, :]) & (sensor[:, :, None] != sensor[:, None, :])
+    place, sensor = tokens.coords[..., :-1], tokens.coords[..., -1]
+    together = (place[:, :, None] == place[:, None, :]).all(-1)
+    linked = together & (sensor[:, :, None] != sensor[:, None, :])
     if tokens.valid is not None:
         linked = linked & tokens.valid[:, :, None] & tokens.valid[:, None, :]
     linked = linked.to(tokens.x.dtype)

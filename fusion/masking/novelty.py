@@ -1,0 +1,32 @@
+"""Hide what the moment before already told."""
+
+from __future__ import annotations
+
+from torch.nn.functional import cosine_similarity, pad
+
+from fusion.masking.masking import Masking, Plan, Ratio, rank, share
+from modalities.records import Patches
+from modalities.shapes import Float, Tensor
+
+
+class Novelty(Masking):
+    """Show the patches least like their predecessor, hide those that repeat it (LV-MAE, arXiv:2504.03501).
+
+    The predecessor lies at the same place one step earlier; the first step has none and is new. Among equals, chance.
+    """
+
+    def __init__(self, *, ratio: Ratio = 0.5):
+        super().__init__(ratio)
+
+    def plan(self, patches: Patches, noise: Float[Tensor, "b n"]) -> Plan:
+        n, ratio = noise.shape[1], self.ratio
+        hidden = int(ratio * n)
+        count = hidden if patches.valid is None else share(ratio, patches.valid.sum(1))[:, None]
+        score = 1e-6 * noise - self.likeness(patches)
+        return Plan.of(rank(score, patches.valid) < count, n - hidden, hidden, patches.valid)
+
+    @staticmethod
+    def likeness(patches: Patches) -> Float[Tensor, "b n"]:
+        """Cosine of the angle between each patch and its predecessor; -2, less than any, in the first step."""
+        values, step = patches.values.float(), patches.coords.shape[0] // patches.grid[0]
+        return pad(cosine_similarity(values[:, step:], values[:, :-step], dim=-1), (step, 0), value=-2.0)

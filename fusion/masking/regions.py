@@ -1,0 +1,57 @@
+"""Hide what matters in a picture, by a segmentation of it."""
+
+from __future__ import annotations
+
+import torch
+
+from fusion.masking.guide import guide
+from fusion.masking.masking import Masking, Plan, Ratio, further, rank, share
+from modalities.records import Patches
+from modalities.shapes import Float, Tensor
+
+CLASSES = 256  # of a segmentation of one byte a pixel
+PARTS = ((2, 4), (3, 5), (6,), (7, 8, 9), (10,))  # brow and eye, either side; nose; mouth; hair (LaPa)
+
+
+class Regions(Masking):
+    """Show what is unimportant before the parts that are to be guessed (Fasking of MARLIN, arXiv:2211.06627).
+
+    Each patch, not each place, is of one class of a segmentation. The visible set is filled with patches of `first`,
+    then with those of the `parts`, whose order is drawn for each sample, then with what is named nowhere. Chance
+    decides within each of these, and the last one is cut off where the count is full.
+
+    first: classes that are shown first. parts: groups of classes. The defaults are those of faces in LaPa (0 is the
+    background, 1 skin).
+    """
+
+    follows = "regions"
+
+    groups: Tensor
+
+    def __init__(
+        self,
+        *,
+        ratio: Ratio = 0.9,
+        first: tuple[int, ...] = (0, 1),
+        parts: tuple[tuple[int, ...], ...] = PARTS,
+    ):
+        super().__init__(ratio)
+        named = [*first, *(number for part in parts for number in part)]
+        if len(set(named)) < len(named) or not all(0 <= number < CLASSES for number in named):
+            raise ValueError(f"first and parts name classes below {CLASSES}, each once, got {first} and {parts}")
+        groups = torch.full((CLASSES,), len(parts) + 1)
+        groups[list(first)] = 0
+        for number, part in enumerate(parts, 1):
+            groups[list(part)] = number
+        self.parts = len(parts)
+        self.register_buffer("groups", groups, persistent=False)
+
+    def plan(self, patches: Patches, noise: Float[Tensor, "b n"]) -> Plan:
+        n, ratio = noise.shape[1], self.ratio
+        group = self.groups[guide(patches, "regions").long()]
+        turn = rank(further(noise, "parts", self.parts)) + 1 if self.parts else group[:, :0]
+        turn = torch.cat([torch.zeros_like(turn[:, :1]), turn, torch.full_like(turn[:, :1], self.parts + 1)], 1)
+        late = turn.gather(1, group) + noise
+        hidden = int(ratio * n)
+        count = hidden if patches.valid is None else share(ratio, patches.valid.sum(1))[:, None]
+        return Plan.of(rank(-late, patches.valid) < count, n - hidden, hidden, patches.valid)

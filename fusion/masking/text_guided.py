@@ -1,0 +1,69 @@
+"""Hide what is being spoken of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import torch
+
+from fusion.masking.masking import JointMasking, Noise, Plan, Ratio
+from fusion.masking.random import Random
+from fusion.similarity import Clip, Learned, Similarity
+from modalities.records import Patches
+from modalities.tokenizer import Tokenizer
+
+
+class TextGuided(JointMasking):
+    """Hide the patches of one stream that are most like what another says of them (TGM, arXiv:2408.00759).
+
+    Exactly the int(ratio * n) best matches of each sample. Where a sample has no caption, or the model no stream of
+    captions, chance decides, as it does in all other streams.
+
+    Args:
+        tokenizers: of all streams; say what patches hold.
+        hide, guide: the stream whose patches are chosen, and the one that chooses; the recipe's first and last.
+        ratio: of the chosen stream's valid patches that is hidden. others: of every other stream's, the guide's too.
+        scorer: folder or name of a frozen transformers CLIP that compares frames with captions in its own words; null
+            learns to compare, from the same clips, with two small encoders that objective `guidance` teaches.
+        frames: pictures of each tube that CLIP looks at. width: of the learned encoders.
+    """
+
+    def __init__(
+        self,
+        tokenizers: Mapping[str, Tokenizer],
+        *,
+        hide: str | None = None,
+        guide: str | None = None,
+        ratio: Ratio = 0.75,
+        others: Ratio = 0.0,
+        scorer: str | None = None,
+        frames: int = 1,
+        width: int = 128,
+    ):
+        super().__init__()
+        if frames < 1 or width < 1:
+            raise ValueError(f"frames and width count from 1, got {frames} and {width}")
+        self.hide, self.guide = hide or next(iter(tokenizers)), guide or list(tokenizers)[-1]
+        self.best, self.others = Random(ratio=ratio), Random(ratio=others)
+        self.similarity: Similarity | None = None
+        if self.hide in tokenizers and self.guide in tokenizers and self.hide != self.guide:
+            pair = tokenizers[self.hide], tokenizers[self.guide]
+            self.similarity = Learned(*pair, width) if scorer is None else Clip(scorer, *pair, frames)
+        self.learns = isinstance(self.similarity, Learned)
+
+    def plan(self, streams: Mapping[str, Patches], noise: Noise) -> dict[str, Plan]:
+        chance = {name: noise(f"mask/{name}", patches.time.shape[1]) for name, patches in streams.items()}
+        plans = {name: self.others.plan(patches, chance[name]) for name, patches in streams.items()}
+        if self.hide not in streams:
+            return plans
+        if self.similarity is None or self.guide not in streams:
+            return plans | {self.hide: self.best.plan(streams[self.hide], chance[self.hide])}
+        patches, guide = streams[self.hide], streams[self.guide]
+        likeness = self.similarity(patches, guide)
+        order = -likeness.score  # Random hides the lowest numbers first, and these are no chance
+        if guide.valid is not None:
+            order = torch.where(guide.valid.any(1, keepdim=True), order, chance[self.hide])
+        plans[self.hide] = replace(self.best.plan(patches, order), whole=likeness.whole)
+        plans[self.guide] = replace(plans[self.guide], whole=likeness.guide)
+        return plans

@@ -1,0 +1,81 @@
+"""Segments of recordings, laid end to end: whole recordings without ever holding one."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from torch.utils.data import DataLoader, IterableDataset, get_worker_info
+
+from mmmae.data.dataset import Clips, NothingThere, Sample, fill
+from mmmae.data.loader import ignore_interrupts
+from mmmae.data.manifest import Row
+from modalities.errors import SampleError
+
+LEAST = 0.1  # share of a segment: a shorter rest at the end of a recording is left out
+
+
+@dataclass(frozen=True)
+class Piece:
+    """One of the `total` segments of recording `index`, or why the recording cannot be read."""
+
+    index: int
+    total: int
+    found: Sample | SampleError
+
+
+class Segments(IterableDataset):
+    """Segments of recordings in order, one after the other from beginning to end; each worker reads recordings whole.
+
+    A rest at the end of a recording is a shorter segment, unless it lasts less than a tenth of one. What has no time of
+    its own (an image, a caption) is one segment. Where a recording has nothing (silence), every stream of the segment
+    is absent. At no time more than a segment is held.
+    """
+
+    def __init__(self, clips: Clips, indices: Sequence[int]):
+        self.clips, self.indices = clips, indices
+
+    def __iter__(self) -> Iterator[Piece]:
+        worker = get_worker_info()
+        mine = self.indices if worker is None else self.indices[worker.id :: worker.num_workers]
+        for index in mine:
+            try:
+                yield from self.recording(index)
+            except SampleError as error:
+                place = f"{self.clips.manifest.path}, row {self.clips.manifest[index].id!r}: {error.path}"
+                yield Piece(index, 0, SampleError(place, error.reason, error.remedy))
+
+    def recording(self, index: int) -> Iterator[Piece]:
+        row, segment = self.clips.manifest[index], self.clips.window
+        start, end = row.start or 0.0, row.end
+        if end is None:
+            sources = {m: row.sources[s.source] for m, s in self.clips.streams.items() if s.source in row.sources}
+            _, end = self.clips.extent(row, sources)
+        if end <= start:
+            end = start + segment
+        total = max(1, math.ceil((end - start) / segment - LEAST))
+        for number in range(total):
+            begin = start + number * segment
+            yield Piece(index, total, self.segment(replace(row, start=begin, end=min(begin + segment, end))))
+
+    def segment(self, row: Row) -> Sample:
+        """The only window of a row that lasts no longer than a segment; what padding can fill up is filled up."""
+        whole = self.clips
+        blanks = {m: reader.blank(whole.window) for m, reader in whole.readers.items()}
+        assert row.start is not None and row.end is not None  # `recording` has set them
+        seconds = row.end - row.start
+        try:
+            if seconds > whole.window - 1e-6:
+                return whole.read(row, 0)[0]
+            sample = Clips(whole.manifest, whole.readers, window=seconds, streams=whole.streams).read(row, 0)[0]
+        except NothingThere:
+            return Sample(blanks, row.start, dict.fromkeys(blanks, 0.0), whole.spans, 0, row.id, row.label)
+        short = {m: len(reading.values) < len(blanks[m].values) for m, reading in sample.readings.items()}
+        readings = {m: fill(blanks[m], reading) for m, reading in sample.readings.items()}
+        return replace(sample, readings=readings, spans={m: whole.window if short[m] else seconds for m in readings})
+
+
+def read(segments: Segments, workers: int) -> Iterator[Piece]:
+    """Every piece, read ahead by workers."""
+    yield from DataLoader(segments, batch_size=None, num_workers=workers, worker_init_fn=ignore_interrupts)

@@ -1,0 +1,93 @@
+"""Let a discriminator tell predicted patches from real ones, and predictions deceive it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import cast
+
+import torch
+from torch import nn
+from torch.func import functional_call
+
+from mmmae.objectives.objective import Objective, Step
+from mmmae.objectives.reconstruction import numeric
+from mmmae.objectives.world import mean
+from mmmae.sections import AdamW
+from modalities.shapes import Float, Tensor
+from modalities.tokenizer import Tokenizer
+
+
+class Discriminator(nn.Sequential):
+    """A score for each patch, higher where it looks real; a parameter-free copy of it can be deceived.
+
+    optimizer: its own settings, which make it a side of its own (see mmmae.optim.parameter_groups).
+    """
+
+    def __init__(self, outputs: int, width: int, optimizer: AdamW):
+        # No bias at the end: the loss is a difference of two scores, in which it would cancel.
+        super().__init__(nn.Linear(outputs, width), nn.LeakyReLU(), nn.Linear(width, 1, bias=False))
+        self.optimizer = optimizer
+
+    def frozen(self, patches: Float[Tensor, "b m p"]) -> Float[Tensor, "b m 1"]:
+        """The same scores, through which gradients reach the patches only."""
+        return functional_call(self, {name: p.detach() for name, p in self.named_parameters()}, (patches,))
+
+
+class Adversarial(Objective):
+    """A critic D of single patches (MARLIN, arXiv:2211.06627; the losses of WGAN, 1701.07875, without its constraint).
+
+    Predictions learn from weight * -E D(predicted) with D frozen, D from E D(predicted) - E D(real) with predictions
+    detached: one forward and one backward, in which each side is moved by its own loss alone.
+
+    Args:
+        streams: whose predictions are judged; all that are numbers by default. An objective before this one makes them.
+        width: of the discriminator's hidden layer; as many as a patch has numbers by default.
+        optimizer: the discriminator's own AdamW; its gradients are clipped apart from the model's.
+        weight: of what predictions learn; the discriminator's own loss always counts 1.
+    """
+
+    couples = False
+
+    def __init__(
+        self,
+        tokenizers: Mapping[str, Tokenizer],
+        dim: int,
+        *,
+        streams: list[str] | None = None,
+        width: int | None = None,
+        optimizer: AdamW | None = None,
+        weight: float = 0.01,
+    ):
+        super().__init__(weight)
+        outputs = numeric(tokenizers)
+        self.judges: Sequence[str] = tuple(outputs if streams is None else streams)
+        if unknown := set(self.judges) - set(outputs):
+            raise ValueError(f"streams name {sorted(unknown)}, but predictions of numbers are those of {list(outputs)}")
+        if width is not None and width < 1:
+            raise ValueError(f"a discriminator's width is at least 1, got {width}")
+        critics = {
+            name: Discriminator(outputs[name], width or outputs[name], optimizer or AdamW()) for name in self.judges
+        }
+        self.discriminators = cast("Mapping[str, Discriminator]", nn.ModuleDict(critics))
+
+    @classmethod
+    def answerable(cls, tokenizers: Mapping[str, Tokenizer]) -> bool:
+        return bool(numeric(tokenizers))
+
+    def forward(self, step: Step) -> dict[str, Float[Tensor, ""]]:
+        parts = {}
+        for name, discriminator in self.discriminators.items():
+            if name not in step.answers:
+                continue  # a batch without this stream
+            answer = step.answers[name]
+            deceived = discriminator.frozen(answer.predicted)[..., 0]
+            fake = discriminator(answer.predicted.detach())[..., 0]
+            real = discriminator(answer.wanted.to(fake.dtype))[..., 0]
+            parts[f"{name}_generator"] = -mean(deceived, answer.asked)
+            parts[f"{name}_discriminator"] = mean(fake.float() - real.float(), answer.asked)
+        return parts
+
+    def weigh(self, parts: Mapping[str, Tensor]) -> Float[Tensor, ""]:
+        """The discriminators' losses in full: they reach nothing but discriminators."""
+        shares = [part if name.endswith("_discriminator") else self.weight * part for name, part in parts.items()]
+        return torch.stack(shares).sum()

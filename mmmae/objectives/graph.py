@@ -1,0 +1,119 @@
+"""Tell what a hidden node of a graph is like from the nodes around it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+import torch
+from torch import nn
+from torch.nn.functional import cosine_similarity
+
+from fusion.blocks import learned_token
+from fusion.masking.masking import Noise, rank, share
+from mmmae.objectives.objective import Objective, Step
+from mmmae.objectives.world import mean
+from modalities.graph import GraphLayer
+from modalities.records import Patches, Tokens
+from modalities.shapes import Bool, Float, Tensor
+from modalities.tokenizer import Tokenizer
+
+
+class Graph(Objective):
+    """Hide nodes of a stream's graph and predict them (GraphMAE, arXiv:2205.10803; EVI-MAE, 2408.00538).
+
+    The nodes are what the last axis counts, such as the sensors of an IMU; edges come with the patches, or join all. Of
+    the nodes that a sample has, a share is hidden whole: the visible patches of the others are embedded and encoded
+    anew, without those of hidden nodes and without other streams, and averaged by node. A graph encoder sees a mask
+    token in place of each hidden node; what it makes of them is masked again; a graph decoder predicts the hidden
+    node's average patch, in the network's units. The loss is 1 - cos.
+
+    Args:
+        ratio: share of a sample's nodes to hide; at least one stays visible.
+        width: of the graph's layers. depth: encoding layers. kind: `gin` or `gat`.
+        weight: of this objective in the total.
+    """
+
+    couples = False
+
+    def __init__(
+        self,
+        tokenizers: Mapping[str, Tokenizer],
+        dim: int,
+        *,
+        ratio: float = 0.5,
+        width: int = 512,
+        depth: int = 2,
+        kind: Literal["gin", "gat"] = "gin",
+        weight: float = 1.0,
+    ):
+        super().__init__(weight)
+        if not 0 < ratio < 1:
+            raise ValueError(f"ratio is a share of the nodes to hide, in (0, 1), got {ratio}")
+        if depth < 1:
+            raise ValueError(f"a graph encoder has at least one layer, got depth={depth}")
+        self.ratio = ratio
+        outputs = {name: tokenizer.outputs for name, tokenizer in tokenizers.items() if tokenizer.nodes}
+        if not outputs:
+            raise ValueError(f"none of {', '.join(tokenizers)} has nodes; leave the objective out")
+        self.project = nn.Linear(dim, width)
+        self.mask, self.again = learned_token(width), learned_token(width)
+        self.encoder = nn.ModuleList(GraphLayer(width, kind) for _ in range(depth))
+        self.decoder = GraphLayer(width, kind)
+        self.heads = nn.ModuleDict({name: nn.Linear(width, count) for name, count in outputs.items()})
+
+    @classmethod
+    def answerable(cls, tokenizers: Mapping[str, Tokenizer]) -> bool:
+        return any(tokenizer.nodes for tokenizer in tokenizers.values())
+
+    def forward(self, step: Step) -> dict[str, Float[Tensor, ""]]:
+        parts = {}
+        for name in self.heads:
+            if name in step.plans:
+                hide = self.hide(step.patches[name], step.noise, name)
+                predicted = self.predict(name, self.visible(step, name, ~hide), step.patches[name], hide)
+                wanted = averages(step.tokenizers[name], step.patches[name])
+                parts[name] = mean(1 - cosine_similarity(predicted.float(), wanted, dim=-1), hide)
+        return parts
+
+    def hide(self, patches: Patches, noise: Noise, name: str) -> Bool[Tensor, "b nodes"]:
+        """Which nodes are hidden, of those that a sample has."""
+        there = nodes(patches)
+        order = rank(noise(f"graph/{name}", patches.grid[-1]), there)
+        return (order < share(self.ratio, there.sum(1))[:, None]) & there
+
+    @staticmethod
+    def visible(step: Step, name: str, show: Bool[Tensor, "b nodes"]) -> Tokens:
+        """What the trunk says of the visible patches of some nodes when it sees nothing else."""
+        patches, plan = step.patches[name], step.plans[name]
+        places = patches.places(plan.visible, plan.shown)
+        of_shown = show.gather(1, places.coords[..., -1])
+        valid = of_shown if places.valid is None else of_shown & places.valid
+        return step.trunk({name: step.tokenizers[name].embed(patches, plan.visible, valid)})[name]
+
+    def predict(
+        self, name: str, tokens: Tokens, patches: Patches, hide: Bool[Tensor, "b nodes"]
+    ) -> Float[Tensor, "b nodes outputs"]:
+        """What every node is like, as far as the visible ones tell."""
+        there, hidden = nodes(patches), hide[..., None]
+        linked = (there[:, :, None] & there[:, None, :]).float() * (1 - torch.eye(hide.shape[1], device=hide.device))
+        if patches.edges is not None:
+            linked = linked * patches.edges
+        x = torch.where(hidden, self.mask.to(tokens.x.dtype), self.project(tokens.means(-1)))
+        for layer in self.encoder:
+            x = layer(x, linked)
+        x = torch.where(hidden, self.again.to(x.dtype), x)
+        return self.heads[name](self.decoder(x, linked))
+
+
+def nodes(patches: Patches) -> Bool[Tensor, "b nodes"]:
+    """Which nodes a sample has: those with a valid patch."""
+    valid = torch.ones_like(patches.time, dtype=torch.bool) if patches.valid is None else patches.valid
+    return valid.unflatten(1, (-1, patches.grid[-1])).any(1)
+
+
+def averages(tokenizer: Tokenizer, patches: Patches) -> Float[Tensor, "b nodes p"]:
+    """The mean of each node's valid patches, in the network's units."""
+    everything = torch.arange(patches.time.shape[1], device=patches.time.device).expand_as(patches.time)
+    target = Tokens.at(patches.places(), tokenizer.target(patches, everything).float())
+    return target.means(-1)

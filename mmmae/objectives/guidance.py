@@ -1,0 +1,54 @@
+"""Teach a masking that follows what another stream says to tell what that is about."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+
+from mmmae.objectives.contrastive import infonce
+from mmmae.objectives.objective import Objective, Step
+from modalities.records import Patches
+from modalities.shapes import Bool, Float, Tensor
+from modalities.tokenizer import Tokenizer
+
+
+class Guidance(Objective):
+    """Contrast the streams that a masking compares (`text_guided` with a scorer of its own), clip by clip.
+
+    InfoNCE among all samples of all processes; nothing but the masking learns from it.
+
+    Args:
+        temperature: of the contrast. weight: of this objective in the total.
+    """
+
+    teaches = True
+    couples = False
+
+    def __init__(
+        self, tokenizers: Mapping[str, Tokenizer], dim: int, *, temperature: float = 0.07, weight: float = 1.0
+    ):
+        super().__init__(weight)
+        if temperature <= 0:
+            raise ValueError(f"a temperature is above 0, got {temperature}")
+        self.scale = 1 / temperature
+
+    @classmethod
+    def answerable(cls, tokenizers: Mapping[str, Tokenizer]) -> bool:
+        return len(tokenizers) > 1
+
+    def forward(self, step: Step) -> dict[str, Float[Tensor, ""]]:
+        compared = {name: plan.whole for name, plan in step.plans.items() if plan.whole is not None}
+        if len(compared) < 2:
+            return {}  # a batch of too few streams
+        (a, whole), (b, guide) = compared.items()
+        with torch.autocast(step.batch.key.device.type, enabled=False):
+            both = there(step.patches[a]) & there(step.patches[b])
+            return {f"{a}-{b}": infonce(whole, guide, both, self.scale)}
+
+
+def there(patches: Patches) -> Bool[Tensor, " b"]:
+    """Which samples have the stream."""
+    if patches.valid is None:
+        return torch.ones_like(patches.duration, dtype=torch.bool)
+    return patches.valid.any(1)

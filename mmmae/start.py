@@ -1,0 +1,78 @@
+"""What a run takes over from the one that it starts from (`training.start`)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+
+from mmmae.checkpoint import MODEL, find, load_recipe
+from mmmae.model import MaskedAutoencoder
+from mmmae.recipe import Recipe
+from modalities.errors import InputError
+from modalities.shapes import Tensor
+
+LISTED = 12  # of the parameters that do not fit, how many are named
+
+
+def begin(model: MaskedAutoencoder, folder: Path) -> Path:
+    """Give a fresh model the tokenizers and the trunk of another run; the checkpoint that they were taken from.
+
+    What the other run alone asked for stays behind: its objectives with their decoders, its masking, what it has for
+    modalities that this model lacks.
+
+    Raises:
+        InputError: lists the parameters that do not fit.
+    """
+    folder = find(folder)
+    ours, theirs = lasting(model.state_dict()), lasting(load_file(folder / MODEL))
+    theirs = {name: theirs[name] for name in narrowed(theirs, load_recipe(folder), list(model.tokenizers))}
+    misfits = [f"missing there: {name}" for name in ours if name not in theirs]
+    misfits += [f"unknown here: {name}" for name in theirs if name not in ours]
+    misfits += [
+        f"{name}: {tuple(theirs[name].shape)} there, {tuple(tensor.shape)} here"
+        for name, tensor in ours.items() if name in theirs and theirs[name].shape != tensor.shape
+    ]  # fmt: skip
+    if misfits:
+        more = [f"and {len(misfits) - LISTED} more"] if len(misfits) > LISTED else []
+        raise InputError(
+            f"training.start: {folder} does not fit this model; give both the same size, trunk and modalities\n  "
+            + "\n  ".join([*misfits[:LISTED], *more])
+        )
+    model.load_state_dict(theirs, strict=False)
+    return folder
+
+
+def lasting(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Of a model's weights those that outlive what it was trained for."""
+    return {name: tensor for name, tensor in weights.items() if name.startswith(("tokenizers.", "trunk."))}
+
+
+def narrowed(weights: Mapping[str, Tensor], recipe: Recipe, streams: Sequence[str]) -> list[str]:
+    """Names of the weights that the recipe's own model would have for these streams only."""
+    common = [name for name in recipe.streams if name in streams]
+    if common == recipe.streams or not common:
+        return list(weights)
+    with torch.device("meta"):  # no numbers, only names
+        trunk = {f"trunk.{name}" for name in recipe.narrow(common).trunk().state_dict()}
+    return [name for name in weights if name in trunk or name.split(".")[:2] in [["tokenizers", c] for c in common]]
+
+
+def same_files(recipe: Recipe) -> Recipe:
+    """The recipe with the files (a vocabulary) of the run it starts from where it names none: ids mean what they meant.
+
+    Raises:
+        InputError: there is no such run.
+    """
+    start, streams = recipe.sections.training.start, recipe.tree["modalities"]
+    left_open = {
+        name: [key for key, value in (settings or {}).items() if key in recipe.kept and value is None]
+        for name, settings in streams.items()
+    }
+    if start is None or not any(left_open.values()):
+        return recipe
+    theirs = load_recipe(find(Path(start))).tree["modalities"]
+    found = {name: {key: (theirs.get(name) or {}).get(key) for key in keys} for name, keys in left_open.items()}
+    return recipe.changed({"modalities": found})

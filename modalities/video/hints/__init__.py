@@ -1,0 +1,39 @@
+"""Hints: what a masking may follow, read along with a film."""
+
+from __future__ import annotations
+
+import inspect
+import pkgutil
+from difflib import get_close_matches
+
+from modalities.video.hints.hint import CELL, Film, Hint, pooled
+
+__all__ = ["CELL", "Film", "Hint", "find", "pooled"]
+
+
+def names() -> list[str]:
+    """The hints there are: every file here but the base's."""
+    return sorted(module.name for module in pkgutil.iter_modules(__path__) if module.name != "hint")
+
+
+def find(name: str) -> type[Hint]:
+    """The hint that a file here defines, or a class outside the house by its dotted name.
+
+    Raises:
+        ValueError: there is none.
+    """
+    outside = "." in name
+    if not outside and name not in names():
+        near = get_close_matches(name, names(), 1)
+        raise ValueError(f"video hint={name!r}: {f'did you mean {near[0]!r}?' if near else f'known: {names()}'}")
+    try:
+        found = pkgutil.resolve_name(name if outside else f"{__name__}.{name}")
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ValueError(f"video hint={name!r} cannot be imported ({error}); is it on the path?") from error
+    if outside:
+        classes = [found]
+    else:
+        classes = [cls for cls in vars(found).values() if inspect.isclass(cls) and cls.__module__ == found.__name__]
+    if len(classes) != 1 or not (inspect.isclass(classes[0]) and issubclass(classes[0], Hint)):
+        raise ValueError(f"video hint={name!r} is not a subclass of Hint")
+    return classes[0]

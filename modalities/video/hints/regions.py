@@ -1,0 +1,64 @@
+"""A segmentation of the film, from a second file."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from einops import rearrange
+
+from modalities.errors import SampleError
+from modalities.media import film as film_of
+from modalities.media import opened
+from modalities.shapes import Shaped, Tensor
+from modalities.video.hints.hint import CELL, Film, Hint
+
+if TYPE_CHECKING:
+    from av import VideoFrame
+
+REMEDY = "write grey levels without loss: ffmpeg -i FILE -c:v ffv1 -pix_fmt gray regions.mkv"
+
+
+class Regions(Hint):
+    """Which class each place belongs to, read at the same moments from the file in the manifest's column `regions`.
+
+    That file is a film without loss (FFV1, or H.264 with qp=0) or, for a camera and a scene that rest, one image. Its
+    grey levels or palette indices are the classes. It shows what the film shows: it may be smaller, not cut otherwise.
+    """
+
+    dtype = torch.uint8
+
+    def maps(self, film: Film) -> Shaped[Tensor, "n t h w"]:
+        path = film.source.get("regions") if isinstance(film.source, dict) else None
+        if path is None:
+            remedy = "fill the manifest's column `regions` (docs/data.md), or drop the row"
+            raise SampleError(film.source, "has no file of regions, which `hint: regions` reads", remedy)
+        window = (min(film.starts), max(film.starts) + film.duration)
+
+        def take(frame: VideoFrame, aspect: Fraction | int, note: Any) -> np.ndarray:
+            return self.reader.framing(frame, aspect).cells(classes(frame, path), CELL)
+
+        refuse_lossy(path)
+        found = self.reader.shots(path, film.moments, window, take, still_lasts=True)
+        return rearrange(torch.from_numpy(np.stack(found)), "(n t) h w -> n t h w", n=len(film.starts))
+
+
+def refuse_lossy(path: Any) -> None:
+    """A codec that cannot keep a grey level cannot keep a class."""
+    with opened(path) as container:
+        stream = film_of(container)
+        codec = None if stream is None else stream.codec_context.codec
+        if codec is not None and not codec.lossless:
+            raise SampleError(path, f"is {codec.name}, which changes grey levels, and so classes", REMEDY)
+
+
+def classes(frame: VideoFrame, path: Any) -> np.ndarray:
+    """The stored levels of a frame, uint8 (h, w): never converted, since a class is no brightness."""
+    form = frame.format
+    if form.name != "pal8" and (form.is_rgb or form.components[0].bits != 8):
+        raise SampleError(path, f"holds {form.name} pictures, not one byte a pixel that names its class", REMEDY)
+    plane: Any = frame.planes[0]
+    rows = np.frombuffer(plane, dtype=np.uint8).reshape(-1, plane.line_size)
+    return rows[: frame.height, : frame.width]

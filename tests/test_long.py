@@ -1,0 +1,178 @@
+"""Long recordings: masked models of embedding sequences (LV-MAE), and the command that writes the embeddings."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import media
+import numpy as np
+import pytest
+import tiny
+import torch
+from torch.nn.functional import cosine_similarity, normalize
+from torch.testing import assert_close
+
+from fusion.masking import Noise
+from fusion.masking.novelty import Novelty
+from mmmae.__main__ import main
+from mmmae.data.dataset import Clips, collate
+from mmmae.data.fit import fit
+from mmmae.data.manifest import Manifest
+from mmmae.data.segments import Segments
+from mmmae.embed import reading
+from mmmae.model import MaskedAutoencoder
+from mmmae.recipe import Recipe
+from modalities.embedding import EmbeddingTokenizer
+from modalities.records import Batch, Signal, take
+from modalities.video import VideoReader
+
+
+def turning(batch: int, steps: int, seed: int) -> torch.Tensor:
+    """Films (batch, steps, 16) whose embedding turns in a plane, each at a speed of its own."""
+    generator = torch.Generator().manual_seed(seed)
+    plane = torch.linalg.qr(torch.randn(16, 2, generator=torch.Generator().manual_seed(0)))[0]
+    start, speed = torch.rand(2, batch, 1, generator=generator)
+    angle = 6.3 * start + (0.5 + 0.4 * speed) * torch.arange(steps)
+    return torch.stack([angle.cos(), angle.sin()], -1) @ plane.T
+
+
+def small(*overrides: str):
+    sizes = ["trunk.width=32", "trunk.depth=1", "trunk.heads=4", "objectives.reconstruction.decoder.depth=1"]
+    shape = ["modalities.embedding.width=16", "modalities.embedding.length=20"]
+    return Recipe.load("lv_mae", ["size=tiny", *sizes, *shape, *overrides]).build()
+
+
+def test_a_trained_model_knows_more_than_the_nearest_segment():
+    model = small()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
+    for step in range(70):
+        optimizer.zero_grad()
+        model(Batch({"embedding": Signal(turning(32, 20, seed=step))}, tiny.keys(32, seed=step))).total.backward()
+        optimizer.step()
+    films = turning(64, 20, seed=1000)
+    with torch.no_grad():
+        step = model.step({"embedding": Signal(films)})
+        predicted = model.objectives["reconstruction"].answer(step)["embedding"].predicted
+    plan = step.plans["embedding"]
+    nearest = (plan.hidden[:, :, None] - plan.visible[:, None, :]).abs().argmin(2)
+    copied = take(films, plan.visible.gather(1, nearest))
+    says, copies = (cosine_similarity(x, take(films, plan.hidden), dim=-1).mean() for x in (predicted, copied))
+    assert says > 0.8 > copies + 0.1
+
+
+@torch.no_grad()
+def test_padding_is_no_segment():
+    model, film = small(), turning(1, 12, seed=1)
+    exact = model(Batch({"embedding": Signal(film)}, tiny.keys(1)))
+    padded = Signal(torch.cat([film, torch.full((1, 8, 16), 9.0)], 1), torch.tensor([12]))
+    assert_close(model(Batch({"embedding": padded}, tiny.keys(1))).total, exact.total)
+    tokens = model.encode({"embedding": padded})["embedding"]
+    assert_close(tokens.mean(), model.encode({"embedding": Signal(film)})["embedding"].mean())
+
+
+def test_the_cosine_asks_for_directions_and_the_squared_error_for_lengths():
+    films = Batch({"embedding": Signal(turning(4, 20, seed=2))}, tiny.keys(4))
+    for distance, same in {"cosine": True, "mse": False}.items():
+        model = small(f"objectives.reconstruction.distance={distance}")
+        before = model(films).total
+        head = model.objectives["reconstruction"].decoder.ends.heads["embedding"]
+        with torch.no_grad():
+            head.weight *= 3
+            head.bias *= 3
+        assert torch.isclose(model(films).total, before) == same
+
+
+def test_novelty_shows_exactly_where_a_film_changes():
+    scenes = normalize(torch.randn(2, 10, 16, generator=torch.Generator().manual_seed(0)), dim=-1)
+    which = torch.tensor([[0, 0, 1, 1, 1, 2, 3, 3, 3, 4, 4, 4], [0, 1, 2, 3, 3, 3, 0, 0, 0, 0, 0, 0]])
+    length = torch.tensor([12, 6])
+    patches = EmbeddingTokenizer(8, width=16).patchify(Signal(take(scenes, which), length))
+    for seed in range(5):  # among equals chance decides, elsewhere nothing
+        noise = Noise(tiny.keys(2, seed))("mask", 12)
+        plan = Novelty(ratio=0.55).plan(patches, noise)
+        shown = tiny.chosen(plan.visible, plan.shown, 12)
+        assert shown.sum(1).tolist() == [12 - int(0.55 * 12), 6 - int(0.55 * 6)]
+        assert shown[0, [0, 2, 5, 6, 9]].all() and shown[1, 0] and not shown[1, 4:].any()
+
+
+# mmmae embed
+
+
+@pytest.fixture(scope="module")
+def films(tmp_path_factory) -> Path:
+    """Films of 2.6 s and 1 s, one that is cut off, and the run of a model of 0.5-s windows."""
+    folder = tmp_path_factory.mktemp("films")
+    for name, seconds in {"long": 2.6, "scenes/short": 1.0, "cut": 2.0}.items():
+        path = folder / f"{name}.mp4"
+        path.parent.mkdir(exist_ok=True)
+        media.write_film(path, [media.coded(number % 256) for number in range(round(25 * seconds))])
+    (folder / "cut.mp4").write_bytes((folder / "cut.mp4").read_bytes()[:900])
+    rows = ({"id": n, "video": f"{n}.mp4", "label": n[0], "text": "a film"} for n in ("long", "cut", "scenes/short"))
+    (folder / "manifest.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    recipe = tiny.tiny("default", ["window=0.5"], modalities=["video"])
+    recipe.build().save_pretrained(folder / "run")
+    return folder
+
+
+def embed(films: Path, out: Path, *more: str) -> int:
+    known = ["embed", str(films / "run"), "--data", str(films), "--out", str(out), "--workers", "0"]
+    return main([*known, "--batch-size", "4", *more])
+
+
+def test_every_segment_is_embedded_from_end_to_end(films, tmp_path, capsys):
+    assert embed(films, tmp_path) == 1  # of the film that is cut off
+    says = capsys.readouterr().out
+    assert "row 'cut'" in says and "2 embedded, 1 bad" in says
+    model = MaskedAutoencoder.from_pretrained(films / "run")
+    for name, seconds in {"long": 2.6, "scenes/short": 1.0}.items():
+        starts = np.arange(0, seconds - 0.05, 0.5)
+        found = np.load(tmp_path / f"{name}.npy")
+        assert len(found) == len(starts)
+        reader = model.recipe.readers()["video"]
+        for start, row in zip(starts, found, strict=True):
+            lasts = min(0.5, seconds - start)
+            clip = reader.read(str(films / f"{name}.mp4"), start, lasts).values[None]
+            with torch.no_grad():
+                tokens = model.encode({"video": Signal(clip, duration=torch.tensor([lasts]).float())})["video"]
+            assert_close(tokens.mean()[0], torch.tensor(row))
+
+
+def test_what_is_embedded_stays_and_what_is_missing_is_made(films, tmp_path, capsys):
+    embed(films, tmp_path)
+    before = (tmp_path / "long.npy").stat().st_mtime_ns
+    kept = np.load(tmp_path / "scenes/short.npy")
+    (tmp_path / "scenes/short.npy").unlink()
+    assert embed(films, tmp_path) == 1 and "1 known, 1 embedded, 1 bad" in capsys.readouterr().out
+    assert (tmp_path / "long.npy").stat().st_mtime_ns == before
+    assert_close(np.load(tmp_path / "scenes/short.npy"), kept)
+    assert embed(films, tmp_path, "--segment", "1") == 2
+    assert "made with segment 0.5, not 1.0" in capsys.readouterr().err
+
+
+def test_a_masked_model_trains_on_what_was_embedded(films, tmp_path):
+    embed(films, tmp_path)
+    manifest = Manifest.open(tmp_path, modalities=["embedding"])
+    assert [(row.id, manifest.classes[row.label]) for row in manifest] == [("long", "l"), ("scenes/short", "s")]
+    recipe = Recipe.load("lv_mae", ["size=tiny", "modalities.embedding.length=8", "window=40"])
+    recipe = fit(recipe, manifest, tmp_path)
+    clips = Clips(manifest, recipe.readers(), window=40.0)
+    batch = collate([clips[0, index] for index in range(2)])
+    assert batch["embedding"].values.shape == (2, 8, 128) and batch["embedding"].length.tolist() == [6, 2]
+    assert recipe.build()(batch).total.isfinite()
+
+
+def test_no_more_than_a_segment_is_read_at_a_time(films, monkeypatch):
+    asked, read = [], VideoReader.read_windows
+    record = lambda self, source, starts, duration: asked.extend(starts) or read(self, source, starts, duration)  # noqa: E731
+    monkeypatch.setattr(VideoReader, "read_windows", record)
+    clips = reading(MaskedAutoencoder.from_pretrained(films / "run"), Manifest.open(films), 0.5, None)
+    pieces = iter(Segments(clips, [0]))
+    for number in range(3):
+        assert next(pieces).found.start == number * 0.5
+        assert asked == [count * 0.5 for count in range(number + 1)]
+
+
+def test_an_impossible_wish_is_refused(films, tmp_path, capsys):
+    for wish, says in {("--stream", "sound"): "the run has video", ("--segment", "0"): "above 0"}.items():
+        assert embed(films, tmp_path, *wish) == 2 and says in capsys.readouterr().err
