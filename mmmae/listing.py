@@ -1,8 +1,10 @@
-"""`mmmae recipes`: every recipe with its streams, trunk, objectives and description."""
+"""`mmmae recipes`: every recipe with its streams and description and, in a wide terminal, what it is made of."""
 
 from __future__ import annotations
 
 import argparse
+
+WIDE = 150  # columns of a terminal from which on there is room for all that a recipe is made of
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -15,14 +17,16 @@ def run(arguments: argparse.Namespace) -> int:
 
     from mmmae.recipe import Recipe, header, names
 
-    table = Table("recipe", "modalities", "hidden by", "trunk", "objectives", "what it is")
+    console = Console()
+    inner = ("hidden by", "trunk", "objectives") if console.width >= WIDE else ()
+    table = Table("recipe", "modalities", *inner, "what it is")
+    table.columns[0].no_wrap = True
     for name in names():
         tree = Recipe.load(name).tree
         masking = tree["masking"]
         hidden = masking["use"] if "use" in masking else ", ".join(dict.fromkeys(m["use"] for m in masking.values()))
-        table.add_row(
-            name, ", ".join(tree["modalities"]), hidden, f"{tree['trunk']['use']} ({tree.get('size', 'base')})",
-            ", ".join(tree["objectives"]), header(name),
-        )  # fmt: skip
-    Console().print(table)
+        trunk = f"{tree['trunk']['use']} ({tree.get('size', 'base')})"
+        cells = (hidden, trunk, ", ".join(tree["objectives"])) if inner else ()
+        table.add_row(name, ", ".join(tree["modalities"]), *cells, header(name))
+    console.print(table)
     return 0
