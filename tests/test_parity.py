@@ -17,8 +17,8 @@ from torch.testing import assert_close
 from mmmae.objectives.contrastive import Contrastive
 from mmmae.objectives.normalise import denormalise, target
 from modalities.audio import AudioTokenizer
-from modalities.imu import IMUTokenizer
 from modalities.graph import GraphLayer, adjacency
+from modalities.imu import IMUTokenizer
 from modalities.positions import sincos, table
 from modalities.records import Signal
 from modalities.video import VideoTokenizer
