@@ -6,6 +6,7 @@ import signal
 from collections.abc import Iterable, Iterator
 from functools import lru_cache, partial
 from itertools import count
+from typing import Any
 
 import torch
 from torch.utils.data import DataLoader
@@ -108,10 +109,19 @@ def stream(clips: Clips, batches: Iterable[list[Place]], workers: int) -> Iterat
         pin_memory=torch.cuda.is_available(),
         generator=torch.Generator(),  # the loader seeds its workers: not from the generator that the model draws from
     )
-    for batch in loader:
+    for batch in started(loader):
         if isinstance(batch, SampleError):
             raise batch
         yield batch
+
+
+def started(loader: DataLoader) -> Iterator[Any]:
+    """The loader's batches, its workers begun with Ctrl-C held back: one that meets it before it can ignore it dies."""
+    held = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        return iter(loader)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, held)
 
 
 def ignore_interrupts(worker: int) -> None:
@@ -125,7 +135,7 @@ def inspect_all(clips: Clips, workers: int) -> Iterator[tuple[list[Sample], Samp
     loader = DataLoader(
         clips, batch_sampler=places, collate_fn=one, num_workers=workers, worker_init_fn=ignore_interrupts
     )
-    for found in loader:
+    for found in started(loader):
         yield ([], found) if isinstance(found, SampleError) else (found, None)
 
 
