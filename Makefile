@@ -15,7 +15,7 @@ export PYTHONPATH :=
 
 demo: .venv/ready
 	$(BIN)/accelerate launch --quiet --num_processes 1 --num_machines 1 --mixed_precision no --dynamo_backend no \
-		mmmae/train.py --modalities video,audio,imu,text --output runs/demo --steps 300 training.evaluate_every=100
+		mmmae/train.py --modalities video,audio,imu,text --output runs/demo --steps 200 training.evaluate_every=100
 
 test: lint types tests
 
