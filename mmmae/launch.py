@@ -9,7 +9,12 @@ from importlib.util import find_spec
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+HALTED = 3  # exit code of a run that ended itself
 PROCESS_FLAGS = ("--num_processes", "--num-processes", "--nproc_per_node", "--nproc-per-node")
+
+
+class Halted(RuntimeError):
+    """A run that ends itself because going on would do harm; the message says why and how to go on."""
 
 
 def training_parser() -> argparse.ArgumentParser:
@@ -54,7 +59,10 @@ def listed(names: str | None) -> list[str] | None:
 
 
 def guarded(command: Callable[[argparse.Namespace], int], arguments: argparse.Namespace) -> int:
-    """Run a command; input that needs mending becomes a short message and exit code 2, Ctrl-C becomes 130."""
+    """Run a command; its exit code.
+
+    Input that needs mending becomes a short message and 2, a run that ended itself 3, Ctrl-C 130.
+    """
     if message := shadowed():
         print(f"mmmae: {message}", file=sys.stderr)
         return 2
@@ -65,6 +73,9 @@ def guarded(command: Callable[[argparse.Namespace], int], arguments: argparse.Na
     except InputError as error:
         print(f"mmmae: {error}", file=sys.stderr)
         return 2
+    except Halted as error:
+        print(f"mmmae: {error}", file=sys.stderr)
+        return HALTED
     except KeyboardInterrupt:
         print("mmmae: interrupted", file=sys.stderr)
         return 130
@@ -99,6 +110,19 @@ def asked_processes() -> int | None:
             if name in PROCESS_FLAGS and value.isdigit():
                 return int(value)
     return None
+
+
+def precision(setting: str) -> str | None:
+    """Accelerate's mixed precision: bf16 where the device has it; None lets `accelerate launch` decide."""
+    import os
+
+    import torch
+
+    if setting != "auto":
+        return setting
+    if os.environ.get("ACCELERATE_MIXED_PRECISION", "no") != "no":
+        return None
+    return "bf16" if torch.cuda.is_available() and torch.cuda.is_bf16_supported() else "no"
 
 
 def check_processes(started: int, script: str) -> str | None:

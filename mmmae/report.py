@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -94,5 +95,7 @@ class Report:
 
 
 def rounded(value: Any) -> Any:
-    """Numbers with the digits that float32 has."""
-    return float(f"{value:.7g}") if isinstance(value, float) else value
+    """Numbers with the digits that float32 has; null for those that are none, which JSON does not know."""
+    if not isinstance(value, float):
+        return value
+    return float(f"{value:.7g}") if math.isfinite(value) else None

@@ -57,6 +57,10 @@ class Training(Section):
     seed: int = 0
     precision: Literal["auto", "no", "bf16", "fp16"] = "auto"
     compile: bool = False
+    nonfinite: Literal["skip", "halt"] = pydantic.Field(
+        "skip", description="at a loss or gradient that is not finite: leave out the step (ten in a row end the run)"
+    )
+    timeout: float = pydantic.Field(1800.0, gt=0, description="seconds without progress after which a run ends")
     log_every: int = pydantic.Field(10, ge=1)
     save_every: int | None = pydantic.Field(None, ge=1, description="steps; by default ten times in a run")
     evaluate_every: int | None = pydantic.Field(None, ge=1, description="steps; by default ten times in a run")

@@ -6,16 +6,18 @@ accelerate launch mmmae/train.py --modalities video,text --data DIR
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import nullcontext
+from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if __name__ == "__main__" and not __package__:
     sys.path[0] = str(Path(__file__).resolve().parent.parent)  # a script's own folder must not come before the house
 
-from mmmae.launch import check_processes, guarded, listed, overrides_of, training_parser
+from mmmae.launch import Halted, check_processes, guarded, listed, overrides_of, precision, training_parser
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -24,7 +26,9 @@ if TYPE_CHECKING:
     from mmmae.data.dataset import Clips
     from mmmae.data.loader import Loader
     from mmmae.data.manifest import Manifest
+    from mmmae.interrupt import Interrupt
     from mmmae.recipe import Recipe
+    from mmmae.watch import Watch
     from modalities.records import Batch
 
 
@@ -36,27 +40,52 @@ def run(arguments: argparse.Namespace) -> int:
     output = arguments.output or Path("runs") / "-".join([Path(recipe.name).stem, *recipe.streams])
 
     import torch
-    from accelerate import Accelerator
+    from accelerate import Accelerator, InitProcessGroupKwargs
+
+    from mmmae.interrupt import Interrupt, die_with_parent, launched
+    from mmmae.watch import Watch
 
     settings = recipe.sections.training
+    patience = timedelta(seconds=settings.timeout + 60)  # the watch speaks first
     accelerator = Accelerator(
-        mixed_precision=precision(settings.precision), log_with=list(settings.trackers) or None, project_dir=output
-    )
-    trainer = Trainer(accelerator, recipe, arguments.data, output, arguments.resume)
-    if warning := check_processes(accelerator.num_processes, f"mmmae/train.py {' '.join(sys.argv[1:])}"):
-        trainer.report.say(f"warning: {warning}")
+        mixed_precision=precision(settings.precision), log_with=list(settings.trackers) or None, project_dir=output,
+        kwargs_handlers=[InitProcessGroupKwargs(timeout=patience)],
+    )  # fmt: skip
+    if launched():
+        die_with_parent(signal.SIGTERM)
     torch.set_float32_matmul_precision("high")
+    interrupt, rank, world = Interrupt(), accelerator.process_index, accelerator.num_processes
+    watch = Watch(rank, world, timeout=settings.timeout, interrupt=interrupt)
+    watch.start()
     try:
-        trainer.train()
-    finally:
+        trainer = Trainer(accelerator, recipe, arguments.data, output, arguments.resume, interrupt, watch)
+        if warning := check_processes(world, f"mmmae/train.py {' '.join(sys.argv[1:])}"):
+            trainer.report.say(f"warning: {warning}")
+        with interrupt:
+            trainer.train()
         accelerator.end_training()
-    return 0
+    except RuntimeError as error:  # a collective that another process left
+        if not isinstance(error, Halted) and world > 1 and (message := watch.dead(patience=5.0)):
+            raise Halted(message) from error
+        raise
+    finally:
+        watch.close()
+    return 0 if interrupt.signal is None else 128 + interrupt.signal
 
 
 class Trainer:
     """A run: data, model and optimizer made ready, then steps until the last one."""
 
-    def __init__(self, accelerator: Accelerator, recipe: Recipe, data: str | None, output: Path, resume: str):
+    def __init__(
+        self,
+        accelerator: Accelerator,
+        recipe: Recipe,
+        data: str | None,
+        output: Path,
+        resume: str,
+        interrupt: Interrupt,
+        watch: Watch,
+    ):
         from accelerate import DistributedType
         from torch.distributed.fsdp import register_fsdp_forward_method
 
@@ -64,11 +93,13 @@ class Trainer:
         from mmmae import checkpoint
         from mmmae.data.fit import fit
         from mmmae.data.source import open_data
+        from mmmae.evaluation import Evaluation
+        from mmmae.guard import Guard
         from mmmae.optim import adamw
         from mmmae.report import Clock, Report
         from mmmae.start import begin, same_files
 
-        self.accelerator, self.output = accelerator, output
+        self.accelerator, self.output, self.watch = accelerator, output, watch
         start = checkpoint.resumed(output, resume)
         with accelerator.main_process_first():
             manifest = open_data(data, recipe.columns)
@@ -79,9 +110,8 @@ class Trainer:
         if start is not None:
             checkpoint.require_same(start, recipe)
 
-        self.loader, self.test = self.clips(train, test)
-        per_epoch = max(1, self.loader.steps_per_epoch // self.settings.accumulate)
-        self.steps = self.settings.steps or self.settings.epochs * per_epoch
+        self.loader, held = self.clips(train, test)
+        self.steps = self.settings.steps or self.settings.epochs * self.loader.steps_per_epoch
         self.augment = recipe.augment().to(accelerator.device)
         model = recipe.build(self.settings.seed)
         origin = self.settings.start if start is None else None
@@ -93,34 +123,39 @@ class Trainer:
                 if isinstance(block, Block | CrossBlock):  # where the time goes; what lies around them never recompiles
                     block.compile()
         self.model, self.optimizer = accelerator.prepare(model, optimizer)
-        self.sharded = accelerator.distributed_type == DistributedType.FSDP
-        if self.sharded:
+        sharded = accelerator.distributed_type == DistributedType.FSDP
+        if sharded:
             register_fsdp_forward_method(self.model, "reconstruct")
-        self.step = 0
+        state = checkpoint.State(0, {})
         if start is not None:
-            self.step = checkpoint.load(start, self.model, self.optimizer.optimizer, accelerator.scaler).step
+            state = checkpoint.load(start, self.model, self.optimizer.optimizer, accelerator.scaler)
+        self.step = state.step
         self.clock, self.report = Clock(), Report(accelerator, output, self.steps, self.step)
         if start is not None:
             self.report.say(f"resuming at step {self.step} from {start}")
         if began is not None:
             self.report.say(f"starting with the trunk and tokenizers of {began}")
+        self.guard = Guard(
+            accelerator, self.optimizer.optimizer, output, self.report, interrupt,
+            policy=self.settings.nonfinite, row=state.extra.get("skipped", 0),
+        )  # fmt: skip
+        self.evaluation = Evaluation(
+            accelerator, self.model, held, self.prepare, output,
+            batch_size=self.share, workers=self.settings.workers, sharded=sharded,
+        )  # fmt: skip
         accelerator.init_trackers("log", config={})
 
     def clips(self, train: Manifest, test: Manifest) -> tuple[Loader, Clips | None]:
         """The endless training loader, and the held-out clips (None where there are none)."""
-        from mmmae.data.loader import Loader
-        from modalities.errors import InputError
+        from mmmae.data.loader import Loader, share
 
         data, settings, world = self.recipe.sections.data, self.settings, self.accelerator.num_processes
-        pieces = world * settings.accumulate * data.repeats
-        if settings.batch_size % pieces:
-            raise InputError(
-                f"a batch of {settings.batch_size} cannot be cut for {world} processes x {settings.accumulate} pieces "
-                f"x {data.repeats} repeats\n  choose --batch-size as a multiple of {pieces}"
-            )
+        self.share = share(settings.batch_size, world=world, pieces=settings.accumulate, repeats=data.repeats)
         clips = self.recipe.clips(train, seed=settings.seed, repeats=data.repeats, repeat=data.repeat)
-        self.share = settings.batch_size // pieces  # recordings of one process and piece
-        loader = Loader(clips, self.share, workers=settings.workers, rank=self.accelerator.process_index, world=world)
+        loader = Loader(
+            clips, self.share, workers=settings.workers, rank=self.accelerator.process_index, world=world,
+            pieces=settings.accumulate,
+        )  # fmt: skip
         held = self.recipe.clips(test, seed=settings.seed, centre=True) if len(test) >= world else None
         return loader, held
 
@@ -133,7 +168,7 @@ class Trainer:
         if self.step >= self.steps:
             self.report.say(f"nothing to do: step {self.step} of {self.steps} is reached; ask for more --steps")
             return
-        self.loader.start_step = self.step * settings.accumulate
+        self.loader.start_step = self.step
         batches = iter(self.loader)
         with self.report.progress:
             while self.step < self.steps:
@@ -141,12 +176,16 @@ class Trainer:
                     losses = self.one_step(batches)
                 self.step += 1
                 self.report.advance()
+                self.guard.settle(but=1)
                 last = self.step == self.steps
-                evaluate = last or self.step % evaluate_every == 0
+                evaluate = last or (self.step % evaluate_every == 0 and not self.guard.stop)
                 if evaluate or self.step % settings.log_every == 0 or self.step == 1:
                     self.log(losses, evaluate)
-                if last or self.step % save_every == 0:
+                if last or self.guard.stop or self.step % save_every == 0:
                     self.save()
+                if self.guard.stop and not last:
+                    self.report.say(f"stopped at step {self.step} of {self.steps} as asked; launch again to go on")
+                    return
         self.report.say(f"log          {self.output / 'log.jsonl'}")
         if self.accelerator.unwrap_model(self.model).predicts():
             self.report.say(f"pictures     {self.output / 'panels'}")
@@ -155,6 +194,7 @@ class Trainer:
     def one_step(self, batches: Iterator[Batch]) -> dict:
         """Forward and backward for every piece of the batch, then one step; losses stay on the device."""
         from mmmae.optim import learning_rate, set_learning_rate
+        from mmmae.watch import COMPUTING
 
         settings, optimizer = self.settings, self.recipe.sections.optimizer
         self.accelerator.unwrap_model(self.model).advance(self.step / self.steps)
@@ -162,102 +202,73 @@ class Trainer:
             self.optimizer.optimizer, learning_rate(self.step, self.steps, optimizer, settings.batch_size)
         )
         self.model.train()
-        self.augment.train()
         sums: dict = {}
+        ids: list[str] = []
         for piece in range(settings.accumulate):
             last = piece == settings.accumulate - 1
+            self.watch.at(self.step, "waiting for data")
             with self.clock.wait():
                 batch = next(batches)
-            batch = self.prepare(batch)
+            self.watch.at(self.step, COMPUTING)
+            ids += batch.ids
+            batch = self.prepare(batch, train=True)
             with nullcontext() if last else self.accelerator.no_sync(self.model):
                 losses = self.model(batch)
                 self.accelerator.backward(losses.total / settings.accumulate)
             for name, loss in losses.items():
                 sums[name] = sums.get(name, 0) + loss.detach() / settings.accumulate
+        norms = self.clip(optimizer.clip)
         if optimizer.clip is not None:
-            sums["gradient_norm"] = self.clip(optimizer.clip)
+            sums["gradient_norm"] = norms[0]
+        self.guard.weigh(self.step + 1, sums["total"], norms, ids)
         self.optimizer.step()
         self.optimizer.zero_grad()
         return sums
 
-    def clip(self, largest: float) -> Tensor:
-        """Clip the gradients of each side on its own, so that neither sways the other; the model's norm before."""
+    def clip(self, largest: float | None) -> list[Tensor]:
+        """Clip the gradients of each side on its own, so that neither sways the other; their norms before.
+
+        The first is the model's. Without a largest norm nothing is clipped.
+        """
         from torch.nn.utils import clip_grad_norm_
 
         from mmmae.optim import sides
 
         self.accelerator.unscale_gradients()
-        norms = [clip_grad_norm_(side, largest) for side in sides(self.optimizer.optimizer)]
-        return norms[0]
+        largest = float("inf") if largest is None else largest
+        return [clip_grad_norm_(side, largest) for side in sides(self.optimizer.optimizer)]
 
-    def prepare(self, batch: Batch) -> Batch:
-        """To the device, repeated and augmented there."""
+    def prepare(self, batch: Batch, train: bool = False) -> Batch:
+        """To the device; there framed, and in training repeated and augmented."""
         from mmmae.data.augment import repeat
 
         data = self.recipe.sections.data
         batch = batch.to(self.accelerator.device, non_blocking=True)
-        return self.augment(repeat(batch, data.repeats if data.repeat == "crops" else 1))
+        repeats = data.repeats if train and data.repeat == "crops" else 1
+        return self.augment.train(train)(repeat(batch, repeats))
 
     def log(self, losses: dict, evaluate: bool) -> None:
         """A line of the log: this step's losses over all processes, speed, and held-out losses where asked."""
+        from mmmae.evaluation import mean
         from mmmae.optim import learning_rate
 
         figures = {"loss": losses["total"], **{name: loss for name, loss in losses.items() if name != "total"}}
-        means = {name: self.mean(value.float()) for name, value in figures.items()}
+        means = {name: mean(self.accelerator, value.float()) for name, value in figures.items()}
         rate = learning_rate(self.step - 1, self.steps, self.recipe.sections.optimizer, self.settings.batch_size)
         speed = self.clock.figures()
-        held = self.evaluate() if evaluate else {}
+        self.watch.at(self.step, "evaluating")
+        held = self.evaluation.losses(self.step, self.guard.asked_to_stop) if evaluate else {}
         self.report.write(self.step, {**means, "learning_rate": rate, **speed, **held})
         self.clock.reset()
-
-    def evaluate(self) -> dict[str, float]:
-        """Mean held-out losses; the same windows and masks every time. Draws the panel on the way."""
-        import torch
-
-        from mmmae.data.loader import evaluation
-
-        if self.test is None:
-            return {}
-        self.model.eval()
-        self.augment.eval()
-        sums: dict = {}
-        count = 0
-        rank, world = self.accelerator.process_index, self.accelerator.num_processes
-        batches = evaluation(self.test, self.share, workers=self.settings.workers, rank=rank, world=world, even=True)
-        with torch.no_grad():
-            for number, batch in enumerate(batches):
-                batch = self.augment(batch.to(self.accelerator.device))
-                for name, loss in self.model(batch).items():
-                    sums[name] = sums.get(name, 0) + loss * len(batch.key)
-                count += len(batch.key)
-                if number == 0:
-                    self.draw(batch)
-        means = {name: self.mean(value / count) for name, value in sums.items()}
-        return {f"evaluation/{'loss' if name == 'total' else name}": value for name, value in means.items()}
-
-    def mean(self, value: Tensor) -> float:
-        """A scalar's mean over all processes."""
-        reduced: Any = self.accelerator.reduce(value, "mean")
-        return reduced.item()
-
-    def draw(self, batch: Batch) -> None:
-        """A picture of what the model reconstructs now."""
-        from mmmae.panels import draw
-
-        model = self.accelerator.unwrap_model(self.model)
-        if not model.predicts():
-            return
-        if not self.accelerator.is_main_process:
-            if self.sharded:
-                model.reconstruct(batch)  # every process holds a piece of the weights and must take part
-            return
-        draw(model, batch, self.output / "panels" / f"step-{self.step:06}.png", title=f"step {self.step}")
 
     def save(self) -> None:
         from mmmae import checkpoint
 
+        self.watch.at(self.step, "saving")
+        self.guard.settle()
         scaler = self.accelerator.scaler
-        state = checkpoint.State(self.step, {"scaler": None if scaler is None else scaler.state_dict()})
+        extra = {"scaler": None if scaler is None else scaler.state_dict(), "skipped": self.guard.row}
+        state = checkpoint.State(self.step, extra)
         checkpoint.save(
             self.output, self.model, self.optimizer.optimizer, self.recipe, state,
             main=self.accelerator.is_main_process, keep=self.settings.keep,
@@ -268,26 +279,13 @@ class Trainer:
         """What is about to happen, in three lines."""
         model = self.accelerator.unwrap_model(self.model)
         millions = sum(parameter.numel() for parameter in model.parameters()) / 1e6
-        held = 0 if self.test is None else len(self.test)
+        held = 0 if self.evaluation.clips is None else len(self.evaluation.clips)
         self.report.say(
             f"mmmae: {self.recipe.name} on {', '.join(self.recipe.streams)}; {millions:.1f} M parameters; "
             f"{len(self.loader.clips)} recordings to train on, {held} held out\n"
             f"       {self.steps} steps of {self.settings.batch_size} samples on {self.accelerator.num_processes} x "
             f"{self.accelerator.device.type} ({self.accelerator.mixed_precision}); everything goes to {self.output}"
         )
-
-
-def precision(setting: str) -> str | None:
-    """Accelerate's mixed precision: bf16 where the device has it; None lets `accelerate launch` decide."""
-    import os
-
-    import torch
-
-    if setting != "auto":
-        return setting
-    if os.environ.get("ACCELERATE_MIXED_PRECISION", "no") != "no":
-        return None
-    return "bf16" if torch.cuda.is_available() and torch.cuda.is_bf16_supported() else "no"
 
 
 def main(argv: list[str] | None = None) -> int:

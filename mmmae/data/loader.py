@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import threading
 from collections.abc import Iterable, Iterator
 from functools import lru_cache, partial
 from itertools import count
@@ -12,6 +14,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from mmmae.data.dataset import Clips, Sample, collate
+from mmmae.interrupt import die_with_parent
 from modalities.errors import InputError, SampleError
 from modalities.noise import permutation
 from modalities.records import Batch
@@ -22,49 +25,61 @@ Place = tuple[int, int]  # (epoch, index)
 class Schedule:
     """Which recordings each rank reads at each step: the next stretch of the epoch's order, cut into one part per rank.
 
-    What a step holds over all ranks depends on their number times `batch_size` only. Each recording comes at most once
-    per epoch; those that do not fill a batch of all ranks are left out, and the next epoch orders them anew.
+    What a step holds over all ranks and pieces depends on their number times `batch_size` only. Each recording comes
+    at most once per epoch; those that do not fill a batch of all ranks are left out, and the next epoch orders
+    them anew.
 
     Args:
         samples: how many recordings there are.
-        batch_size: recordings per rank and step.
+        batch_size: recordings per rank and piece.
+        pieces: into which each rank's share of a step is cut (gradient accumulation).
 
     Raises:
         InputError: a batch of all ranks holds more recordings than there are.
     """
 
-    def __init__(self, samples: int, batch_size: int, *, world: int = 1, seed: int = 0):
+    def __init__(self, samples: int, batch_size: int, *, world: int = 1, pieces: int = 1, seed: int = 0):
         if batch_size < 1:
             raise InputError(f"a batch of {batch_size} recordings: expected 1 or more\n  Use --batch-size 1 or more.")
-        if samples < batch_size * world:
+        parts = world * pieces
+        if samples < batch_size * parts:
             raise InputError(
-                f"a batch of {batch_size * world} recordings ({world} x {batch_size}) is more than the {samples} there "
+                f"a batch of {batch_size * parts} recordings ({parts} x {batch_size}) is more than the {samples} there "
                 "are to train on\n  Use a smaller --batch-size, or more data."
             )
-        self.samples, self.batch_size, self.world = samples, batch_size, world
-        self.steps_per_epoch = samples // (batch_size * world)
+        self.samples, self.batch_size, self.world, self.pieces = samples, batch_size, world, pieces
+        self.steps_per_epoch = samples // (batch_size * parts)
         self.order = lru_cache(maxsize=1)(partial(permutation, seed, count=samples))
 
-    def places(self, step: int, rank: int) -> list[Place]:
-        """The (epoch, index) of the recordings that a rank reads at a step."""
+    def places(self, step: int, rank: int, piece: int = 0) -> list[Place]:
+        """The (epoch, index) of the recordings that a rank reads for a piece of a step."""
         epoch, step = divmod(step, self.steps_per_epoch)
-        first = (step * self.world + rank) * self.batch_size
+        first = ((step * self.pieces + piece) * self.world + rank) * self.batch_size
         return [(epoch, index) for index in self.order(epoch)[first : first + self.batch_size].tolist()]
 
 
 class Loader:
-    """Endless batches for one rank, from `start_step` on, read ahead by `workers` processes (0: by this one).
+    """Endless batches for one rank, `pieces` for each step, read ahead by `workers` processes (0: by this one).
 
-    A batch holds `batch_size` recordings, each in as many windows as the clips repeat it.
+    It begins at `start_step`, and so goes on exactly where a run stopped. A batch holds `batch_size` recordings, each
+    in as many windows as the clips repeat it.
 
     Raises:
         InputError: see Schedule; while iterating SampleError, for a recording that cannot be read.
     """
 
     def __init__(
-        self, clips: Clips, batch_size: int, *, workers: int = 0, rank: int = 0, world: int = 1, start_step: int = 0
+        self,
+        clips: Clips,
+        batch_size: int,
+        *,
+        workers: int = 0,
+        rank: int = 0,
+        world: int = 1,
+        pieces: int = 1,
+        start_step: int = 0,
     ):
-        self.schedule = Schedule(len(clips), batch_size, world=world, seed=clips.seed)
+        self.schedule = Schedule(len(clips), batch_size, world=world, pieces=pieces, seed=clips.seed)
         self.clips, self.workers, self.rank, self.start_step = clips, workers, rank, start_step
 
     @property
@@ -72,8 +87,24 @@ class Loader:
         return self.schedule.steps_per_epoch
 
     def __iter__(self) -> Iterator[Batch]:
-        steps = (self.schedule.places(step, self.rank) for step in count(self.start_step))
-        return stream(self.clips, steps, self.workers)
+        pieces = range(self.schedule.pieces)
+        places = (self.schedule.places(step, self.rank, piece) for step in count(self.start_step) for piece in pieces)
+        return stream(self.clips, places, self.workers)
+
+
+def share(batch_size: int, *, world: int, pieces: int, repeats: int) -> int:
+    """Recordings that one rank reads for one piece of a step of `batch_size` samples.
+
+    Raises:
+        InputError: the batch cannot be cut so.
+    """
+    parts = world * pieces * repeats
+    if batch_size % parts:
+        raise InputError(
+            f"a batch of {batch_size} cannot be cut for {world} processes x {pieces} pieces x {repeats} repeats\n"
+            f"  choose --batch-size as a multiple of {parts}"
+        )
+    return batch_size // parts
 
 
 def evaluation(
@@ -105,7 +136,7 @@ def stream(clips: Clips, batches: Iterable[list[Place]], workers: int) -> Iterat
         batch_sampler=batches,
         collate_fn=collate,
         num_workers=workers,
-        worker_init_fn=ignore_interrupts,
+        worker_init_fn=follow_main,
         pin_memory=torch.cuda.is_available(),
         generator=torch.Generator(),  # the loader seeds its workers: not from the generator that the model draws from
     )
@@ -124,17 +155,25 @@ def started(loader: DataLoader) -> Iterator[Any]:
         signal.pthread_sigmask(signal.SIG_SETMASK, held)
 
 
-def ignore_interrupts(worker: int) -> None:
-    """Leave Ctrl-C to the main process: it ends the workers, which would each print a traceback."""
+def follow_main(worker: int) -> None:
+    """Leave signals to the main process, which may want to finish its step and save; end when it ends or says so."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    threading.Thread(target=heed_main, args=[os.getppid()], daemon=True).start()
+    die_with_parent(signal.SIGKILL)
+
+
+def heed_main(main: int) -> None:
+    """End at the main process's SIGTERM, and not at one that was sent to a whole group of processes."""
+    while signal.sigwaitinfo({signal.SIGTERM}).si_pid != main:
+        pass
+    os._exit(128 + signal.SIGTERM)
 
 
 def inspect_all(clips: Clips, workers: int) -> Iterator[tuple[list[Sample], SampleError | None]]:
     """Every recording once and in order, read as training reads it: its samples, or the error training would meet."""
     places = [[(0, index)] for index in range(len(clips))]
-    loader = DataLoader(
-        clips, batch_sampler=places, collate_fn=one, num_workers=workers, worker_init_fn=ignore_interrupts
-    )
+    loader = DataLoader(clips, batch_sampler=places, collate_fn=one, num_workers=workers, worker_init_fn=follow_main)
     for found in started(loader):
         yield ([], found) if isinstance(found, SampleError) else (found, None)
 

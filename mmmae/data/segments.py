@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from mmmae.data.dataset import Clips, NothingThere, Sample, fill
-from mmmae.data.loader import ignore_interrupts
+from mmmae.data.loader import follow_main
 from mmmae.data.manifest import Row
 from modalities.errors import SampleError
 
@@ -78,4 +78,4 @@ class Segments(IterableDataset):
 
 def read(segments: Segments, workers: int) -> Iterator[Piece]:
     """Every piece, read ahead by workers."""
-    yield from DataLoader(segments, batch_size=None, num_workers=workers, worker_init_fn=ignore_interrupts)
+    yield from DataLoader(segments, batch_size=None, num_workers=workers, worker_init_fn=follow_main)

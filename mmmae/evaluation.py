@@ -1,0 +1,82 @@
+"""What a run looks at besides its loss: held-out losses, the same windows and masks every time, and pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from mmmae.data.dataset import Clips
+from mmmae.data.loader import evaluation
+from mmmae.panels import draw
+from modalities.records import Batch
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+
+class Evaluation:
+    """Held-out losses over all processes, and on the way a panel of the first batch.
+
+    Args:
+        model: prepared by the accelerator; sharded: whether each process holds a piece of its weights only.
+        clips: held out; None where there are none.
+        prepare: to the device and framed as for training.
+        output: the run's folder.
+    """
+
+    def __init__(
+        self,
+        accelerator: Accelerator,
+        model: nn.Module,
+        clips: Clips | None,
+        prepare: Callable[[Batch], Batch],
+        output: Path,
+        *,
+        batch_size: int,
+        workers: int,
+        sharded: bool,
+    ):
+        self.accelerator, self.model, self.clips, self.prepare, self.output = accelerator, model, clips, prepare, output
+        self.batch_size, self.workers, self.sharded = batch_size, workers, sharded
+
+    @torch.no_grad()
+    def losses(self, step: int, stop: Callable[[], bool]) -> dict[str, float]:
+        """Mean losses by `evaluation/NAME`; none when `stop`, asked before each batch, ends it early."""
+        if self.clips is None:
+            return {}
+        self.model.eval()
+        sums: dict[str, Tensor] = {}
+        count = 0
+        rank, world = self.accelerator.process_index, self.accelerator.num_processes
+        batches = evaluation(self.clips, self.batch_size, workers=self.workers, rank=rank, world=world, even=True)
+        for number, batch in enumerate(batches):
+            if stop():
+                return {}
+            batch = self.prepare(batch)
+            for name, loss in self.model(batch).items():
+                sums[name] = sums.get(name, 0) + loss * len(batch.key)
+            count += len(batch.key)
+            if number == 0:
+                self.picture(batch, step)
+        means = {name: mean(self.accelerator, value / count) for name, value in sums.items()}
+        return {f"evaluation/{'loss' if name == 'total' else name}": value for name, value in means.items()}
+
+    def picture(self, batch: Batch, step: int) -> None:
+        """What the model reconstructs of a batch now, as a PNG in the run's folder."""
+        model = self.accelerator.unwrap_model(self.model)
+        if not model.predicts():
+            return
+        if self.accelerator.is_main_process:
+            draw(model, batch, self.output / "panels" / f"step-{step:06}.png", title=f"step {step}")
+        elif self.sharded:
+            model.reconstruct(batch)  # every process holds a piece of the weights and must take part
+
+
+def mean(accelerator: Accelerator, value: Tensor) -> float:
+    """A scalar's mean over all processes."""
+    reduced: Any = accelerator.reduce(value, "mean")
+    return reduced.item()

@@ -1,0 +1,117 @@
+"""Processes of one run wait for each other: which one died or hangs is found out and named, and none waits for ever."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import threading
+import time
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+from mmmae.interrupt import Interrupt
+from mmmae.launch import HALTED
+
+BEAT = 0.25  # seconds between signs of life
+COMPUTING = "computing"
+SILENCE = 3.0  # seconds without one after which a process that the others miss counts as dead
+
+
+@dataclass
+class Process:
+    """What is known of a process: the steps it has taken, what it does, when it was heard of and when it moved on."""
+
+    step: int = 0
+    doing: str = "starting"
+    beat: int = 0
+    heard: float = field(default_factory=time.monotonic)
+    moved: float = field(default_factory=time.monotonic)
+
+    def hear(self, beat: int, step: int, doing: str) -> None:
+        now = time.monotonic()
+        self.heard = now if beat != self.beat else self.heard
+        self.moved = now if (step, doing) != (self.step, self.doing) else self.moved
+        self.beat, self.step, self.doing = beat, step, doing
+
+
+class Watch(threading.Thread):
+    """Tells the other processes at short intervals that this one lives and where it stands, and hears the same of them.
+
+    The main thread may wait inside a collective for ever, so the watch ends this process itself: when one is missing
+    and the launcher has begun to end the others, and when none has moved on for `timeout` seconds.
+
+    Args:
+        timeout: seconds.
+        interrupt: how the launcher's signal shows.
+    """
+
+    def __init__(self, rank: int, world: int, *, timeout: float, interrupt: Interrupt):
+        super().__init__(name="watch", daemon=True)
+        self.rank, self.timeout, self.interrupt = rank, timeout, interrupt
+        self.processes = [Process() for _ in range(world)]
+        self.place = (0, "starting")
+        self.ended = threading.Event()
+
+    def at(self, step: int, doing: str) -> None:
+        """Where the main thread stands."""
+        self.place = (step, doing)
+
+    def close(self) -> None:
+        self.ended.set()
+
+    def run(self) -> None:
+        if len(self.processes) == 1:
+            return
+        from torch.distributed import DistError, TCPStore
+
+        try:
+            meeting = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+            store = TCPStore(*meeting, is_master=False, wait_for_workers=False, timeout=timedelta(seconds=60))
+            while not self.ended.wait(BEAT):
+                self.exchange(store)
+                if message := self.verdict():
+                    self.leave(message)
+        except DistError:  # the store ended with whoever kept it: the launcher, whose end signals us anyway, or rank 0
+            if self.rank and not self.ended.is_set() and not os.environ.get("TORCHELASTIC_USE_AGENT_STORE"):
+                self.leave(self.told([0], "died"))
+
+    def exchange(self, store: Any) -> None:
+        """Leave a sign of life and hear those of the others."""
+        own = self.processes[self.rank]
+        store.set(f"mmmae/watch/{self.rank}", json.dumps([own.beat + 1, *self.place]))
+        for rank, process in enumerate(self.processes):
+            if store.check([f"mmmae/watch/{rank}"]):
+                process.hear(*json.loads(store.get(f"mmmae/watch/{rank}")))
+
+    def verdict(self) -> str | None:
+        """Why this process has to end now, if it has."""
+        if self.interrupt.signal is not None and (message := self.dead()):
+            return message
+        if time.monotonic() - max(process.moved for process in self.processes) < self.timeout:
+            return None
+        places = [(process.step, process.doing == COMPUTING) for process in self.processes]  # where all meet
+        behind = [rank for rank, place in enumerate(places) if place == min(places)]
+        return self.told(self.silent() or behind, f"has not moved on for {self.timeout:g} s")
+
+    def silent(self) -> list[int]:
+        now = time.monotonic()
+        return [rank for rank, process in enumerate(self.processes) if now - process.heard > SILENCE]
+
+    def dead(self, patience: float = 0.0) -> str | None:
+        """Which processes give no sign of life, looked at for up to `patience` seconds; None if all do."""
+        until = time.monotonic() + patience
+        while not (missing := self.silent()) and time.monotonic() < until:
+            time.sleep(BEAT)
+        return self.told(missing, "died") if missing else None
+
+    def told(self, ranks: list[int], what: str) -> str:
+        """Name processes, what happened to them and where they stood."""
+        stood = [(rank, self.processes[rank]) for rank in ranks]
+        named = "; ".join(f"rank {rank} {what} (after step {p.step}, {p.doing})" for rank, p in stood)
+        return f"{named}\n  the other processes end; launch again to resume from the newest checkpoint"
+
+    def leave(self, message: str) -> None:
+        print(f"mmmae: {message}", file=sys.stderr, flush=True)
+        os._exit(HALTED)
