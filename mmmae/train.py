@@ -62,14 +62,16 @@ class Trainer:
 
         from fusion.blocks import Block, CrossBlock
         from mmmae import checkpoint
+        from mmmae.agree import agreed
         from mmmae.data.fit import fit
         from mmmae.data.source import open_data
         from mmmae.optim import adamw
         from mmmae.report import Clock, Report
+        from mmmae.resume import require_same, resumed
         from mmmae.start import begin, same_files
 
         self.accelerator, self.output = accelerator, output
-        start = checkpoint.resumed(output, resume)
+        start, damaged = agreed(lambda: resumed(output, resume))
         with accelerator.main_process_first():
             manifest = open_data(data, recipe.columns)
             train, test = manifest.split(recipe.sections.data.holdout)
@@ -77,7 +79,7 @@ class Trainer:
             recipe = fit(same_files(recipe), train, output)
         self.recipe, self.settings = recipe, recipe.sections.training
         if start is not None:
-            checkpoint.require_same(start, recipe)
+            require_same(start, recipe)
 
         self.loader, self.test = self.clips(train, test)
         per_epoch = max(1, self.loader.steps_per_epoch // self.settings.accumulate)
@@ -100,6 +102,8 @@ class Trainer:
         if start is not None:
             self.step = checkpoint.load(start, self.model, self.optimizer.optimizer, accelerator.scaler).step
         self.clock, self.report = Clock(), Report(accelerator, output, self.steps, self.step)
+        for fault in damaged:
+            self.report.say(f"warning: {fault}")
         if start is not None:
             self.report.say(f"resuming at step {self.step} from {start}")
         if began is not None:
@@ -258,11 +262,10 @@ class Trainer:
 
         scaler = self.accelerator.scaler
         state = checkpoint.State(self.step, {"scaler": None if scaler is None else scaler.state_dict()})
+        self.report.flush()  # no power cut leaves a checkpoint without the lines that led to it
         checkpoint.save(
-            self.output, self.model, self.optimizer.optimizer, self.recipe, state,
-            main=self.accelerator.is_main_process, keep=self.settings.keep,
+            self.output, self.model, self.optimizer.optimizer, self.recipe, state, keep=self.settings.keep
         )  # fmt: skip
-        self.accelerator.wait_for_everyone()
 
     def describe(self) -> None:
         """What is about to happen, in three lines."""
