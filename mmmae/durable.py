@@ -13,8 +13,8 @@ import errno
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -46,29 +46,28 @@ def publish(target: Path, files: Mapping[str, Content]) -> None:
     """
     parent, draft, aside = target.parent, beside(target, DRAFT), beside(target, ASIDE)
     needed = sum(-(-content.size // BLOCK) * BLOCK for content in files.values()) + 2 * BLOCK  # and checksums, folder
-    try:
+    with refusals(target, needed):
         make(parent)
         recover(target)
         if free(parent) < needed:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        os.mkdir(draft)
-        sums = {name: written(draft / name, content) for name, content in files.items()}
-        written(draft / CHECKSUMS, Content.of(json.dumps({"files": sums}, indent=2).encode()))
-        flush(draft)
-        if target.exists():
-            os.rename(target, aside)
+        try:
+            os.mkdir(draft)
+            sums = {name: written(draft / name, content) for name, content in files.items()}
+            written(draft / CHECKSUMS, Content.of(json.dumps({"files": sums}, indent=2).encode()))
+            flush(draft)
+            if target.exists():
+                os.rename(target, aside)
+                flush(parent)
+            os.rename(draft, target)
             flush(parent)
-        os.rename(draft, target)
-        flush(parent)
-        clear(aside)
-    except BaseException as error:
-        with suppress(OSError):  # a disk that refuses this too leaves a draft, which the next one sweeps away
-            clear(draft)
-            if aside.exists() and not target.exists():
-                os.rename(aside, target)
-        if isinstance(error, OSError):
-            raise refused(error, target, needed) from error
-        raise
+            clear(aside)
+        except BaseException:
+            with suppress(OSError):  # a disk that refuses this too leaves a draft, which the next one sweeps away
+                clear(draft)
+                if aside.exists() and not target.exists():
+                    os.rename(aside, target)
+            raise
 
 
 def replace(path: Path, text: str) -> None:
@@ -83,19 +82,19 @@ def replace(path: Path, text: str) -> None:
 def remove(folder: Path) -> None:
     """Remove a folder that was published; what a kill leaves of it has another name."""
     draft = beside(folder, DRAFT)
-    clear(draft)
-    os.rename(folder, draft)
-    flush(folder.parent)
-    clear(draft)
+    with refusals(folder, BLOCK):
+        clear(draft)
+        os.rename(folder, draft)
+        flush(folder.parent)
+        clear(draft)
 
 
 def sweep(parent: Path) -> None:
     """Remove what interrupted work left in a folder that holds nothing but what was published there."""
-    if not parent.is_dir():
-        return
-    for entry in sorted(parent.iterdir()):
-        if entry.name.startswith(".") and entry.suffix in (DRAFT, ASIDE):
-            recover(parent / entry.stem[1:])
+    with refusals(parent, BLOCK):
+        for entry in sorted(parent.iterdir()) if parent.is_dir() else ():
+            if entry.name.startswith(".") and entry.suffix in (DRAFT, ASIDE):
+                recover(parent / entry.stem[1:])
 
 
 def recover(target: Path) -> None:
@@ -146,14 +145,20 @@ def listed(folder: Path) -> dict[str, tuple[int, str]]:
     return {name: (entry["bytes"], entry["sha256"]) for name, entry in files.items()}
 
 
-def refused(error: OSError, target: Path, needed: int) -> InputError:
-    """What to say of a disk that did not take a folder."""
-    if error.errno in FULL:
-        room = f"{needed} bytes are needed and {free(target.parent)} bytes are free in {target.parent}"
-        reason = f"the disk is full: {room}\n  make room there"
-    else:
-        reason = f"cannot be written: {error.strerror or error}\n  mend that, or choose another place"
-    return InputError(f"{target}: {reason}, then run the same again; what was saved before is still there")
+@contextmanager
+def refusals(target: Path, needed: int) -> Iterator[None]:
+    """Tell a user of a disk that does not take what is written for a target."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in FULL:
+            room = f"{needed} bytes are needed and {free(target.parent)} bytes are free in {target.parent}"
+            reason = f"the disk is full: {room}\n  make room there"
+        else:
+            reason = f"cannot be written: {error.strerror or error}\n  mend that, or choose another place"
+        raise InputError(
+            f"{target}: {reason}, then run the same again; what was saved before is still there"
+        ) from error
 
 
 def free(folder: Path) -> int:
