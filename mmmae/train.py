@@ -263,9 +263,8 @@ class Trainer:
         scaler = self.accelerator.scaler
         state = checkpoint.State(self.step, {"scaler": None if scaler is None else scaler.state_dict()})
         self.report.flush()  # no power cut leaves a checkpoint without the lines that led to it
-        checkpoint.save(
-            self.output, self.model, self.optimizer.optimizer, self.recipe, state, keep=self.settings.keep
-        )  # fmt: skip
+        keep = self.settings.keep
+        checkpoint.save(self.output, self.model, self.optimizer.optimizer, self.recipe, state, keep=keep)
 
     def describe(self) -> None:
         """What is about to happen, in three lines."""
