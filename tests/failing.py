@@ -163,7 +163,12 @@ class on:
 def loaded(root: Path) -> Contents | None:
     """The files of the checkpoint that `--resume auto` goes on from."""
     folder, _ = resumed(root / "run", "auto")
-    return None if folder is None else {path.name: path.read_bytes() for path in folder.iterdir()}
+    return None if folder is None else files(folder)
+
+
+def files(folder: Path) -> Contents | None:
+    """What the files of a folder hold, None if there is none."""
+    return {path.name: path.read_bytes() for path in folder.iterdir()} if folder.is_dir() else None
 
 
 def fork(work: Callable[[], Any]) -> int:

@@ -13,12 +13,14 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import failing
 import psutil
 import pytest
 import torch
+import torch.distributed as dist
 from failing import Disk, Saving, fork, loaded, on
 from safetensors.torch import load
 from test_train import SMALL, log_of
@@ -55,6 +57,8 @@ def test_a_kill_at_any_operation_leaves_the_old_or_the_new_checkpoint(kind, plac
             assert fork(lambda root=root: saving.save(root)) == -signal.SIGKILL
         assert saving.stands(root), number
         found.append(loaded(root) == saving.new)
+        for folder in (root / "run/checkpoints").glob("step-*"):  # nothing that can be seen is half there
+            assert failing.files(folder) in (failing.files(saving.before / folder.relative_to(root)), saving.new)
         saving.save(root)  # whoever comes next finds nothing in the way, and clears up
         assert loaded(root) == saving.new
         assert not [path for path in (root / "run/checkpoints").iterdir() if path.name.startswith(".")], number
@@ -161,6 +165,28 @@ def test_every_flipped_bit_is_found_and_the_checkpoint_before_is_taken(place):
             assert path.name in str(caught.value) or path.name == durable.CHECKSUMS
         path.write_bytes(sound)
     assert resumed(root / "run", "auto") == (newest, [])
+
+
+def test_a_save_that_fails_ends_every_process(place):
+    """The others wait for the main one: without a word from it they would do so for ever."""
+    saving = Saving("next", place)
+    root = saving.fresh(place / "run")
+
+    def process(rank: int) -> int:
+        dist.init_process_group("gloo", init_method=f"file://{place}/meet", rank=rank, world_size=2)
+        try:
+            with on(Disk(9 if rank == 0 else None, failing.full)):
+                saving.save(root)
+        except InputError as error:
+            (place / f"told-{rank}").write_text(str(error))
+            return 2
+        return 0
+
+    with ThreadPoolExecutor() as both:  # each waits for its process
+        assert list(both.map(lambda rank: fork(lambda: process(rank)), (0, 1))) == [2, 2]
+    told = [(place / f"told-{rank}").read_text() for rank in (0, 1)]
+    assert told[0] == told[1] and "bytes are needed" in told[0]
+    assert loaded(root) == saving.old
 
 
 def test_missing_torn_and_unreadable_files_are_named(place):
