@@ -105,7 +105,7 @@ class Saving:
         vocabulary.write_text('{"pad": 0, "mask": 2, "tokenizer": {}}')
         self.recipe = Recipe.load("default", ["size=tiny"], ["text"])
         self.recipe = self.recipe.changed({"modalities": {"text": {"vocabulary": str(vocabulary), "words": 300}}})
-        self.step, self.keep = (4 if kind == "again" else 5), (2 if kind == "fallen" else 1)
+        self.step = 4 if kind == "again" else 5
         (self.before / "run").mkdir(parents=True)
         if kind != "first":
             self.write(self.before, 4, 0)
@@ -120,14 +120,14 @@ class Saving:
     def save(self, root: Path) -> None:
         self.write(root, self.step, 7)
 
-    def write(self, root: Path, step: int, seed: int, keep: int | None = None) -> None:
+    def write(self, root: Path, step: int, seed: int, keep: int = 1) -> None:
         torch.manual_seed(seed)
         model = nn.Linear(5, 3)
         optimizer = torch.optim.AdamW(model.parameters())
         model(torch.randn(2, 5)).sum().backward()
         optimizer.step()
         state = checkpoint.State(step, {"scaler": None})
-        checkpoint.save(root / "run", model, optimizer, self.recipe, state, keep=keep or self.keep)
+        checkpoint.save(root / "run", model, optimizer, self.recipe, state, keep=keep)
 
     def operations(self, root: Path) -> list[tuple[Any, ...]]:
         """Every operation of the save, on a fresh copy of what was there before."""
