@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -61,8 +62,9 @@ def save_model(model: MaskedAutoencoder, folder: Path) -> None:
     held = present(folder)
     if held.exists() and not held.is_dir():
         raise InputError(f"{folder}: is a file\n  name a folder to save in")
-    ours = listed(held).keys() - {OPTIMIZER, STATE} if (held / CHECKSUMS).is_file() else set()
-    known = {*files, CHECKSUMS, *ours}
+    known = {*files, CHECKSUMS}
+    with suppress(OSError, ValueError, LookupError, TypeError, AttributeError):  # no checksums, or damaged ones
+        known |= listed(held).keys() - {OPTIMIZER, STATE}  # a checkpoint to resume from is not a place for a model
     if foreign := sorted(path.name for path in held.glob("*") if path.name not in known):
         raise InputError(f"{folder}: holds other files ({', '.join(foreign[:5])})\n  name a new or an empty folder")
     publish(folder, files)

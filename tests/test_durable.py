@@ -257,6 +257,8 @@ def test_a_model_is_saved_whole_and_over_itself_but_not_over_other_files(tmp_pat
     MaskedAutoencoder.from_pretrained(folder)
     model.save_pretrained(folder)
     assert [path.name for path in folder.parent.iterdir()] == ["model"]
+    (folder / durable.CHECKSUMS).write_text("{")
+    model.save_pretrained(folder)
     (folder / "mine.txt").write_text("kept")
     with pytest.raises(InputError, match=r"holds other files \(mine.txt\)"):
         model.save_pretrained(folder)
