@@ -1,22 +1,23 @@
 """What a run leaves on disk: safetensors for numbers, JSON for the rest, nothing that executes.
 
-A checkpoint is a folder `checkpoints/step-N` that appears whole (written beside, flushed, renamed) and holds
-`model.safetensors`, `recipe.json`, the files that the recipe names, and for resuming `optimizer.safetensors` and
-`state.json`.
+A checkpoint is a folder `checkpoints/step-N` that appears whole (mmmae/durable.py) and holds `model.safetensors`,
+`recipe.json`, the files that the recipe names, for resuming `optimizer.safetensors` and `state.json`, and the checksums
+of all of them in `checksums.json`.
 """
 
 from __future__ import annotations
 
 import json
-import os
-import shutil
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file
 from torch import nn
 from torch.distributed.checkpoint.state_dict import (
     StateDictOptions,
@@ -26,12 +27,16 @@ from torch.distributed.checkpoint.state_dict import (
     set_optimizer_state_dict,
 )
 
+from mmmae.agree import agreed
+from mmmae.durable import ASIDE, CHECKSUMS, Content, damage, listed, present, publish, remove, sweep
 from mmmae.model import MaskedAutoencoder
 from mmmae.recipe import Recipe
+from mmmae.weights import packed
 from modalities.errors import InputError
 from modalities.shapes import Tensor
 
 MODEL, OPTIMIZER, RECIPE, STATE = "model.safetensors", "optimizer.safetensors", "recipe.json", "state.json"
+FILES = (MODEL, OPTIMIZER, RECIPE, STATE)  # what a run goes on from
 # Whole tensors, also of a model that FSDP has spread out: gathered to the main process, or present in every one.
 GATHERED = StateDictOptions(full_state_dict=True, cpu_offload=True)
 WHOLE = StateDictOptions(full_state_dict=True)
@@ -46,20 +51,32 @@ class State:
 
 
 def save_model(model: MaskedAutoencoder, folder: Path) -> None:
-    """Weights, recipe and the files that it names."""
+    """Weights, recipe and the files that it names, in a folder that appears whole or replaces the one before.
+
+    Raises:
+        InputError: the folder holds other files; or the disk is full or refuses.
+    """
     if model.recipe is None:
         raise ValueError("this model was built without a recipe; build it by Recipe.build() to save it")
-    folder.mkdir(parents=True, exist_ok=True)
-    write_model(folder, model.state_dict(), model.recipe)
+    files = contents(model.state_dict(), model.recipe)
+    held = present(folder)
+    if held.exists() and not held.is_dir():
+        raise InputError(f"{folder}: is a file\n  name a folder to save in")
+    known = {*files, CHECKSUMS}
+    with suppress(OSError, ValueError, LookupError, TypeError, AttributeError):  # no checksums, or damaged ones
+        known |= listed(held).keys() - {OPTIMIZER, STATE}  # a checkpoint to resume from is not a place for a model
+    if foreign := sorted(path.name for path in held.glob("*") if path.name not in known):
+        raise InputError(f"{folder}: holds other files ({', '.join(foreign[:5])})\n  name a new or an empty folder")
+    publish(folder, files)
 
 
 def load_model(folder: Path) -> MaskedAutoencoder:
     """The model in a folder, or in the newest checkpoint of a run's folder.
 
     Raises:
-        InputError: there is none, or weights and recipe do not fit each other.
+        InputError: there is none, a file is damaged, or weights and recipe do not fit each other.
     """
-    folder = find(folder)
+    folder = sound(folder)
     model = load_recipe(folder).build()
     weights = load_file(folder / MODEL)
     unexpected, missing = weights.keys() - model.state_dict().keys(), model.state_dict().keys() - weights.keys()
@@ -87,119 +104,103 @@ def load_recipe(folder: Path) -> Recipe:
 
 def find(folder: Path) -> Path:
     """A checkpoint: the folder itself, or the newest one of the run that lies in it."""
-    if (folder / MODEL).is_file():
+    folder = present(folder)
+    if (folder / MODEL).is_file() or (folder / CHECKSUMS).is_file():
         return folder
-    newest = latest(folder)
-    if newest is None:
-        raise InputError(f"{folder}: there is no checkpoint here\n  expected {MODEL} or checkpoints/step-N/{MODEL}")
-    return newest
+    if found := saved(folder):
+        return found[max(found)]
+    raise InputError(f"{folder}: there is no checkpoint here\n  expected {MODEL} or checkpoints/step-N/{MODEL}")
 
 
-def latest(output: Path) -> Path | None:
-    """The newest checkpoint of a run, None where there is none."""
-    found = [path for path in (output / "checkpoints").glob("step-*") if (path / MODEL).is_file()]
-    return max(found, key=lambda path: int(path.name.removeprefix("step-")), default=None)
+def saved(output: Path) -> dict[int, Path]:
+    """The checkpoints of a run by their step, oldest first; what else lies among them is passed over."""
+    home = output / "checkpoints"
+    names = {path.name.removeprefix(".").removesuffix(ASIDE) for path in home.glob("*step-*")}
+    steps = sorted(int(name.removeprefix("step-")) for name in names if re.fullmatch(r"step-(0|[1-9]\d*)", name))
+    paths = {step: present(home / f"step-{step}") for step in steps}
+    return {step: path for step, path in paths.items() if (path / MODEL).is_file() or (path / CHECKSUMS).is_file()}
 
 
-def resumed(output: Path, resume: str) -> Path | None:
-    """The checkpoint that `--resume auto|none|DIR` means for a run in `output`; None starts afresh.
+def sound(folder: Path, needs: Sequence[str] = (MODEL, RECIPE)) -> Path:
+    """A checkpoint (see `find`) whose every file is as it was written.
 
     Raises:
-        InputError: DIR has no checkpoint; or a fresh start would overwrite a run.
+        InputError: there is none, or names the file that is damaged.
     """
-    newest = latest(output)
-    if resume == "auto":
-        return newest
-    if resume != "none":
-        return find(Path(resume))
-    if newest is not None:
-        raise InputError(f"{output}: holds a run already ({newest.name})\n  choose another --output, or --resume auto")
+    folder = find(folder)
+    if fault := faulty(folder, needs):
+        beside = saved(folder.parent.parent).values() if folder.parent.name == "checkpoints" else ()
+        others = [str(path) for path in beside if path != folder and not faulty(path, needs)]
+        raise InputError(
+            f"{folder}: damaged: {fault}\n  {'use ' + ' or '.join(others) if others else 'use a copy of it'}"
+        )
+    return folder
+
+
+def faulty(folder: Path, needs: Sequence[str]) -> str | None:
+    """What is wrong with a checkpoint, None if nothing is.
+
+    One without checksums, put together by somebody else, need only hold files that can be read.
+    """
+    if missing := [name for name in needs if not (folder / name).is_file()]:
+        return f"{missing[0]} is missing"
+    if (folder / CHECKSUMS).exists():
+        return damage(folder)
+    for name in needs:
+        try:
+            if Path(name).suffix == ".json":
+                json.loads((folder / name).read_bytes())
+            else:
+                with safe_open(folder / name, "pt"):  # refuses a file shorter or longer than its header says
+                    pass
+        except (OSError, ValueError, SafetensorError) as error:
+            return f"{name} cannot be read ({error})"
     return None
 
 
-def require_same(folder: Path, recipe: Recipe) -> None:
-    """Refuse to resume from a checkpoint of another model.
-
-    Raises:
-        InputError: names the first setting that differs.
-    """
-    saved = load_recipe(folder)
-    for section in ("size", "modalities", "trunk", "objectives"):
-        before, now = comparable(saved, section), comparable(recipe, section)
-        for key in sorted(before.keys() | now.keys()):
-            if before.get(key) != now.get(key):
-                raise InputError(
-                    f"{folder}: was made with {key}={before.get(key)}, this run has {key}={now.get(key)}\n"
-                    f"  choose another --output, or the same setting"
-                )
-
-
-def comparable(recipe: Recipe, section: str) -> dict[str, Any]:
-    """The leaves of a section by dotted key, without the files that a checkpoint takes along."""
-    leaves: dict[str, Any] = {}
-
-    def walk(value: Any, path: str) -> None:
-        if isinstance(value, Mapping):
-            for key, inner in value.items():
-                if key not in recipe.kept:
-                    walk(inner, f"{path}.{key}")
-        else:
-            leaves[path] = json.loads(json.dumps(value))
-
-    walk(recipe.tree.get(section), section)
-    return leaves
-
-
-def write_model(folder: Path, weights: Mapping[str, Tensor], recipe: Recipe) -> None:
-    save_file({name: tensor.contiguous() for name, tensor in weights.items()}, folder / MODEL)
-    tree, files = json.loads(json.dumps(recipe.tree)), {}
+def contents(weights: Mapping[str, Tensor], recipe: Recipe) -> dict[str, Content]:
+    """The files of a model: it stands alone, and takes along the files that its recipe names."""
+    tree, files, taken = json.loads(json.dumps(recipe.tree)), {}, {}
     for name, settings in tree["modalities"].items():
         for key, value in (settings or {}).items():
-            if key in recipe.kept and Path(str(value)).is_file():  # a checkpoint stands alone: it takes the file along
-                target = folder / f"{name}-{Path(value).name}"
-                if Path(value).resolve() != target.resolve():
-                    shutil.copyfile(value, target)
-                settings[key] = target.name
+            if key in recipe.kept and Path(str(value)).is_file():
+                path = Path(value)
+                settings[key] = path.name if path.name.startswith(f"{name}-") else f"{name}-{path.name}"
+                taken[settings[key]] = Content.of(path.read_bytes())
                 files.setdefault(name, []).append(key)
     saved = {"name": recipe.name, "narrowed": recipe.narrowed, "recipe": tree, "files": files}
-    (folder / RECIPE).write_text(json.dumps(saved, indent=2), encoding="utf-8")
+    return {MODEL: packed(weights), RECIPE: Content.of(json.dumps(saved, indent=2).encode()), **taken}
 
 
 def save(
-    output: Path,
-    model: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    recipe: Recipe,
-    state: State,
-    *,
-    main: bool,
-    keep: int,
+    output: Path, model: nn.Module, optimizer: torch.optim.Optimizer, recipe: Recipe, state: State, *, keep: int
 ) -> Path:
     """Write checkpoint `step-N` of a run; every process takes part in gathering, the main one writes.
 
-    keep: how many of the newest checkpoints stay; older ones go only after the new one is there.
+    keep: how many of the newest checkpoints stay; older ones go only after the new one is there, and so do those of
+        later steps, which a run leaves behind that went back.
+
+    Raises:
+        InputError: in every process: the disk is full or refuses; what was saved before is still there.
     """
     weights: dict[str, Any] = get_model_state_dict(model, options=GATHERED)
     moments: dict[str, Any] = dict(get_optimizer_state_dict(model, optimizer, options=GATHERED))
     target = output / "checkpoints" / f"step-{state.step}"
-    if not main:
-        return target
-    draft = target.with_name(f".{target.name}.draft")
-    shutil.rmtree(draft, ignore_errors=True)
-    draft.mkdir(parents=True)
-    write_model(draft, weights, recipe)
-    flat = {f"{kind}/{name}": value for name, kinds in moments["state"].items() for kind, value in kinds.items()}
-    save_file({name: torch.as_tensor(value).contiguous() for name, value in flat.items()}, draft / OPTIMIZER)
-    (draft / STATE).write_text(json.dumps({"step": state.step, **state.extra}, indent=2), encoding="utf-8")
-    for path in draft.iterdir():
-        flush(path)
-    flush(draft)
-    shutil.rmtree(target, ignore_errors=True)
-    draft.rename(target)
-    flush(target.parent)
-    checkpoints = sorted(target.parent.glob("step-*"), key=lambda path: int(path.name.removeprefix("step-")))
-    for old in checkpoints[:-keep]:
-        shutil.rmtree(old)
+
+    def write() -> None:
+        flat = {f"{kind}/{name}": value for name, kinds in moments["state"].items() for kind, value in kinds.items()}
+        files = contents(weights, recipe)
+        files[OPTIMIZER] = packed({name: torch.as_tensor(value) for name, value in flat.items()})
+        files[STATE] = Content.of(json.dumps({"step": state.step, **state.extra}, indent=2).encode())
+        sweep(target.parent)
+        publish(target, files)
+        steps = list(saved(output))
+        stay = [step for step in steps if step <= state.step][-keep:]
+        for step in reversed(steps):
+            if step not in stay:
+                remove(target.with_name(f"step-{step}"))
+
+    agreed(write)
     return target
 
 
@@ -217,12 +218,3 @@ def load(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, scale
     if scaler is not None and state.get("scaler"):
         scaler.load_state_dict(state["scaler"])
     return State(state.pop("step"), state)
-
-
-def flush(path: Path) -> None:
-    """Make a file or folder survive a power cut."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -6,12 +6,14 @@ import json
 import math
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from mmmae.durable import flush, replace
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -64,9 +66,7 @@ class Report:
         self.task = self.progress.add_task("train", total=steps, completed=step, note="")
         self.steps = steps
         if self.main:
-            kept = self.path.read_text().splitlines() if self.path.exists() and step else []
-            kept = [line for line in kept if json.loads(line)["step"] <= step]
-            self.path.write_text("".join(f"{line}\n" for line in kept))
+            replace(self.path, "".join(f"{line}\n" for line in logged(self.path, step)))
 
     def say(self, message: str) -> None:
         """A line for the person at the terminal."""
@@ -74,6 +74,11 @@ class Report:
 
     def advance(self) -> None:
         self.progress.advance(self.task)
+
+    def flush(self) -> None:
+        """Make the lines written so far survive a power cut."""
+        if self.main:
+            flush(self.path)
 
     def write(self, step: int, figures: Mapping[str, Any]) -> None:
         """One logged step: a JSON object, the bar's note, the trackers."""
@@ -92,6 +97,17 @@ class Report:
         if "evaluation/loss" in figures:
             self.say(f"step {step} held-out loss {figures['evaluation/loss']:.4f}")
         self.accelerator.log({k: v for k, v in line.items() if k != "step"}, step=step)
+
+
+def logged(path: Path, step: int) -> list[str]:
+    """The whole lines of a log up to a step; a kill may have torn the last one."""
+    lines = path.read_bytes().splitlines() if path.exists() and step else []
+    kept = []
+    for line in lines:
+        with suppress(ValueError, LookupError, TypeError):  # no JSON, or no such object
+            if json.loads(line)["step"] <= step:
+                kept.append(line.decode())
+    return kept
 
 
 def rounded(value: Any) -> Any:

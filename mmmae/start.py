@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file
 
-from mmmae.checkpoint import MODEL, find, load_recipe
+from mmmae.checkpoint import MODEL, find, load_recipe, sound
 from mmmae.model import MaskedAutoencoder
 from mmmae.recipe import Recipe
 from modalities.errors import InputError
@@ -24,9 +24,9 @@ def begin(model: MaskedAutoencoder, folder: Path) -> Path:
     modalities that this model lacks.
 
     Raises:
-        InputError: lists the parameters that do not fit.
+        InputError: names a file that is damaged, or lists the parameters that do not fit.
     """
-    folder = find(folder)
+    folder = sound(folder)
     ours, theirs = lasting(model.state_dict()), lasting(load_file(folder / MODEL))
     theirs = {name: theirs[name] for name in narrowed(theirs, load_recipe(folder), list(model.tokenizers))}
     misfits = [f"missing there: {name}" for name in ours if name not in theirs]

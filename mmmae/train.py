@@ -91,16 +91,18 @@ class Trainer:
 
         from fusion.blocks import Block, CrossBlock
         from mmmae import checkpoint
+        from mmmae.agree import agreed
         from mmmae.data.fit import fit
         from mmmae.data.source import open_data
         from mmmae.evaluation import Evaluation
         from mmmae.guard import Guard
         from mmmae.optim import adamw
         from mmmae.report import Clock, Report
+        from mmmae.resume import require_same, resumed
         from mmmae.start import begin, same_files
 
         self.accelerator, self.output, self.watch = accelerator, output, watch
-        start = checkpoint.resumed(output, resume)
+        start, damaged = agreed(lambda: resumed(output, resume))
         with accelerator.main_process_first():
             manifest = open_data(data, recipe.columns)
             train, test = manifest.split(recipe.sections.data.holdout)
@@ -108,7 +110,7 @@ class Trainer:
             recipe = fit(same_files(recipe), train, output)
         self.recipe, self.settings = recipe, recipe.sections.training
         if start is not None:
-            checkpoint.require_same(start, recipe)
+            require_same(start, recipe)
 
         self.loader, held = self.clips(train, test)
         self.steps = self.settings.steps or self.settings.epochs * self.loader.steps_per_epoch
@@ -131,6 +133,8 @@ class Trainer:
             state = checkpoint.load(start, self.model, self.optimizer.optimizer, accelerator.scaler)
         self.step = state.step
         self.clock, self.report = Clock(), Report(accelerator, output, self.steps, self.step)
+        for fault in damaged:
+            self.report.say(f"warning: {fault}")
         if start is not None:
             self.report.say(f"resuming at step {self.step} from {start}")
         if began is not None:
@@ -269,11 +273,9 @@ class Trainer:
         scaler = self.accelerator.scaler
         extra = {"scaler": None if scaler is None else scaler.state_dict(), "skipped": self.guard.row}
         state = checkpoint.State(self.step, extra)
-        checkpoint.save(
-            self.output, self.model, self.optimizer.optimizer, self.recipe, state,
-            main=self.accelerator.is_main_process, keep=self.settings.keep,
-        )  # fmt: skip
-        self.accelerator.wait_for_everyone()
+        self.report.flush()  # no power cut leaves a checkpoint without the lines that led to it
+        keep = self.settings.keep
+        checkpoint.save(self.output, self.model, self.optimizer.optimizer, self.recipe, state, keep=keep)
 
     def describe(self) -> None:
         """What is about to happen, in three lines."""

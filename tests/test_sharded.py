@@ -35,11 +35,9 @@ def one_step(folder: Path, rank: int = 0, world: int = 1) -> None:
     optimizer.step()
     model.reconstruct(own)
     state = checkpoint.State(1, {})
-    saved = checkpoint.save(folder, model, optimizer, recipe, state, main=rank == 0, keep=1)
-    if world > 1:
-        dist.barrier()
+    saved = checkpoint.save(folder, model, optimizer, recipe, state, keep=1)
     assert checkpoint.load(saved, model, optimizer) == state
-    again = checkpoint.save(folder / "again", model, optimizer, recipe, state, main=rank == 0, keep=1)
+    again = checkpoint.save(folder / "again", model, optimizer, recipe, state, keep=1)
     if rank == 0:
         for name in (checkpoint.MODEL, checkpoint.OPTIMIZER):
             assert (again / name).read_bytes() == (saved / name).read_bytes(), name
@@ -49,6 +47,7 @@ def process(rank: int, folder: str) -> None:
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=WORLD)
     one_step(Path(folder) / "sharded", rank, WORLD)
+    dist.barrier()
     dist.destroy_process_group()
 
 

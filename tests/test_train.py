@@ -58,7 +58,10 @@ def test_a_run_leaves_log_pictures_and_checkpoints(run):
     assert {path.name for path in (run / "panels").iterdir()} == {"step-000003.png", "step-000006.png"}
     assert {path.name for path in (run / "checkpoints").iterdir()} == {"step-3", "step-6"}
     files = {path.name for path in (run / "checkpoints" / "step-6").iterdir()}
-    assert files == {"model.safetensors", "optimizer.safetensors", "recipe.json", "state.json", "text-vocabulary.json"}
+    assert files == {
+        "checksums.json", "model.safetensors", "optimizer.safetensors", "recipe.json", "state.json",
+        "text-vocabulary.json",
+    }  # fmt: skip
 
 
 def test_a_checkpoint_comes_back_with_one_line(run, world, tmp_path):

@@ -13,6 +13,7 @@ from mmmae import checkpoint
 from mmmae.convert.anatomy import DECODER, STREAM, inferred, lone
 from mmmae.convert.files import CONFIG, Found, find
 from mmmae.convert.layouts import LAYOUTS, Layout, recognise
+from mmmae.durable import present
 from mmmae.model import MaskedAutoencoder
 from modalities.errors import InputError
 from modalities.shapes import Tensor
@@ -41,6 +42,7 @@ def load(path: Path) -> MaskedAutoencoder:
 
 def read(path: Path, overrides: Sequence[str] = ()) -> Imported:
     """`load`, with what there is to tell; `overrides` change the recipe that a checkpoint of others is given."""
+    path = present(path)
     if (path / checkpoint.RECIPE).is_file() or (path / "checkpoints").is_dir():
         if overrides:
             raise InputError(f"{path}: this run has its recipe, {' '.join(overrides)} cannot change it any more")

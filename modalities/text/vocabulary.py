@@ -99,7 +99,9 @@ class Vocabulary:
         file = path if path.suffix == ".json" else path / FILE
         file.parent.mkdir(parents=True, exist_ok=True)
         state = {"pad": self.pad, "mask": self.mask, "tokenizer": json.loads(self.tokenizer.to_str())}
-        file.write_text(json.dumps(state, ensure_ascii=False), encoding="utf-8")
+        draft = file.with_name(f".{file.name}.{os.getpid()}.draft")  # other processes may read and write it now
+        draft.write_text(json.dumps(state, ensure_ascii=False), encoding="utf-8")
+        draft.replace(file)
         return file
 
     def encode(self, text: str, length: int | None = None) -> list[int]:
