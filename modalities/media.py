@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from modalities import limits
 from modalities.errors import InputError, SampleError
+from modalities.structure import intact
 from modalities.whole import REMEDY, require_data, require_end
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ OPTIONS = {
     "pattern_type": "none",  # "%d" in the name of an image is a percent sign and a d
     "max_pixels": str(limits.PIXELS),
 }
+GAP = 0.01  # seconds between two frames beyond how long the first lasts: a pause, or something is lost
 TICK = 1e-3  # Matroska and FLV round their stamps to a millisecond
 FRAME_BY_FRAME = ("h264", "hevc", "vp9", "av1", "mjpeg", "ffv1")  # every packet gives one frame (VP8 hides some)
 STEPS_BACK = (0.0, 2.0, 20.0, float("inf"))  # seconds; an index by decoding order may lead behind the moment asked for
@@ -213,7 +215,11 @@ def stamped(container: InputContainer, stream: Stream) -> Iterator[tuple[float, 
                 raise SampleError(name, "its frames carry no time stamps", remedy)
             # ASF stamps only the first frame of a packet.
             moment = (time or 0.0) + span if stamp is None else float(stamp * base(stream)) - origin
-            time, audio = moment, stream.type == "audio"
+            audio = stream.type == "audio"
+            paused = begun and time is not None and moment - time > max(span, 0.0 if audio else period(stream)) + GAP
+            if paused and not intact(Path(name), container.format.name):
+                raise SampleError(name, f"lacks what lies between {time:.2f} s and {moment:.2f} s", REMEDY)
+            time = moment
             span = frame.samples / frame.sample_rate if audio else float((frame.duration or 0) * base(stream))
             if countable and frame.pts is not None:
                 passed = {stamp for stamp in due if stamp <= frame.pts}

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from av.container import InputContainer
 
 OPEN_ENDED = 0x7FFFF000  # sizes from here up are what a recorder writes that does not know better
-LOSS = 4096  # bytes; a header that is wrong by less is a careless one (0.1 s of speech, or one small picture)
+LOSS = 512  # bytes; a header that is wrong by less was written carelessly, nothing is missing
 STATING = ("mov", "matroska", "flv", "asf", "wav", "w64", "aiff", "au", "caf", "flac", "avi", "wv", "tta", "ape")
 MP3_HEADERS = (b"Xing", b"Info", b"VBRI")
 REMEDY = "the file is cut off or damaged: copy it again or drop the row"
