@@ -9,7 +9,7 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mmmae.sections import SECTIONS, SIZED, Sections, checked
+from mmmae.sections import SECTIONS, SIZED, Sections, checked, refuse_misshapen
 from mmmae.settings import RecipeError, check, find, in_context, make, nearest, signature
 from mmmae.streams import Change, Stream, inherited
 
@@ -52,6 +52,7 @@ class Recipe:
             if key not in SECTIONS:
                 raise RecipeError(f"{name}: {key}: unknown section; {nearest(key, SECTIONS)}")
         self.sections = Sections.check(self.tree, name)
+        refuse_misshapen(self.tree, name)
         if not self.streams:
             raise RecipeError(f"{name}: modalities: a recipe needs at least one")
         self.inspect()
@@ -145,8 +146,8 @@ class Recipe:
     def part(self, kind: str, settings: Mapping[str, Any], key: str) -> tuple[type, dict[str, Any]]:
         """Class and checked settings of one section; a nested `decoder` becomes a constructor waiting for streams."""
         where = f"{self.name}: {key}"
-        if "use" not in settings:
-            raise RecipeError(f"{where}: name one with `use:`")
+        if not isinstance(settings, Mapping) or "use" not in settings:
+            raise RecipeError(f"{where}: name one with `use:`, got {settings!r}")
         cls = find(kind, settings["use"], where)
         given = {name: value for name, value in settings.items() if name != "use"}
         known = signature(cls)

@@ -12,6 +12,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from modalities.errors import InputError
+from modalities.outside import resolve
 
 # kind: (package, module in each entry's folder or "" where an entry is a file, what it must subclass)
 KINDS = {
@@ -71,6 +72,8 @@ def find(kind: str, use: str, where: str) -> type:
     Raises:
         RecipeError: there is none, or it is of another kind.
     """
+    if not isinstance(use, str):
+        raise RecipeError(f"{where}: `use` names a {kind}, got {use!r}")
     if "." in use:
         return outside(kind, use, where)
     if use not in names(kind):
@@ -87,7 +90,7 @@ def outside(kind: str, use: str, where: str) -> type:
     inner = KINDS[kind][1]
     remedy = f"name a package with a module {inner[1:]}.py" if inner else "is it installed and on the path?"
     try:
-        found = pkgutil.resolve_name(use)
+        found = resolve(use)
         if inspect.ismodule(found):
             return only(kind, f"{found.__name__}{inner}", where)
     except (ImportError, AttributeError, ValueError) as error:

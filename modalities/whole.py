@@ -63,21 +63,27 @@ def path_of(container: InputContainer) -> Path:
 
 
 def missing_bytes(path: Path) -> int:
-    """How many bytes a RIFF file lacks at the end of its data; 0 where it states no size."""
+    """How many bytes a RIFF file lacks at the end of its data (an AVI: or its index); 0 if it states no size."""
     size, place = path.stat().st_size, 12
     with path.open("rb") as file:
-        if file.read(4) not in (b"RIFF", b"RF64"):
+        head = file.read(12)
+        if len(head) < 12 or head[:4] not in (b"RIFF", b"RF64"):
             return 0
+        ends = [8 + int.from_bytes(head[4:8], "little")] if head[8:] == b"AVI " else []
         for _ in range(64):  # chunks before the data
             file.seek(place)
             head = file.read(12)
             if len(head) < 8:
+                ends.append(place)
                 break
             tag, length = struct.unpack("<4sI", head[:8])
+            place += 8 + length
             if tag == b"data" or (tag == b"LIST" and head[8:] == b"movi"):
-                return max(place + 8 + length - size, 0) if length < OPEN_ENDED else 0
-            place += 8 + length + length % 2
-    return max(place - size, 0)
+                ends.append(place)
+                break
+            place += length % 2
+    known = [end - size for end in ends if end < OPEN_ENDED]
+    return max([0, *known])
 
 
 def has_mp3_header(path: Path) -> bool:

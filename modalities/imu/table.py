@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from modalities import limits, parquet
 from modalities.errors import SampleError
 from modalities.media import existing
 
@@ -95,6 +96,7 @@ def from_array(path: Path) -> tuple[None, np.ndarray, None]:
     if values.ndim not in (2, 3) or values.dtype.kind not in "fiu":
         reason = f"holds {values.dtype} of shape {values.shape}"
         raise SampleError(path, reason, "save numbers of shape (rows, sensors, channels) or (rows, channels)")
+    limits.refuse_large_table(path, len(values), values[:1].size)
     return None, values[:, None] if values.ndim == 2 else values, None
 
 
@@ -102,6 +104,10 @@ def from_text(path: Path) -> tuple[np.ndarray | None, np.ndarray, list[str]]:
     """A .csv file with a header."""
     from pyarrow import ArrowException, csv
 
+    limits.refuse_large_file(path)
+    with path.open("rb") as file:
+        columns = file.readline(limits.HEADER_BYTES).count(b",") + 1
+    limits.refuse_above(limits.COLUMNS, columns, path, "columns", "keep the sensors' columns only")
     try:
         table = csv.read_csv(path, read_options=csv.ReadOptions(use_threads=False))
     except (ArrowException, ValueError) as error:
@@ -112,13 +118,7 @@ def from_text(path: Path) -> tuple[np.ndarray | None, np.ndarray, list[str]]:
 
 def from_parquet(path: Path) -> tuple[np.ndarray | None, np.ndarray, list[str]]:
     """A .parquet file of numeric columns."""
-    from pyarrow import ArrowException, parquet
-
-    try:
-        table = parquet.read_table(path, use_threads=False)
-    except (ArrowException, ValueError, OSError) as error:
-        raise SampleError(path, f"is no parquet table ({str(error).strip()})", "write it again") from error
-    return from_columns(path, table)
+    return from_columns(path, parquet.load(path))
 
 
 def from_columns(path: Path, table: Any) -> tuple[np.ndarray | None, np.ndarray, list[str]]:
