@@ -87,7 +87,7 @@ def outside(kind: str, use: str, where: str) -> type:
 
     A modality is several classes, so its name is that of their folder, laid out as the folders in modalities/ are.
     """
-    inner = KINDS[kind][1]
+    inner, kinds = KINDS[kind][1], " or ".join(base.__name__ for base in bases(kind))
     remedy = f"name a package with a module {inner[1:]}.py" if inner else "is it installed and on the path?"
     try:
         found = resolve(use)
@@ -96,9 +96,8 @@ def outside(kind: str, use: str, where: str) -> type:
     except (ImportError, AttributeError, ValueError) as error:
         if isinstance(error, InputError):
             raise
-        raise RecipeError(f"{where}: cannot import the {kind} of {use!r} ({error})\n  {remedy}") from error
+        raise RecipeError(f"{where}: cannot import the {kind} (a {kinds}) of {use!r} ({error})\n  {remedy}") from error
     if not (inspect.isclass(found) and issubclass(found, bases(kind))):
-        kinds = " or ".join(base.__name__ for base in bases(kind))
         raise RecipeError(f"{where}: {use} is not a subclass of {kinds}\n  {remedy}")
     return found
 

@@ -10,7 +10,7 @@ import torch
 from einops import rearrange
 
 from modalities.errors import SampleError
-from modalities.media import decode, length, opened, sound
+from modalities.media import decode, film, length, opened, sound
 from modalities.reader import Reader, Reading
 from modalities.whole import REMEDY, states_length
 
@@ -44,6 +44,8 @@ class AudioReader(Reader):
         count, first, stop = round(self.rate * duration), round(self.rate * start), start + duration
         with opened(source) as container:
             if (track := sound(container)) is None:
+                if film(container) is None:
+                    raise SampleError(source, "has neither sound nor pictures", "name a recording, or drop the row")
                 return None
             pieces, rate = [], 0
             for time, frame in decode(container, track, max(start - PREROLL, 0.0)):
@@ -53,7 +55,7 @@ class AudioReader(Reader):
                 if time > start + duration + PREROLL:
                     break
                 pieces.append((time, mono(frame.to_ndarray(), len(frame.layout.channels), frame.format.is_planar)))
-            if not pieces and start < length(container, track):
+            if not pieces and (start < length(container, track) or not (length(container, track) or film(container))):
                 raise SampleError(source, f"no sound can be decoded from {start:.2f} s", "re-encode it or drop the row")
             ended = max((time + len(samples) / rate for time, samples in pieces), default=stop)
             if ended < stop - SHORT and ended < (says := length(container, track)) - SHORT and states_length(container):

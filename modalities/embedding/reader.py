@@ -107,6 +107,8 @@ def load(source: Any) -> Shaped[Tensor, "l d"]:
 def from_array(path: Path) -> Tensor:
     try:
         rows = np.load(path, mmap_mode="r", allow_pickle=False)  # a header may claim more than the file holds
+        if not isinstance(rows, np.ndarray):
+            raise SampleError(path, "is an archive of arrays", "save one array with numpy.save")
         limits.refuse_above(limits.NUMBERS, rows.size, path, "numbers", "keep the features of one recording in a file")
         return torch.from_numpy(np.array(rows))
     except (ValueError, TypeError, AttributeError, OSError, EOFError, OverflowError) as error:

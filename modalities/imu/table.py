@@ -91,8 +91,10 @@ def from_array(path: Path) -> tuple[None, np.ndarray, None]:
     """A .npy file: (rows, sensors, channels), or (rows, channels) of one sensor; mapped, not read."""
     try:
         values = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
+    except (ValueError, TypeError, OSError, EOFError, OverflowError) as error:
         raise SampleError(path, f"is no .npy array of numbers ({error})", "save it with numpy.save") from error
+    if not isinstance(values, np.ndarray):
+        raise SampleError(path, "is an archive of arrays", "save one array with numpy.save")
     if values.ndim not in (2, 3) or values.dtype.kind not in "fiu":
         reason = f"holds {values.dtype} of shape {values.shape}"
         raise SampleError(path, reason, "save numbers of shape (rows, sensors, channels) or (rows, channels)")
