@@ -198,8 +198,6 @@ def stamped(container: InputContainer, stream: Stream) -> Iterator[tuple[float, 
             if packet.size == 0:  # "the same picture again"
                 continue
             stamps.append(packet.dts)
-            if begun and packet.is_corrupt:
-                raise SampleError(name, f"is damaged after {time:.2f} s", "copy it again, re-encode it or drop the row")
             if countable and packet.pts is not None and not packet.is_discard:
                 due.add(packet.pts)
         try:

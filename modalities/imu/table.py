@@ -63,10 +63,12 @@ def load(source: Any) -> Table:
     if read is None:
         raise SampleError(path, "is not .csv, .parquet or .npy", "convert the recording into one of them")
     times, values, names = read(path)
-    if not values.size:
+    if not values.size or not len(values):
         raise SampleError(path, "holds no readings", "drop the row")
+    remedy = "write times in seconds, or drop the row"
     if times is None:
         times = np.arange(len(values)) / checked_rate(path, rate)
+        limits.refuse_above(limits.DURATION, times[-1], path, "seconds", remedy)
         return Table(path, times, values, names, 1 / float(rate), source.get("edges"))
     late = np.flatnonzero(~(np.diff(times) > 0))
     if len(late) or not np.isfinite(times[0]):
@@ -75,6 +77,7 @@ def load(source: Any) -> Table:
         reason = f"row {row}: time {times[row - 1]:.6g} s{before} does not increase"
         raise SampleError(path, reason, "sort the rows by time, in seconds, and keep one row per moment")
     period = float(np.median(np.diff(times))) if len(times) > 1 else 1 / checked_rate(path, rate)
+    limits.refuse_above(limits.DURATION, times[-1] - times[0], path, "seconds", remedy)
     zero = 0.0 if 0 <= times[0] < 1 else times[0]
     return Table(path, times - zero, values, names, period, source.get("edges"))
 
