@@ -19,6 +19,8 @@ from modalities.video import VideoReader
 
 SLOW = {
     *bombs.SLOW,
+    "png.mov",
+    "mjpeg.avi",
     "rows of imu.parquet",
     "bytes of imu.csv",
     "header of embedding.safetensors",
