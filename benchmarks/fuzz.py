@@ -43,7 +43,7 @@ STARTS: dict[str, list[bytes]] = {
     "override": [b"masking.video.ratio=0.5", b"modalities.imu={sensors: 3}", b"trunk.use=joint"],
     "captions": [b'["a", {"text": "b", "start": 0, "end": 1}]', b'"a red ball"'],
     "recipe.json": [
-        b'{"name": "a", "narrowed": true, "recipe": {"window": 1, "modalities": {"text": {}}}, "files": {"text": ["vocabulary"]}}'
+        b'{"name": "a", "narrowed": true, "recipe": {"window": 1, "modalities": {"text": {}}}, "files": {}}'
     ],
     "weights": [b"\x08\x00\x00\x00\x00\x00\x00\x00{}      "],
 }

@@ -15,6 +15,7 @@ from mmmae.settings import RecipeError, nearest
 from mmmae.streams import kept
 
 LONGEST = 2**18  # bytes of a recipe file
+NESTED = (AttributeError, AssertionError, RecursionError)  # what OmegaConf lets out of scalars and deep nesting
 
 
 def read(name: str | Path, beside: Path | None = None) -> tuple[Path, dict[str, Any]]:
@@ -58,7 +59,7 @@ def parse(path: Path) -> dict[str, Any]:
         refuse_interpolation(tree, str(path))
     except RecipeError:
         raise
-    except (OSError, ValueError, TypeError, RecursionError, YAMLError, OmegaConfBaseException) as error:
+    except (OSError, ValueError, TypeError, *NESTED, YAMLError, OmegaConfBaseException) as error:
         raise RecipeError(f"{path}: cannot be read as a recipe\n  {error}") from error
     return {str(key): value for key, value in tree.items()}
 
@@ -100,7 +101,7 @@ def overridden(overrides: Sequence[str]) -> dict[str, Any]:
         refuse_interpolation(tree, "overrides")
     except RecipeError:
         raise
-    except (ValueError, TypeError, AttributeError, RecursionError, YAMLError, OmegaConfBaseException) as error:
+    except (ValueError, TypeError, *NESTED, YAMLError, OmegaConfBaseException) as error:
         raise RecipeError(f"{' '.join(overrides)}: cannot be read as overrides\n  {error}") from error
     return {str(key): value for key, value in tree.items()} if isinstance(tree, dict) else {}
 
@@ -146,6 +147,6 @@ def forget_sizes(tree: dict[str, Any]) -> None:
     """Drop the widths, depths and heads that a file gives, so that another size's take their place."""
     sections = [tree.get("trunk", {})]
     sections += [objective.get("decoder", {}) for objective in tree.get("objectives", {}).values() if objective]
-    for section in sections:
+    for section in filter(lambda section: isinstance(section, dict), sections):
         for key in SIZED:
             section.pop(key, None)

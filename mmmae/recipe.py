@@ -79,10 +79,12 @@ class Recipe:
             if "base" in base:
                 raise RecipeError(f"{label}: base: a base may not have a base of its own; inherit from that one")
             tree = overlay(base, tree)
+        refuse_misshapen(tree, label)
         changes = overridden(overrides)
         if "size" in changes:
             forget_sizes(tree)
         tree = overlay(tree, changes, strict=label)
+        refuse_misshapen(tree, label)
         if not modalities:
             return cls(tree, label)
         return cls(narrowed(tree, modalities, label), label, narrowed=set(modalities) != set(tree["modalities"]))

@@ -66,7 +66,7 @@ def defined(kind: str, module: str) -> list[type]:
     ]  # fmt: skip
 
 
-def find(kind: str, use: str, where: str) -> type:
+def find(kind: str, use: Any, where: str) -> type:
     """The class that `use` names: a file (or folder) of the house, or a dotted name outside it.
 
     Raises:

@@ -148,9 +148,11 @@ SECTIONS = [
     "optimizer",
 ]
 PLACES = [
-    "modalities.video", "modalities.video.size", "modalities.video.hint", "modalities.video.lag", "modalities.video.use",
+    "modalities.video", "modalities.video.size", "modalities.video.hint", "modalities.video.lag",
+    "modalities.video.use",
     "modalities.video.share", "modalities.text.vocabulary", "masking.video", "masking.video.use", "trunk.use",
-    "trunk.width", "objectives.contrastive", "objectives.reconstruction.decoder", "augment.video", "augment.video.after",
+    "trunk.width", "objectives.contrastive", "objectives.reconstruction.decoder", "augment.video",
+    "augment.video.after",
     "objectives.reconstruction.decoder.use", "masking.video.ratio", "modalities.imu.sensors", "optimizer.betas",
 ]  # fmt: skip
 
@@ -199,6 +201,13 @@ def test_any_csv_as_imu(folder, content):
         IMUReader(sensors=1).seconds(str(folder / "e.csv"))
 
 
+@pytest.mark.parametrize("reading", ["1e300", "-1e39", "3e307"])
+def test_a_reading_too_large_for_a_float_is_named(folder, reading):
+    (folder / "k.csv").write_text(f"time,a.x\n0,1\n0.1,{reading}\n0.2,{reading}\n")
+    with pytest.raises(InputError, match="beyond 1e38"):
+        IMUReader(sensors=1, channels=1).read(str(folder / "k.csv"), 0.0, 0.3)
+
+
 @many
 @given(source=rubbish | st.fixed_dictionaries({"path": rubbish, "rate": rubbish, "edges": rubbish}))
 def test_any_source_of_imu_and_embedding(source):
@@ -210,7 +219,12 @@ def test_any_source_of_imu_and_embedding(source):
 
 
 @many
-@given(rate=rubbish, edges=rubbish, start=st.floats(-1e6, 1e6), kind=st.sampled_from("fiucbOSU"))
+@given(
+    rate=rubbish,
+    edges=rubbish,
+    start=st.floats(-1e6, 1e6),
+    kind=st.sampled_from(["f2", "f8", "i4", "u1", "c8", "?", "O", "S", "U"]),
+)
 def test_any_array_as_imu_and_embedding(folder, rate, edges, start, kind):
     array = np.ones((4, 2, 1)).astype(kind)
     np.save(folder / "f.npy", array, allow_pickle=True)
