@@ -137,7 +137,11 @@ def narrowed(tree: Mapping[str, Any], modalities: Sequence[str], name: str) -> d
             raise RecipeError(f"{name}: modalities: there is no {modality!r} here; {nearest(modality, streams)}")
     tree["modalities"] = kept(streams, modalities)
     parts = [(tree, section) for section in ("masking", "augment") if "use" not in (tree.get(section) or {})]
-    parts += [(objective, "weights") for objective in tree["objectives"].values() if (objective or {}).get("weights")]
+    parts += [
+        (objective, "weights")
+        for objective in tree["objectives"].values()
+        if isinstance((objective or {}).get("weights"), dict)
+    ]
     for part, key in parts:  # what is said of each stream
         part[key] = {k: v for k, v in (part.get(key) or {}).items() if k not in streams or k in modalities}
     return tree

@@ -75,7 +75,10 @@ class Recipe:
         path, tree = read(name)
         label = path.name
         if "base" in tree:
-            _, base = read(tree.pop("base"), path.parent)
+            parent = tree.pop("base")
+            if not isinstance(parent, str):
+                raise RecipeError(f"{label}: base: names a recipe, got {parent!r}")
+            _, base = read(parent, path.parent)
             if "base" in base:
                 raise RecipeError(f"{label}: base: a base may not have a base of its own; inherit from that one")
             tree = overlay(base, tree)
@@ -145,7 +148,7 @@ class Recipe:
         if name not in self.streams:
             raise RecipeError(f"{self.name}: {section}.{name}: no such modality; {nearest(name, self.streams)}")
 
-    def part(self, kind: str, settings: Mapping[str, Any], key: str) -> tuple[type, dict[str, Any]]:
+    def part(self, kind: str, settings: Any, key: str) -> tuple[type, dict[str, Any]]:
         """Class and checked settings of one section; a nested `decoder` becomes a constructor waiting for streams."""
         where = f"{self.name}: {key}"
         if not isinstance(settings, Mapping) or "use" not in settings:
