@@ -17,7 +17,6 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file
 from torch import nn
 from torch.distributed.checkpoint.state_dict import (
     StateDictOptions,
@@ -31,6 +30,7 @@ from mmmae.agree import agreed
 from mmmae.durable import ASIDE, CHECKSUMS, Content, damage, listed, present, publish, remove, sweep
 from mmmae.model import MaskedAutoencoder
 from mmmae.recipe import Recipe
+from mmmae.weights import load as read_weights
 from mmmae.weights import packed
 from modalities.errors import InputError
 from modalities.shapes import Tensor
@@ -78,7 +78,7 @@ def load_model(folder: Path) -> MaskedAutoencoder:
     """
     folder = sound(folder)
     model = load_recipe(folder).build()
-    weights = load_file(folder / MODEL)
+    weights = read_weights(folder / MODEL)
     unexpected, missing = weights.keys() - model.state_dict().keys(), model.state_dict().keys() - weights.keys()
     if unexpected or missing:
         raise InputError(
@@ -94,12 +94,34 @@ def load_model(folder: Path) -> MaskedAutoencoder:
 
 def load_recipe(folder: Path) -> Recipe:
     """The recipe of a checkpoint, its file names made absolute."""
-    saved = json.loads((folder / RECIPE).read_text(encoding="utf-8"))
-    tree = saved["recipe"]
-    for name, settings in tree["modalities"].items():
-        for key in saved["files"].get(name, ()):
-            settings[key] = str(folder / settings[key])
-    return Recipe(tree, saved["name"], saved["narrowed"])
+    try:
+        saved = json.loads((folder / RECIPE).read_text(encoding="utf-8"))
+        tree, files, name, narrowed = (saved[key] for key in ("recipe", "files", "name", "narrowed"))
+        settings = {stream: dict(entries or {}) for stream, entries in tree["modalities"].items()}
+        for stream, entries in settings.items():
+            for key in Recipe.kept:
+                beside = key in files.get(stream, ())
+                if beside or Path(str(entries.get(key))).is_file():
+                    entries[key] = inside(folder, entries[key], beside)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(
+            f"{folder / RECIPE}: is not the recipe of a checkpoint ({error!r})\n  copy it again"
+        ) from error
+    return Recipe({**tree, "modalities": settings}, str(name), bool(narrowed))
+
+
+def inside(folder: Path, name: str, beside: bool) -> str:
+    """The path of a file that a checkpoint took along, which lies in its folder.
+
+    Raises:
+        InputError: the recipe leads elsewhere; it may come from anybody, and what it names is read.
+    """
+    path = (folder / name).resolve()
+    if not beside or path.parent != folder.resolve():
+        raise InputError(f"{folder / RECIPE}: names {name}, which does not lie beside it\n  a checkpoint stands alone")
+    return str(folder / name)
 
 
 def find(folder: Path) -> Path:
@@ -206,10 +228,10 @@ def save(
 
 def load(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, scaler: Any = None) -> State:
     """Put a checkpoint's weights, moments and loss scale into a prepared model and optimizer."""
-    weights: dict[str, Any] = load_file(folder / MODEL)
+    weights: dict[str, Any] = read_weights(folder / MODEL)
     set_model_state_dict(model, weights, options=WHOLE)
     moments: dict[str, Any] = {}
-    for name, value in load_file(folder / OPTIMIZER).items():
+    for name, value in read_weights(folder / OPTIMIZER).items():
         kind, _, parameter = name.partition("/")
         moments.setdefault(parameter, {})[kind] = value
     fresh: dict[str, Any] = dict(get_optimizer_state_dict(model, optimizer, options=WHOLE))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import json
 from collections.abc import Mapping, Sequence
@@ -12,6 +13,9 @@ from typing import Any
 from mmmae.sections import SIZED
 from mmmae.settings import RecipeError, nearest
 from mmmae.streams import kept
+
+LONGEST = 2**18  # bytes of a recipe file
+NESTED = (AttributeError, AssertionError, RecursionError)  # what OmegaConf lets out of scalars and deep nesting
 
 
 def read(name: str | Path, beside: Path | None = None) -> tuple[Path, dict[str, Any]]:
@@ -42,17 +46,31 @@ def parse(path: Path) -> dict[str, Any]:
     from yaml import YAMLError
 
     try:
+        if path.stat().st_size > LONGEST:
+            raise RecipeError(f"{path}: a recipe has at most {LONGEST} bytes, this file has {path.stat().st_size}")
         text = path.read_text(encoding="utf-8")
         if path.suffix == ".json":
             tree = json.loads(text)
         else:
+            refuse_aliases(text, str(path))
             tree = OmegaConf.to_container(OmegaConf.create(text), resolve=False)
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError, YAMLError, OmegaConfBaseException) as error:
+        if not isinstance(tree, dict):
+            raise RecipeError(f"{path}: a recipe is a mapping of sections, this is {type(tree).__name__}")
+        refuse_interpolation(tree, str(path))
+    except RecipeError:
+        raise
+    except (OSError, ValueError, TypeError, *NESTED, YAMLError, OmegaConfBaseException) as error:
         raise RecipeError(f"{path}: cannot be read as a recipe\n  {error}") from error
-    if not isinstance(tree, dict):
-        raise RecipeError(f"{path}: a recipe is a mapping of sections, this is {type(tree).__name__}")
-    refuse_interpolation(tree, str(path))
     return {str(key): value for key, value in tree.items()}
+
+
+def refuse_aliases(text: str, where: str) -> None:
+    """Refuse YAML that repeats parts of itself: a few lines of it unfold to more than any memory holds."""
+    import yaml
+
+    with contextlib.suppress(yaml.YAMLError):  # who reads it will say so
+        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, yaml.SafeLoader)):
+            raise RecipeError(f"{where}: aliases (*name) are not allowed, write the value itself")
 
 
 def refuse_interpolation(tree: Any, where: str) -> None:
@@ -77,10 +95,14 @@ def overridden(overrides: Sequence[str]) -> dict[str, Any]:
         if "=" not in item or item.startswith("="):
             raise RecipeError(f"{item!r} is not an override; write key=value, e.g. masking.video.ratio=0.75")
     try:
+        for item in overrides:
+            refuse_aliases(item.partition("=")[2], item)
         tree = OmegaConf.to_container(OmegaConf.from_dotlist(list(overrides)), resolve=False)
-    except (YAMLError, OmegaConfBaseException) as error:
+        refuse_interpolation(tree, "overrides")
+    except RecipeError:
+        raise
+    except (ValueError, TypeError, *NESTED, YAMLError, OmegaConfBaseException) as error:
         raise RecipeError(f"{' '.join(overrides)}: cannot be read as overrides\n  {error}") from error
-    refuse_interpolation(tree, "overrides")
     return {str(key): value for key, value in tree.items()} if isinstance(tree, dict) else {}
 
 
@@ -115,7 +137,11 @@ def narrowed(tree: Mapping[str, Any], modalities: Sequence[str], name: str) -> d
             raise RecipeError(f"{name}: modalities: there is no {modality!r} here; {nearest(modality, streams)}")
     tree["modalities"] = kept(streams, modalities)
     parts = [(tree, section) for section in ("masking", "augment") if "use" not in (tree.get(section) or {})]
-    parts += [(objective, "weights") for objective in tree["objectives"].values() if (objective or {}).get("weights")]
+    parts += [
+        (objective, "weights")
+        for objective in tree["objectives"].values()
+        if isinstance((objective or {}).get("weights"), dict)
+    ]
     for part, key in parts:  # what is said of each stream
         part[key] = {k: v for k, v in (part.get(key) or {}).items() if k not in streams or k in modalities}
     return tree
@@ -125,6 +151,6 @@ def forget_sizes(tree: dict[str, Any]) -> None:
     """Drop the widths, depths and heads that a file gives, so that another size's take their place."""
     sections = [tree.get("trunk", {})]
     sections += [objective.get("decoder", {}) for objective in tree.get("objectives", {}).values() if objective]
-    for section in sections:
+    for section in filter(lambda section: isinstance(section, dict), sections):
         for key in SIZED:
             section.pop(key, None)

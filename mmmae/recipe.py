@@ -9,7 +9,7 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mmmae.sections import SECTIONS, SIZED, Sections, checked
+from mmmae.sections import SECTIONS, SIZED, Sections, checked, refuse_misshapen
 from mmmae.settings import RecipeError, check, find, in_context, make, nearest, signature
 from mmmae.streams import Change, Stream, inherited
 
@@ -52,6 +52,7 @@ class Recipe:
             if key not in SECTIONS:
                 raise RecipeError(f"{name}: {key}: unknown section; {nearest(key, SECTIONS)}")
         self.sections = Sections.check(self.tree, name)
+        refuse_misshapen(self.tree, name)
         if not self.streams:
             raise RecipeError(f"{name}: modalities: a recipe needs at least one")
         self.inspect()
@@ -74,14 +75,19 @@ class Recipe:
         path, tree = read(name)
         label = path.name
         if "base" in tree:
-            _, base = read(tree.pop("base"), path.parent)
+            parent = tree.pop("base")
+            if not isinstance(parent, str):
+                raise RecipeError(f"{label}: base: names a recipe, got {parent!r}")
+            _, base = read(parent, path.parent)
             if "base" in base:
                 raise RecipeError(f"{label}: base: a base may not have a base of its own; inherit from that one")
             tree = overlay(base, tree)
+        refuse_misshapen(tree, label)
         changes = overridden(overrides)
         if "size" in changes:
             forget_sizes(tree)
         tree = overlay(tree, changes, strict=label)
+        refuse_misshapen(tree, label)
         if not modalities:
             return cls(tree, label)
         return cls(narrowed(tree, modalities, label), label, narrowed=set(modalities) != set(tree["modalities"]))
@@ -142,11 +148,11 @@ class Recipe:
         if name not in self.streams:
             raise RecipeError(f"{self.name}: {section}.{name}: no such modality; {nearest(name, self.streams)}")
 
-    def part(self, kind: str, settings: Mapping[str, Any], key: str) -> tuple[type, dict[str, Any]]:
+    def part(self, kind: str, settings: Any, key: str) -> tuple[type, dict[str, Any]]:
         """Class and checked settings of one section; a nested `decoder` becomes a constructor waiting for streams."""
         where = f"{self.name}: {key}"
-        if "use" not in settings:
-            raise RecipeError(f"{where}: name one with `use:`")
+        if not isinstance(settings, Mapping) or "use" not in settings:
+            raise RecipeError(f"{where}: name one with `use:`, got {settings!r}")
         cls = find(kind, settings["use"], where)
         given = {name: value for name, value in settings.items() if name != "use"}
         known = signature(cls)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -81,9 +82,9 @@ class Sections:
     @classmethod
     def check(cls, tree: Mapping[str, Any], name: str) -> Sections:
         size, window = tree.get("size", "base"), tree.get("window")
-        if size not in SIZES:
+        if not isinstance(size, str) or size not in SIZES:
             raise RecipeError(f"{name}: size: there is no {size!r}; {nearest(str(size), SIZES)}")
-        if isinstance(window, bool) or not isinstance(window, int | float) or window <= 0:
+        if isinstance(window, bool) or not isinstance(window, int | float) or not 0 < window < math.inf:
             raise RecipeError(f"{name}: window: seconds to read of each recording, above 0, got {window!r}")
         for key in ("modalities", "trunk", "objectives"):
             if not isinstance(tree.get(key), Mapping):
@@ -98,6 +99,24 @@ class Sections:
     def sizes(self, kind: str) -> tuple[int, int, int]:
         """Width, depth and heads of the trunk or of a decoder at this size."""
         return SIZES[self.size][kind == "decoder"]
+
+
+def refuse_misshapen(tree: Mapping[str, Any], name: str) -> None:
+    """Refuse a recipe whose sections are not mappings from names to settings, wherever it was read from.
+
+    Raises:
+        RecipeError: names the key.
+    """
+    for section in NAMED:
+        entries = tree.get(section, {})
+        if not isinstance(entries, Mapping):
+            raise RecipeError(f"{name}: {section}: a mapping is expected, got {entries!r}")
+        if section == "trunk" or (section == "masking" and "use" in entries):
+            continue
+        for key, value in entries.items():
+            empty = value is None and section == "modalities"
+            if not isinstance(key, str) or not (empty or isinstance(value, Mapping)):
+                raise RecipeError(f"{name}: {section}.{key}: a mapping of settings is expected, got {value!r}")
 
 
 def checked(model: type[Section], tree: Mapping[str, Any], key: str, name: str) -> Any:

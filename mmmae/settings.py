@@ -12,6 +12,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from modalities.errors import InputError
+from modalities.outside import resolve
 
 # kind: (package, module in each entry's folder or "" where an entry is a file, what it must subclass)
 KINDS = {
@@ -65,12 +66,14 @@ def defined(kind: str, module: str) -> list[type]:
     ]  # fmt: skip
 
 
-def find(kind: str, use: str, where: str) -> type:
+def find(kind: str, use: Any, where: str) -> type:
     """The class that `use` names: a file (or folder) of the house, or a dotted name outside it.
 
     Raises:
         RecipeError: there is none, or it is of another kind.
     """
+    if not isinstance(use, str):
+        raise RecipeError(f"{where}: `use` names a {kind}, got {use!r}")
     if "." in use:
         return outside(kind, use, where)
     if use not in names(kind):
@@ -84,18 +87,17 @@ def outside(kind: str, use: str, where: str) -> type:
 
     A modality is several classes, so its name is that of their folder, laid out as the folders in modalities/ are.
     """
-    inner = KINDS[kind][1]
+    inner, kinds = KINDS[kind][1], " or ".join(base.__name__ for base in bases(kind))
     remedy = f"name a package with a module {inner[1:]}.py" if inner else "is it installed and on the path?"
     try:
-        found = pkgutil.resolve_name(use)
+        found = resolve(use)
         if inspect.ismodule(found):
             return only(kind, f"{found.__name__}{inner}", where)
     except (ImportError, AttributeError, ValueError) as error:
         if isinstance(error, InputError):
             raise
-        raise RecipeError(f"{where}: cannot import the {kind} of {use!r} ({error})\n  {remedy}") from error
+        raise RecipeError(f"{where}: cannot import the {kind} (a {kinds}) of {use!r} ({error})\n  {remedy}") from error
     if not (inspect.isclass(found) and issubclass(found, bases(kind))):
-        kinds = " or ".join(base.__name__ for base in bases(kind))
         raise RecipeError(f"{where}: {use} is not a subclass of {kinds}\n  {remedy}")
     return found
 

@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file
 
 from mmmae.checkpoint import MODEL, find, load_recipe, sound
 from mmmae.model import MaskedAutoencoder
 from mmmae.recipe import Recipe
+from mmmae.weights import load as read_weights
 from modalities.errors import InputError
 from modalities.shapes import Tensor
 
@@ -27,7 +27,7 @@ def begin(model: MaskedAutoencoder, folder: Path) -> Path:
         InputError: names a file that is damaged, or lists the parameters that do not fit.
     """
     folder = sound(folder)
-    ours, theirs = lasting(model.state_dict()), lasting(load_file(folder / MODEL))
+    ours, theirs = lasting(model.state_dict()), lasting(read_weights(folder / MODEL))
     theirs = {name: theirs[name] for name in narrowed(theirs, load_recipe(folder), list(model.tokenizers))}
     misfits = [f"missing there: {name}" for name in ours if name not in theirs]
     misfits += [f"unknown here: {name}" for name in theirs if name not in ours]

@@ -1,14 +1,17 @@
-"""Tensors as the bytes of a safetensors file, one at a time: nothing is copied as a whole, and who writes may hash."""
+"""Tensors as safetensors files: written one at a time, so that nothing is copied as a whole; read with suspicion."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
 from itertools import chain
+from pathlib import Path
 
 import torch
 
 from mmmae.durable import Content
+from modalities import limits
+from modalities.errors import InputError
 from modalities.shapes import Tensor
 
 NAMES = {
@@ -34,3 +37,21 @@ def packed(tensors: Mapping[str, Tensor]) -> Content:
 def raw(tensor: Tensor) -> memoryview:
     """A tensor's bytes, in place where it is contiguous and in main memory."""
     return tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data
+
+
+def load(path: Path) -> dict[str, Tensor]:
+    """All tensors of a file.
+
+    Raises:
+        InputError: it is missing, or no safetensors file.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        limits.refuse_long_header(path)
+        return load_file(path)
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{path}: is no whole safetensors file ({error})\n  copy it again") from error

@@ -14,7 +14,10 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from modalities import limits
 from modalities.errors import InputError, SampleError
+from modalities.structure import intact
+from modalities.whole import REMEDY, require_data, require_end
 
 if TYPE_CHECKING:
     from av.audio.stream import AudioStream
@@ -23,7 +26,23 @@ if TYPE_CHECKING:
 
     Stream = AudioStream | VideoStream
 
+# What is accepted as a recording: neither playlists nor whatever else makes FFmpeg open a second file or the network.
+FILMS = (
+    "mov matroska avi ogg mpeg mpegts mpegvideo flv asf mxf nut ivf dv rm h264 hevc obu m4v mjpeg yuv4mpegpipe vc1 wtv"
+)
+SOUNDS = "wav w64 aiff au caf flac mp3 aac ac3 eac3 amr dts tta wv ape tak dsf iff mpc mpc8 voc nistsphere sox truehd"
+STILLS = "image2 gif apng png_pipe jpeg_pipe webp_pipe bmp_pipe tiff_pipe gif_pipe ppm_pipe pgm_pipe pbm_pipe pam_pipe"
+STILLS += " j2k_pipe jpegxl_pipe jpegls_pipe exr_pipe dpx_pipe psd_pipe hdr_pipe qoi_pipe"
+PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif")
+OPTIONS = {
+    "format_whitelist": ",".join([*FILMS.split(), *SOUNDS.split(), *STILLS.split()]),
+    "protocol_whitelist": "file",
+    "pattern_type": "none",  # "%d" in the name of an image is a percent sign and a d
+    "max_pixels": str(limits.PIXELS),
+}
+GAP = 0.01  # seconds between two frames beyond how long the first lasts: a pause, or something is lost
 TICK = 1e-3  # Matroska and FLV round their stamps to a millisecond
+FRAME_BY_FRAME = ("h264", "hevc", "vp9", "av1", "mjpeg", "ffv1")  # every packet gives one frame (VP8 hides some)
 STEPS_BACK = (0.0, 2.0, 20.0, float("inf"))  # seconds; an index by decoding order may lead behind the moment asked for
 
 
@@ -46,20 +65,32 @@ def existing(source: Any) -> Path:
 
 @contextmanager
 def opened(source: Any) -> Iterator[InputContainer]:
-    """A media file, closed afterwards; whatever the decoder stumbles over inside becomes a SampleError."""
+    """A media file, closed afterwards; whatever the decoder stumbles over inside becomes a SampleError.
+
+    Only demuxers of FORMATS are tried and nothing but the file itself is opened. What its headers claim is checked
+    before anything is decoded, and the decoder is told the largest picture: headers may lie.
+    """
     import av
 
     path = existing(source)
+    name = f"file:{path}"  # "file:": a colon is no protocol
     try:
-        with av.open(f"file:{path}", metadata_errors="replace") as container:  # "file:": a colon is no protocol
-            if container.format.name == "tty":  # FFmpeg films text files scrolling over a terminal
-                raise SampleError(source, "is a text file, not a recording", "name a video, sound or image file")
+        with av.open(name, options=OPTIONS | {"codec_whitelist": "none"}, metadata_errors="replace") as headers:
+            limits.refuse_claims(headers, source)
+        with av.open(name, options=OPTIONS, metadata_errors="replace") as container:
+            limits.refuse_claims(container, source)
+            for stream in container.streams:
+                if stream.codec_context is not None:
+                    stream.codec_context.options = {"max_pixels": OPTIONS["max_pixels"]}
             yield container
     except InputError:
         raise
     except (av.FFmpegError, OSError, ValueError, OverflowError) as error:
         reason = f"cannot be decoded ({getattr(error, 'strerror', None) or error})"
-        raise SampleError(source, reason, "play it to see whether it is whole; re-encode it or drop the row") from error
+        remedy = "play it to see whether it is a whole recording in a usual format; re-encode it or drop the row"
+        if path.suffix.lower() in PICTURES:
+            remedy = f"view it: it is damaged, or has more than {limits.PIXELS} pixels; save it anew or drop the row"
+        raise SampleError(source, reason, remedy) from error
 
 
 def film(container: InputContainer) -> VideoStream | None:
@@ -93,13 +124,30 @@ def length(container: InputContainer, stream: Stream) -> float:
     """Seconds from the recording's zero to the end of one of its streams, without decoding.
 
     Some containers (Matroska) only tell the end of their longest stream: there the last packets are looked at.
+
+    Raises:
+        SampleError: the file states a length that its data do not reach (see modalities/whole.py).
     """
+    require_data(container)
     if stream.duration:
         return float(((stream.start_time or 0) + stream.duration) * base(stream)) - zero(container)
     if container.duration:
         seek(container, stream, container.duration / 1e6 - 1)
-    ends = [float((p.pts + (p.duration or 0)) * base(stream)) for p in container.demux(stream) if p.pts is not None]
-    return max(ends, default=0.0) - zero(container)
+    ends: dict[int, float] = {}
+    spans = [TICK if stream.type == "audio" else period(stream)]
+    for packet in container.demux():
+        if packet.pts is not None and packet.time_base is not None:
+            span, number = float((packet.duration or 0) * packet.time_base), packet.stream.index
+            ends[number] = max(ends.get(number, 0.0), float(packet.pts * packet.time_base) + span)
+            spans.append(span)
+    require_end(container, ends, max(spans) + 2 * TICK)
+    return ends.get(stream.index, 0.0) - zero(container)
+
+
+def period(stream: VideoStream) -> float:
+    """Seconds from one frame to the next, as far as the file tells."""
+    rate = stream.average_rate or stream.guessed_rate
+    return float(1 / rate) if rate else 0.04
 
 
 def seek(container: InputContainer, stream: Stream, moment: float) -> None:
@@ -143,11 +191,15 @@ def stamped(container: InputContainer, stream: Stream) -> Iterator[tuple[float, 
     stamps: deque[int] = deque()
     time: float | None = None
     span, begun = 0.0, False
+    due, lost = set(), 0  # stamps of packets that are still to give their frame
+    countable = stream.type == "video" and stream.codec_context.name in FRAME_BY_FRAME
     for packet in container.demux(stream):
         if packet.dts is not None:
             if packet.size == 0:  # "the same picture again"
                 continue
             stamps.append(packet.dts)
+            if countable and packet.pts is not None and not packet.is_discard:
+                due.add(packet.pts)
         try:
             frames: list[Any] = packet.decode()
         except av.FFmpegError:
@@ -161,8 +213,18 @@ def stamped(container: InputContainer, stream: Stream) -> Iterator[tuple[float, 
                 raise SampleError(name, "its frames carry no time stamps", remedy)
             # ASF stamps only the first frame of a packet.
             moment = (time or 0.0) + span if stamp is None else float(stamp * base(stream)) - origin
-            time, audio = moment, stream.type == "audio"
+            audio = stream.type == "audio"
+            paused = begun and time is not None and moment - time > max(span, 0.0 if audio else period(stream)) + GAP
+            if paused and not intact(Path(name), container.format.name):
+                raise SampleError(name, f"lacks what lies between {time:.2f} s and {moment:.2f} s", REMEDY)
+            time = moment
             span = frame.samples / frame.sample_rate if audio else float((frame.duration or 0) * base(stream))
+            if countable and frame.pts is not None:
+                passed = {stamp for stamp in due if stamp <= frame.pts}
+                due -= passed
+                lost += len(passed - {frame.pts}) * (begun and not frame.interlaced_frame)
+                if lost > 1:  # a field may be a packet of its own, which interlaced frames own up to
+                    raise SampleError(name, f"lacks {lost} frames before {moment:.2f} s", REMEDY)
             if not frame.is_corrupt:
                 begun = True
                 yield moment, frame

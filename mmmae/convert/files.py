@@ -54,16 +54,30 @@ def find(path: Path) -> Found:
         if (path / name).is_file():
             return Found(path, tensors(path / name), config)
         if (path / f"{name}.index.json").is_file():
-            shards = sorted(set(settings(path / f"{name}.index.json")["weight_map"].values()))
-            return Found(path, {key: x for shard in shards for key, x in tensors(path / shard).items()}, config)
+            files = shards(path / f"{name}.index.json")
+            return Found(path, {key: x for file in files for key, x in tensors(file).items()}, config)
     raise InputError(f"{path}: {CONFIG} lies here without weights\n  expected {' or '.join(WEIGHTS)} beside it")
+
+
+def shards(index: Path) -> list[Path]:
+    """The files among which an index spreads the weights, all of them beside it.
+
+    Raises:
+        InputError: the index names none, or one that lies elsewhere.
+    """
+    names = settings(index).get("weight_map")
+    names = sorted(set(map(str, names.values()))) if isinstance(names, Mapping) else []
+    outside = [name for name in names if Path(name).name != name]
+    if outside or not names:
+        raise InputError(f"{index}: names {outside[0] if outside else 'no files'}\n  weights lie beside their index")
+    return [index.parent / name for name in names]
 
 
 def settings(path: Path) -> dict[str, Any]:
     """A JSON object."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path}: cannot be read as JSON\n  {error}") from error
     if not isinstance(found, dict):
         raise InputError(f"{path}: expected an object, it holds {type(found).__name__}")

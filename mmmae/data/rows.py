@@ -85,7 +85,9 @@ def read_json(path: Path) -> Rows:
 def parse(path: Path, text: str, line: int, example: str) -> Any:
     try:
         return json.loads(text)
-    except json.JSONDecodeError as error:
+    except (RecursionError, ValueError) as error:
+        if not isinstance(error, json.JSONDecodeError):
+            raise InputError(f"{path}, line {line}: not JSON ({error})\n  Expected {example}") from None
         raise InputError(
             f"{path}, line {line + error.lineno - 1}, character {error.colno}: not JSON ({error.msg})\n"
             f"  Expected {example}"

@@ -10,11 +10,13 @@ import torch
 from einops import rearrange
 
 from modalities.errors import SampleError
-from modalities.media import decode, length, opened, sound
+from modalities.media import decode, film, length, opened, sound
 from modalities.reader import Reader, Reading
+from modalities.whole import REMEDY, states_length
 
 PREROLL = 0.5  # seconds decoded before the window: lossy codecs overlap frames and keep a bit reservoir
 SLACK = 0.005  # seconds; stamps that stray less than this only say that the container rounds them
+SHORT = 0.15  # seconds that may lack at the end of what is stated: codecs pad, and frames last up to 0.13 s
 SILENCE = 1e-5  # peak below which a track counts as absent (16-bit sound has 3e-5 as its smallest step)
 
 
@@ -39,9 +41,11 @@ class AudioReader(Reader):
             return None if track is None else length(container, track)
 
     def read(self, source: Any, start: float, duration: float) -> Reading | None:
-        count, first = round(self.rate * duration), round(self.rate * start)
+        count, first, stop = round(self.rate * duration), round(self.rate * start), start + duration
         with opened(source) as container:
             if (track := sound(container)) is None:
+                if film(container) is None:
+                    raise SampleError(source, "has neither sound nor pictures", "name a recording, or drop the row")
                 return None
             pieces, rate = [], 0
             for time, frame in decode(container, track, max(start - PREROLL, 0.0)):
@@ -51,8 +55,12 @@ class AudioReader(Reader):
                 if time > start + duration + PREROLL:
                     break
                 pieces.append((time, mono(frame.to_ndarray(), len(frame.layout.channels), frame.format.is_planar)))
-            if not pieces and start < length(container, track):
+            if not pieces and (start < length(container, track) or not (length(container, track) or film(container))):
                 raise SampleError(source, f"no sound can be decoded from {start:.2f} s", "re-encode it or drop the row")
+            ended = max((time + len(samples) / rate for time, samples in pieces), default=stop)
+            if ended < stop - SHORT and ended < (says := length(container, track)) - SHORT and states_length(container):
+                reason = f"says its sound lasts {says:.2f} s, but nothing after {ended:.2f} s can be decoded"
+                raise SampleError(source, reason, REMEDY)
         if not pieces:
             return None
 

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 
+from modalities import limits, parquet
 from modalities.errors import InputError, SampleError
 from modalities.media import existing
 from modalities.reader import Reader, Reading
@@ -105,14 +106,21 @@ def load(source: Any) -> Shaped[Tensor, "l d"]:
 
 def from_array(path: Path) -> Tensor:
     try:
-        return torch.from_numpy(np.load(path, allow_pickle=False))
-    except (ValueError, TypeError, AttributeError, OSError, EOFError) as error:
+        rows = np.load(path, mmap_mode="r", allow_pickle=False)  # a header may claim more than the file holds
+        if not isinstance(rows, np.ndarray):
+            raise SampleError(path, "is an archive of arrays", "save one array with numpy.save")
+        limits.refuse_above(limits.NUMBERS, rows.size, path, "numbers", "keep the features of one recording in a file")
+        return torch.from_numpy(np.array(rows))
+    except (ValueError, TypeError, AttributeError, OSError, EOFError, OverflowError) as error:
+        if isinstance(error, SampleError):
+            raise
         raise SampleError(path, f"is no .npy array of numbers ({error})", "save it with numpy.save") from error
 
 
 def from_tensors(path: Path) -> Tensor:
     from safetensors import SafetensorError, safe_open
 
+    limits.refuse_long_header(path)
     try:
         with safe_open(path, framework="pt") as tensors:
             names = list(tensors.keys())
@@ -125,13 +133,7 @@ def from_tensors(path: Path) -> Tensor:
 
 
 def from_parquet(path: Path) -> Tensor:
-    from pyarrow import ArrowException, parquet
-
-    try:
-        table = parquet.read_table(path, use_threads=False)
-        columns = [column.to_numpy().astype(np.float32) for column in table.columns]
-    except (ArrowException, ValueError, TypeError, OSError) as error:
-        raise SampleError(path, f"is no parquet table of numbers ({error})", "write one column per feature") from error
+    columns = [column.to_numpy().astype(np.float32) for column in parquet.load(path).columns]
     if not columns:
         raise SampleError(path, "has no columns", "write one column per feature")
     return torch.from_numpy(np.stack(columns, axis=1))

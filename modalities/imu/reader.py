@@ -73,7 +73,10 @@ class IMUReader(Reader):
         for column, place in columns.items():
             times, readings, period = table.readings(column, start, duration, margin=1 / self.rate)
             readings = readings[:, :channels]
-            values[:, place], observed[:, place] = resample(times, readings, ticks, period, 1 / self.rate)
+            with np.errstate(over="ignore"):
+                values[:, place], observed[:, place] = resample(times, readings, ticks, period, 1 / self.rate)
+        if not np.isfinite(values).all():
+            raise SampleError(table.path, "has readings beyond 1e38", "write m/s^2 and rad/s, or leave the cell empty")
         if not observed.any():
             return None
         inside = int((ticks < table.seconds - 1e-9).sum())

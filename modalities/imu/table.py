@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from modalities import limits, parquet
 from modalities.errors import SampleError
 from modalities.media import existing
 
@@ -62,10 +63,12 @@ def load(source: Any) -> Table:
     if read is None:
         raise SampleError(path, "is not .csv, .parquet or .npy", "convert the recording into one of them")
     times, values, names = read(path)
-    if not values.size:
+    if not values.size or not len(values):
         raise SampleError(path, "holds no readings", "drop the row")
+    remedy = "write times in seconds, or drop the row"
     if times is None:
         times = np.arange(len(values)) / checked_rate(path, rate)
+        limits.refuse_above(limits.DURATION, times[-1], path, "seconds", remedy)
         return Table(path, times, values, names, 1 / float(rate), source.get("edges"))
     late = np.flatnonzero(~(np.diff(times) > 0))
     if len(late) or not np.isfinite(times[0]):
@@ -74,6 +77,7 @@ def load(source: Any) -> Table:
         reason = f"row {row}: time {times[row - 1]:.6g} s{before} does not increase"
         raise SampleError(path, reason, "sort the rows by time, in seconds, and keep one row per moment")
     period = float(np.median(np.diff(times))) if len(times) > 1 else 1 / checked_rate(path, rate)
+    limits.refuse_above(limits.DURATION, times[-1] - times[0], path, "seconds", remedy)
     zero = 0.0 if 0 <= times[0] < 1 else times[0]
     return Table(path, times - zero, values, names, period, source.get("edges"))
 
@@ -90,11 +94,14 @@ def from_array(path: Path) -> tuple[None, np.ndarray, None]:
     """A .npy file: (rows, sensors, channels), or (rows, channels) of one sensor; mapped, not read."""
     try:
         values = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
+    except (ValueError, TypeError, OSError, EOFError, OverflowError) as error:
         raise SampleError(path, f"is no .npy array of numbers ({error})", "save it with numpy.save") from error
+    if not isinstance(values, np.ndarray):
+        raise SampleError(path, "is an archive of arrays", "save one array with numpy.save")
     if values.ndim not in (2, 3) or values.dtype.kind not in "fiu":
         reason = f"holds {values.dtype} of shape {values.shape}"
         raise SampleError(path, reason, "save numbers of shape (rows, sensors, channels) or (rows, channels)")
+    limits.refuse_large_table(path, len(values), values[:1].size)
     return None, values[:, None] if values.ndim == 2 else values, None
 
 
@@ -102,8 +109,13 @@ def from_text(path: Path) -> tuple[np.ndarray | None, np.ndarray, list[str]]:
     """A .csv file with a header."""
     from pyarrow import ArrowException, csv
 
+    limits.refuse_large_file(path)
+    with path.open("rb") as file:
+        columns = file.readline(limits.HEADER_BYTES).count(b",") + 1
+    limits.refuse_above(limits.COLUMNS, columns, path, "columns", "keep the sensors' columns only")
     try:
         table = csv.read_csv(path, read_options=csv.ReadOptions(use_threads=False))
+        table = table.rename_columns([name.strip() for name in table.column_names])  # names may be no UTF-8
     except (ArrowException, ValueError) as error:
         reason = f"is no table of comma-separated values ({str(error).strip()})"
         raise SampleError(path, reason, "write a header and as many values in every row") from error
@@ -112,13 +124,7 @@ def from_text(path: Path) -> tuple[np.ndarray | None, np.ndarray, list[str]]:
 
 def from_parquet(path: Path) -> tuple[np.ndarray | None, np.ndarray, list[str]]:
     """A .parquet file of numeric columns."""
-    from pyarrow import ArrowException, parquet
-
-    try:
-        table = parquet.read_table(path, use_threads=False)
-    except (ArrowException, ValueError, OSError) as error:
-        raise SampleError(path, f"is no parquet table ({str(error).strip()})", "write it again") from error
-    return from_columns(path, table)
+    return from_columns(path, parquet.load(path))
 
 
 def from_columns(path: Path, table: Any) -> tuple[np.ndarray | None, np.ndarray, list[str]]:

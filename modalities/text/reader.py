@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from modalities import limits
 from modalities.errors import InputError, SampleError
 from modalities.noise import mix
 from modalities.reader import Reader, Reading
@@ -40,6 +41,7 @@ class TextReader(Reader):
         if self.vocabulary is None:
             raise ValueError("text vocabulary is open: learn one (Vocabulary.learn) and name the file it is saved in")
         text = self.words(source, start, duration)
+        limits.refuse_above(limits.LETTERS, len(text), "text", f"letters from {start:g} s on", "shorten it")
         ids = self.vocabulary.encode(text, self.length) if text else []
         if not ids:
             return None
@@ -97,6 +99,7 @@ def said(text: Any) -> str:
         raise unreadable(text, "a string")
     if "\0" in text or any("\ud800" <= letter <= "\udfff" for letter in text):
         raise unreadable(text, "text without NUL characters and broken letters")
+    limits.refuse_above(limits.LETTERS, len(text), "text", "letters in a caption", "shorten the row's `text`")
     return text.strip()
 
 

@@ -41,7 +41,8 @@ class TextTokenizer(Tokenizer):
         else:
             from transformers import AutoModel
 
-            self.encoder = AutoModel.from_pretrained(encoder).requires_grad_(False).eval()
+            frozen = AutoModel.from_pretrained(encoder, trust_remote_code=False, use_safetensors=True)
+            self.encoder = frozen.requires_grad_(False).eval()
             if self.encoder.config.vocab_size < words:
                 raise ValueError(f"{encoder} knows {self.encoder.config.vocab_size} words, the vocabulary has {words}")
             self.project = nn.Linear(self.encoder.config.hidden_size, dim)

@@ -85,7 +85,7 @@ class Vocabulary:
         from transformers import AutoTokenizer
 
         try:
-            wrapped = AutoTokenizer.from_pretrained(name)
+            wrapped = AutoTokenizer.from_pretrained(name, trust_remote_code=False)
             tokenizer = wrapped.backend_tokenizer
         except Exception as error:  # OSError, ValueError, ImportError, AttributeError... by its kind of tokenizer
             remedy = "name a folder or model with a fast tokenizer; null learns a vocabulary from the captions"

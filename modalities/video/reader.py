@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from einops import rearrange
 
+from modalities import media
 from modalities.errors import SampleError
 from modalities.media import TICK, decode, film, length, opened
 from modalities.reader import Reader, Reading
@@ -137,8 +138,7 @@ class VideoReader(Reader):
         hint: hints.Hint | None,
     ) -> list[Any]:
         """What is on display at each wanted moment of [start, stop): the last frame stamped at or before it."""
-        rate = stream.average_rate or stream.guessed_rate
-        period = float(1 / rate) if rate else 0.04  # also how far a window may reach over either end
+        period = media.period(stream)  # also how far a window may reach over either end
         aspect = stream.sample_aspect_ratio or 1
         chosen: list[Any] = []
         held, note, shot, end = None, None, None, 0.0

@@ -6,6 +6,7 @@ import inspect
 import pkgutil
 from difflib import get_close_matches
 
+from modalities.outside import resolve
 from modalities.video.hints.hint import CELL, Film, Hint, pooled
 
 __all__ = ["CELL", "Film", "Hint", "find", "pooled"]
@@ -27,7 +28,7 @@ def find(name: str) -> type[Hint]:
         near = get_close_matches(name, names(), 1)
         raise ValueError(f"video hint={name!r}: {f'did you mean {near[0]!r}?' if near else f'known: {names()}'}")
     try:
-        found = pkgutil.resolve_name(name if outside else f"{__name__}.{name}")
+        found = resolve(name if outside else f"{__name__}.{name}")
     except (ImportError, AttributeError, ValueError) as error:
         raise ValueError(f"video hint={name!r} cannot be imported ({error}); is it on the path?") from error
     if outside:
