@@ -62,6 +62,7 @@ class Trainer:
 
         from fusion.blocks import Block, CrossBlock
         from mmmae import checkpoint
+        from mmmae.data.faults import FILE, BadSamples
         from mmmae.data.fit import fit
         from mmmae.data.source import open_data
         from mmmae.optim import adamw
@@ -71,9 +72,15 @@ class Trainer:
         self.accelerator, self.output = accelerator, output
         start = checkpoint.resumed(output, resume)
         with accelerator.main_process_first():
-            manifest = open_data(data, recipe.columns)
+            rules = recipe.sections.data
+            manifest = open_data(data, recipe.columns, bad=rules.bad, outside=rules.outside)
             train, test = manifest.split(recipe.sections.data.holdout)
             output.mkdir(parents=True, exist_ok=True)
+            main = accelerator.is_main_process
+            self.bad = BadSamples(
+                output / FILE, recordings=len(manifest), share=rules.bad, fresh=main and start is None,
+                say=(lambda line: self.report.say(line)) if main else None,
+            )  # fmt: skip
             recipe = fit(same_files(recipe), train, output)
         self.recipe, self.settings = recipe, recipe.sections.training
         if start is not None:
@@ -120,7 +127,10 @@ class Trainer:
             )
         clips = self.recipe.clips(train, seed=settings.seed, repeats=data.repeats, repeat=data.repeat)
         self.share = settings.batch_size // pieces  # recordings of one process and piece
-        loader = Loader(clips, self.share, workers=settings.workers, rank=self.accelerator.process_index, world=world)
+        loader = Loader(
+            clips, self.share, workers=settings.workers, rank=self.accelerator.process_index, world=world,
+            note=self.bad.note,
+        )  # fmt: skip
         held = self.recipe.clips(test, seed=settings.seed, centre=True) if len(test) >= world else None
         return loader, held
 
@@ -150,6 +160,8 @@ class Trainer:
         self.report.say(f"log          {self.output / 'log.jsonl'}")
         if self.accelerator.unwrap_model(self.model).predicts():
             self.report.say(f"pictures     {self.output / 'panels'}")
+        if self.bad.known:
+            self.report.say(f"bad samples  {self.bad.path} ({len(self.bad.known)} of {self.bad.recordings} recordings)")
         self.report.say(f"checkpoint   {self.output / 'checkpoints' / f'step-{self.step}'}")
 
     def one_step(self, batches: Iterator[Batch]) -> dict:
@@ -223,7 +235,9 @@ class Trainer:
         sums: dict = {}
         count = 0
         rank, world = self.accelerator.process_index, self.accelerator.num_processes
-        batches = evaluation(self.test, self.share, workers=self.settings.workers, rank=rank, world=world, even=True)
+        batches = evaluation(
+            self.test, self.share, workers=self.settings.workers, rank=rank, world=world, even=True, note=self.bad.note
+        )
         with torch.no_grad():
             for number, batch in enumerate(batches):
                 batch = self.augment(batch.to(self.accelerator.device))

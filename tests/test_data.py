@@ -20,9 +20,10 @@ from hypothesis import strategies as st
 
 from mmmae.corpora.writing import write_imu, write_video
 from mmmae.data.augment import Augment, repeat, repeat_key
-from mmmae.data.dataset import Clips, collate
+from mmmae.data.dataset import Clips
 from mmmae.data.loader import Loader, Schedule, evaluation
 from mmmae.data.manifest import Manifest
+from mmmae.data.sample import collate
 from modalities.audio.reader import AudioReader
 from modalities.errors import InputError, SampleError
 from modalities.imu.reader import IMUReader
