@@ -17,7 +17,7 @@ from mmmae.data.passes import look_through
 from mmmae.data.sample import Sample, fill
 from mmmae.data.substitutes import NoSubstitute, candidates
 from mmmae.streams import Stream
-from modalities.errors import SampleError
+from modalities.errors import InputError, SampleError
 from modalities.noise import draw, sample_key
 from modalities.reader import Reader, Reading
 
@@ -207,7 +207,7 @@ class Clips(Dataset):
                 continue
             over = max(moments) + span - limits[1]
             duration = span - over if over > SLACK else span
-            with self.blaming(names[0]):
+            with self.blaming(names[0], sources[names[0]]):
                 readings = self.readers[names[0]].read_windows(sources[names[0]], moments, duration)
             for (number, m), reading in zip(slots, readings, strict=True):
                 if reading is not None:
@@ -215,13 +215,21 @@ class Clips(Dataset):
         return found
 
     @contextmanager
-    def blaming(self, stream: str) -> Iterator[None]:
-        """Errors inside are those of this stream's modality."""
+    def blaming(self, stream: str, source: Any) -> Iterator[None]:
+        """Errors inside are those of this stream's modality; whatever the reader did not foresee is one, too."""
         try:
             yield
         except SampleError as error:
             error.modality = error.modality or self.streams[stream].source
             raise
+        except InputError:
+            raise
+        except Exception as error:  # nothing that stands in a file may end a run
+            reason, remedy = (
+                f"the reader fails ({type(error).__name__}: {str(error)[:200]})",
+                "re-encode the file or drop the row",
+            )
+            raise SampleError(self.called({stream: source}), reason, remedy, self.streams[stream].source) from error
 
     def lag(self, stream: str, key: int) -> float:
         """By how much a stream begins after the window whose key this is."""
@@ -258,7 +266,7 @@ class Clips(Dataset):
         return start, start
 
     def seconds(self, stream: str, source: Any) -> float | None:
-        with self.blaming(stream):
+        with self.blaming(stream, source):
             return self.readers[stream].seconds(source)
 
     def starts(self, start: float, end: float, key: int, needs: tuple[float, float]) -> list[float]:

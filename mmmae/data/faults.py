@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import fcntl
 import json
+import math
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -101,10 +102,11 @@ class BadSamples:
         self.known |= {fault.id for fault in found}
         return found
 
-    def tell(self, faults: Iterable[Fault]) -> None:
+    def tell(self, faults: Sequence[Fault]) -> None:
         """Name them to the person at the terminal, the first few of them."""
-        before = len(self.known) - len(faults := list(faults))
-        for number, fault in enumerate(faults if self.say else (), before):
+        if self.say is None:
+            return
+        for number, fault in enumerate(faults, len(self.known) - len(faults)):
             if number < SAID:
                 self.say(f"bad: {fault}; another recording stands in for it")
             elif number == SAID:
@@ -112,11 +114,12 @@ class BadSamples:
 
     def too_many(self, last: Fault) -> InputError:
         allowed = f"data.bad={self.share:g} of them"
+        more = min(1.0, max(0.2, math.ceil(20 * len(self.known) / self.recordings) / 10))
         return InputError(
             f"{len(self.known)} of {self.recordings} recordings cannot be read, which is more than {allowed}: "
             f"see {self.path}\n  The last was {last}; {last.remedy.rstrip('.')}.\n"
             f"  `mmmae check` finds all: mend or drop them, then delete that file; or go on with "
-            f"data.bad={min(1.0, max(0.2, 2 * self.share)):g}"
+            f"data.bad={more:g}"
         )
 
 
