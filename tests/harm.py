@@ -179,8 +179,9 @@ def originals(home: Path) -> Path:
     """One good recording in every kind of file."""
     home.mkdir(parents=True, exist_ok=True)
     pictures = [coded(number, 32, 32) for number in range(25)]
-    for ending in (".mp4", ".mkv", ".ts"):
-        write_film(home / f"good{ending}", pictures, sound=click(SECONDS, 0.5, RATE) + 0.1, sound_rate=RATE)
+    write_film(home / "good.mp4", pictures, sound=click(SECONDS, 0.5, RATE) + 0.1, sound_rate=RATE)
+    for ending in (".mkv", ".ts"):  # without sound they last as long as the film to the last frame
+        write_film(home / f"good{ending}", pictures)
     write_sound(home / "good.wav", tone(SECONDS, rate=RATE), rate=RATE)
     time = np.arange(50) / 50
     write_imu(home / "good.csv", time, {"wrist": np.stack([np.sin(5 * time + axis) for axis in range(6)], axis=1)})

@@ -7,6 +7,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
+from multiprocessing.connection import wait
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -78,8 +79,8 @@ def read_ahead(
                 waiting.popleft()
                 yield batch
             return
-        except RuntimeError as error:
-            if not (codes := exits(running)):
+        except (RuntimeError, EOFError, OSError) as error:  # the last two where it died while it handed over a batch
+            if not (codes := exits(running, patience=0.0 if isinstance(error, RuntimeError) else 10.0)):
                 raise
             blame(clips, codes, error)
             del running  # ends the workers that are left
@@ -92,13 +93,17 @@ def remembered(batches: Iterable[list[Place]], waiting: deque[list[Place]]) -> I
         yield batch
 
 
-def exits(running: Any) -> dict[int, int]:
-    """How the dead among an iterator's workers ended."""
-    workers = enumerate(getattr(running, "_workers", ()))
-    return {number: worker.exitcode for number, worker in workers if worker.exitcode}
+def exits(running: Any, patience: float) -> dict[int, int]:
+    """How the dead among an iterator's workers ended; one that is dying is waited for, `patience` seconds."""
+    workers = list(getattr(running, "_workers", ()))
+    ended = wait([worker.sentinel for worker in workers], timeout=patience)
+    for worker in workers:
+        if worker.sentinel in ended:  # closed a moment before there is an exit code
+            worker.join()
+    return {number: worker.exitcode for number, worker in enumerate(workers) if worker.exitcode}
 
 
-def blame(clips: Clips, codes: dict[int, int], error: RuntimeError) -> None:
+def blame(clips: Clips, codes: dict[int, int], error: Exception) -> None:
     """Put down the deaths of workers to the recordings that they were at.
 
     Raises:

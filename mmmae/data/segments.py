@@ -85,8 +85,8 @@ def read(segments: Segments, workers: int) -> Iterator[Piece]:
     running = started(DataLoader(segments, batch_size=None, num_workers=workers, worker_init_fn=ignore_interrupts))
     try:
         yield from running
-    except RuntimeError as error:
-        if not (codes := exits(running)):
+    except (RuntimeError, EOFError, OSError) as error:
+        if not (codes := exits(running, patience=0.0 if isinstance(error, RuntimeError) else 10.0)):
             raise
         names = ", ".join(describe(-code) for code in codes.values())
         raise InputError(
