@@ -4,7 +4,7 @@
 
 Counted are: crashes (a process that ended by a signal or with a traceback), hangs (a run past its time), recordings
 named twice, bad ones that nobody named, good ones that somebody named, and errors that a reader did not foresee. The
-runs (0, 1, 2 and 4 workers, one and two processes, one resumed in the middle) must name the same recordings and log the
+runs (0, 1, 2 and 4 workers, one and two processes, one killed in the middle and resumed without workers) must name the same recordings and log the
 same losses, and `mmmae check` must name them beforehand. Every recording lasts as long as the window, so that training
 meets all of each.
 """
@@ -29,13 +29,13 @@ sys.path[:0] = [str(ROOT / "tests")]  # where the damage is defined
 
 from harm import KINDS, SECONDS, Harmed, harmed  # noqa: E402
 
-BATCH = 32
+BATCH = 48
 LIMIT = 1200  # seconds after which a run hangs
 ENV = {**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true", "PYTHONPATH": str(ROOT)}
 SMALL = [f"window={SECONDS}", "modalities.video.frames=2", "modalities.video.size=32", "modalities.audio.rate=8000",
-         "--modalities", "video,audio,imu,text", "size=tiny"]  # fmt: skip
+         "--modalities", "video,audio,imu,text"]  # fmt: skip
 SETTINGS = {"0 workers": (1, 0), "1 worker": (1, 1), "2 workers": (1, 2), "4 workers": (1, 4),
-            "2 processes": (2, 0), "2 processes x 2 workers": (2, 2), "killed, 2 then 0 workers": (1, 2)}  # fmt: skip
+            "2 processes": (2, 0), "2 processes x 2 workers": (2, 2), "killed and resumed": (1, 2)}  # fmt: skip
 
 
 def command(words: list[str]) -> tuple[int | None, str]:
@@ -52,7 +52,8 @@ def words(data: Harmed, output: Path, processes: int, workers: int, *more: str) 
     launch = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)]
     return [*(launch if processes > 1 else []), str(ROOT / "mmmae/train.py"), "--data", str(data.data), *SMALL,
             "--output", str(output), "--batch-size", str(BATCH), "--workers", str(workers), "--log-every", "1",
-            "--steps", str(len(data.kinds) // BATCH), "--track", "none", "data.holdout=0", *more]  # fmt: skip
+            "--steps", str(len(data.kinds) // BATCH), "--track", "none",
+            "size=tiny", "trunk.depth=1", "data.holdout=0", *more]  # fmt: skip
 
 
 def killed(command: list[str], output: Path, steps: int) -> None:
@@ -79,7 +80,7 @@ def measure(data: Harmed, output: Path, setting: str) -> dict:
     if "killed" in setting:
         killed(words(data, output, 1, workers, "data.bad=1.0", "--save-every", str(half)), output, half + 2)
         workers = 0
-    code, said = command(words(data, output, processes, workers, "data.bad=1.0"))
+    code, said = command(words(data, output, processes, workers, "data.bad=1.0", "--save-every", "1000"))
     named = [line["id"] for line in lines(output / "bad_samples.jsonl")]
     return {
         "setting": setting, "seconds": time.perf_counter() - begin, "code": code, "named": named,

@@ -329,7 +329,8 @@ def deadly(folder: Path, how: signal.Signals | None) -> Clips:
 
 @pytest.fixture
 def impatient(monkeypatch):
-    monkeypatch.setattr(torch.utils.data._utils, "MP_STATUS_CHECK_INTERVAL", 0.2)
+    waiting = torch.utils.data.dataloader._MultiProcessingDataLoaderIter._try_get_data
+    monkeypatch.setattr(waiting, "__defaults__", (0.2,))  # seconds after which it looks whether workers live
     monkeypatch.setattr(ahead, "LONGEST", 0.3)
 
 
