@@ -4,9 +4,9 @@
 
 Counted are: crashes (a process that ended by a signal or with a traceback), hangs (a run past its time), recordings
 named twice, bad ones that nobody named, good ones that somebody named, and errors that a reader did not foresee. The
-runs (0, 1, 2 and 4 workers, one and two processes, one killed in the middle and resumed without workers) must name the same recordings and log the
-same losses, and `mmmae check` must name them beforehand. Every recording lasts as long as the window, so that training
-meets all of each.
+runs (0, 1, 2 and 4 workers, one and two processes, one killed and resumed without workers) must name the same
+recordings and log the same losses, and `mmmae check` must name them beforehand. Every recording lasts as long as the
+window, so that training meets all of each.
 """
 
 from __future__ import annotations
