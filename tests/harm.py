@@ -130,7 +130,7 @@ KINDS: dict[str, Kind] = {
     "video text": Kind("mp4", "bad", contents(lambda random, size: b"<html><body>404 Not Found</body></html>\n" * 9)),
     "video picture": Kind("mp4", "bad", picture),
     "video sound": Kind("mp4", "bad", sound_only),
-    "video cut mp4": Kind("mp4", "bad", cut(0.05, 0.9)),
+    "video cut mp4": Kind("mp4", "bad", cut(0.05, 0.6)),  # later only the index of the sound is cut off
     "video cut mkv": Kind("mkv", "bad", cut(0.05, 0.7)),
     "video cut ts": Kind("ts", "bad", cut(0.05, 0.6)),
     "video gone": Kind("mp4", "bad", gone),
@@ -139,7 +139,7 @@ KINDS: dict[str, Kind] = {
     "video mutated mkv": Kind("mkv", "either", mutate),
     "video mutated ts": Kind("ts", "either", mutate),
     "audio empty": Kind("wav", "bad", contents(lambda random, size: b"")),
-    "audio noise": Kind("wav", "bad", contents(lambda random, size: random.bytes(size))),
+    "audio noise": Kind("wav", "either", contents(lambda random, size: random.bytes(size))),  # may look like MP3
     "audio header": Kind("wav", "bad", contents(lambda random, size: b"RIFF\x24\x3e\x00\x00WAVE")),
     "audio nan": Kind("wav", "bad", wild_sound(np.nan)),
     "audio inf": Kind("wav", "bad", wild_sound(np.inf)),
