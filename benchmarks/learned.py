@@ -34,7 +34,8 @@ from modalities.records import Batch
 def batches(model: MaskedAutoencoder, data: str | None, size: int = 32) -> Iterator[Batch]:
     """Centre windows of the held-out rows."""
     recipe = model.recipe
-    _, test = open_data(data, recipe.columns).split(recipe.sections.data.holdout)
+    rules = recipe.sections.data
+    _, test = open_data(data, recipe.columns, outside=rules.outside).split(rules.holdout)
     return evaluation(recipe.clips(test, centre=True), size, workers=2)
 
 

@@ -30,6 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--stream", metavar="NAME", help="embed this one only (default: all that the data has)")
     parser.add_argument("--batch-size", type=int, default=32, metavar="N", help="segments encoded at once")
     parser.add_argument("--workers", type=int, default=2, metavar="N", help="processes that read")
+    parser.add_argument("--outside", action="store_true", help="read files that lie outside of the data's folder, too")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -55,7 +56,7 @@ def run(arguments: argparse.Namespace) -> int:
     segment = model.recipe.sections.window if arguments.segment is None else arguments.segment
     if not segment > 0 or arguments.batch_size < 1:
         raise InputError(f"--segment {segment:g} --batch-size {arguments.batch_size}: expected numbers above 0")
-    manifest = open_data(arguments.data)
+    manifest = open_data(arguments.data, outside=arguments.outside)
     clips = reading(model, manifest, segment, arguments.stream)
     require_cuttable(model, clips)
     out: Path = arguments.out
@@ -155,7 +156,7 @@ def embedded(
     """Each recording's embeddings as soon as its last segment is encoded; batches reach across recordings."""
     import torch
 
-    from mmmae.data.dataset import collate
+    from mmmae.data.sample import collate
 
     waiting: list[Piece] = []
     known: dict[int, list[Tensor]] = defaultdict(list)
@@ -163,7 +164,6 @@ def embedded(
     def encoded() -> Iterator[tuple[int, Tensor]]:
         """Encode what waits, and give out the recordings that it completes."""
         batch = collate([[piece.found for piece in waiting if not isinstance(piece.found, SampleError)]])
-        assert not isinstance(batch, SampleError)
         for piece, vector in zip(waiting, vectors(model, batch), strict=True):
             known[piece.index].append(vector)
             if len(known[piece.index]) == piece.total:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from mmmae.data.dataset import Clips
-from mmmae.data.loader import evaluation
+from mmmae.data.loader import Note, evaluation
 from mmmae.panels import draw
 from modalities.records import Batch
 
@@ -26,6 +26,7 @@ class Evaluation:
         clips: held out; None where there are none.
         prepare: to the device and framed as for training.
         output: the run's folder.
+        note: is told of bad recordings.
     """
 
     def __init__(
@@ -39,9 +40,10 @@ class Evaluation:
         batch_size: int,
         workers: int,
         sharded: bool,
+        note: Note,
     ):
         self.accelerator, self.model, self.clips, self.prepare, self.output = accelerator, model, clips, prepare, output
-        self.batch_size, self.workers, self.sharded = batch_size, workers, sharded
+        self.batch_size, self.workers, self.sharded, self.note = batch_size, workers, sharded, note
 
     @torch.no_grad()
     def losses(self, step: int, stop: Callable[[], bool]) -> dict[str, float]:
@@ -52,7 +54,9 @@ class Evaluation:
         sums: dict[str, Tensor] = {}
         count = 0
         rank, world = self.accelerator.process_index, self.accelerator.num_processes
-        batches = evaluation(self.clips, self.batch_size, workers=self.workers, rank=rank, world=world, even=True)
+        batches = evaluation(
+            self.clips, self.batch_size, workers=self.workers, rank=rank, world=world, even=True, note=self.note
+        )
         for number, batch in enumerate(batches):
             if stop():
                 return {}

@@ -77,27 +77,15 @@ def guarded(command: Callable[[argparse.Namespace], int], arguments: argparse.Na
     except Halted as error:
         print(f"mmmae: {error}", file=sys.stderr)
         return HALTED
-    except (OSError, RuntimeError) as error:
-        message = outside(error)
-        if message is None:
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
-        print(f"mmmae: {message}", file=sys.stderr)
+        where = error.filename or "the output"
+        print(f"mmmae: {where}: the disk is full\n  make room there, then run the same again", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("mmmae: interrupted", file=sys.stderr)
         return 130
-
-
-def outside(error: OSError | RuntimeError) -> str | None:
-    """What to say of an error that the machine caused: a full disk, or a loader's process that was killed."""
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return f"{error.filename or 'the output'}: the disk is full\n  make room there, then run the same again"
-    if isinstance(error, RuntimeError) and str(error).startswith("DataLoader worker"):
-        return (
-            f"{str(error).splitlines()[0].strip()}\n  it was ended from outside, most often for want of memory: use "
-            "fewer --workers, or run the same again; training goes on from its newest checkpoint"
-        )
-    return None
 
 
 def shadowed() -> str | None:

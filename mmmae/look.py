@@ -50,12 +50,11 @@ def run(arguments: argparse.Namespace) -> int:
     """
     from rich.console import Console
 
-    from mmmae.data.dataset import collate
     from mmmae.data.fit import fit
     from mmmae.data.manifest import Manifest
+    from mmmae.data.sample import collate
     from mmmae.recipe import Recipe
     from modalities.noise import sample_key
-    from modalities.records import Batch
 
     overrides = [word for word in arguments.inputs if "=" in word and not Path(word).exists()]
     files = [Path(word) for word in arguments.inputs if word not in overrides]
@@ -65,13 +64,12 @@ def run(arguments: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory() as folder:
         listing = Path(folder) / "manifest.jsonl"
         listing.write_text("".join(json.dumps(row) + "\n" for row in rows(files, recipe, arguments.start)))
-        manifest = Manifest.open(listing)
+        manifest = Manifest.open(listing, outside=True)  # it names what the user named
         recipe = recipe.narrow([name for name in recipe.streams if manifest.has(recipe.stream(name).source)])
         if model is None:
             recipe = fit(recipe, manifest, Path(folder))
         clips = recipe.clips(manifest, centre=True)
         batch = collate([clips.read(row, sample_key(0, 0, i)) for i, row in enumerate(manifest)])
-    assert isinstance(batch, Batch)  # `read` has raised what `collate` would hand on
     batch = recipe.augment().eval()(batch)
     tokenizers: Mapping[str, Any] = cutters(recipe) if model is None else dict(model.tokenizers.items())
     console = Console()

@@ -17,6 +17,9 @@ from mmmae.durable import flush, replace
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
+    from torch import nn
+
+    from mmmae.recipe import Recipe
 
 
 class Clock:
@@ -67,6 +70,17 @@ class Report:
         self.steps = steps
         if self.main:
             replace(self.path, "".join(f"{line}\n" for line in logged(self.path, step)))
+
+    def introduce(self, recipe: Recipe, model: nn.Module, recordings: int, held: int) -> None:
+        """What is about to happen, in two lines."""
+        millions = sum(parameter.numel() for parameter in model.parameters()) / 1e6
+        device, precision = self.accelerator.device.type, self.accelerator.mixed_precision
+        self.say(
+            f"mmmae: {recipe.name} on {', '.join(recipe.streams)}; {millions:.1f} M parameters; "
+            f"{recordings} recordings to train on, {held} held out\n"
+            f"       {self.steps} steps of {recipe.sections.training.batch_size} samples on "
+            f"{self.accelerator.num_processes} x {device} ({precision}); everything goes to {self.path.parent}"
+        )
 
     def say(self, message: str) -> None:
         """A line for the person at the terminal."""

@@ -92,6 +92,7 @@ class Trainer:
         from fusion.blocks import Block, CrossBlock
         from mmmae import checkpoint
         from mmmae.agree import agreed
+        from mmmae.data.faults import FILE, BadSamples
         from mmmae.data.fit import fit
         from mmmae.data.source import open_data
         from mmmae.evaluation import Evaluation
@@ -104,9 +105,15 @@ class Trainer:
         self.accelerator, self.output, self.watch = accelerator, output, watch
         start, damaged = agreed(lambda: resumed(output, resume))
         with accelerator.main_process_first():
-            manifest = open_data(data, recipe.columns)
+            rules = recipe.sections.data
+            manifest = open_data(data, recipe.columns, bad=rules.bad, outside=rules.outside)
             train, test = manifest.split(recipe.sections.data.holdout)
             output.mkdir(parents=True, exist_ok=True)
+            main = accelerator.is_main_process
+            self.bad = BadSamples(
+                output / FILE, recordings=len(manifest), share=rules.bad, fresh=main and start is None,
+                say=(lambda line: self.report.say(line)) if main else None,
+            )  # fmt: skip
             recipe = fit(same_files(recipe), train, output)
         self.recipe, self.settings = recipe, recipe.sections.training
         if start is not None:
@@ -145,7 +152,7 @@ class Trainer:
         )  # fmt: skip
         self.evaluation = Evaluation(
             accelerator, self.model, held, self.prepare, output,
-            batch_size=self.share, workers=self.settings.workers, sharded=sharded,
+            batch_size=self.share, workers=self.settings.workers, sharded=sharded, note=self.bad.note,
         )  # fmt: skip
         accelerator.init_trackers("log", config={})
 
@@ -158,7 +165,7 @@ class Trainer:
         clips = self.recipe.clips(train, seed=settings.seed, repeats=data.repeats, repeat=data.repeat)
         loader = Loader(
             clips, self.share, workers=settings.workers, rank=self.accelerator.process_index, world=world,
-            pieces=settings.accumulate,
+            pieces=settings.accumulate, note=self.bad.note,
         )  # fmt: skip
         held = self.recipe.clips(test, seed=settings.seed, centre=True) if len(test) >= world else None
         return loader, held
@@ -168,7 +175,9 @@ class Trainer:
         settings = self.settings
         evaluate_every = settings.evaluate_every or max(1, self.steps // 10)
         save_every = settings.save_every or max(1, self.steps // 10)
-        self.describe()
+        held = 0 if self.evaluation.clips is None else len(self.evaluation.clips)
+        model = self.accelerator.unwrap_model(self.model)
+        self.report.introduce(self.recipe, model, len(self.loader.clips), held)
         if self.step >= self.steps:
             self.report.say(f"nothing to do: step {self.step} of {self.steps} is reached; ask for more --steps")
             return
@@ -193,6 +202,8 @@ class Trainer:
         self.report.say(f"log          {self.output / 'log.jsonl'}")
         if self.accelerator.unwrap_model(self.model).predicts():
             self.report.say(f"pictures     {self.output / 'panels'}")
+        if self.bad.known:
+            self.report.say(f"bad samples  {self.bad.path} ({len(self.bad.known)} of {self.bad.recordings} recordings)")
         self.report.say(f"checkpoint   {self.output / 'checkpoints' / f'step-{self.step}'}")
 
     def one_step(self, batches: Iterator[Batch]) -> dict:
@@ -276,18 +287,6 @@ class Trainer:
         self.report.flush()  # no power cut leaves a checkpoint without the lines that led to it
         keep = self.settings.keep
         checkpoint.save(self.output, self.model, self.optimizer.optimizer, self.recipe, state, keep=keep)
-
-    def describe(self) -> None:
-        """What is about to happen, in three lines."""
-        model = self.accelerator.unwrap_model(self.model)
-        millions = sum(parameter.numel() for parameter in model.parameters()) / 1e6
-        held = 0 if self.evaluation.clips is None else len(self.evaluation.clips)
-        self.report.say(
-            f"mmmae: {self.recipe.name} on {', '.join(self.recipe.streams)}; {millions:.1f} M parameters; "
-            f"{len(self.loader.clips)} recordings to train on, {held} held out\n"
-            f"       {self.steps} steps of {self.settings.batch_size} samples on {self.accelerator.num_processes} x "
-            f"{self.accelerator.device.type} ({self.accelerator.mixed_precision}); everything goes to {self.output}"
-        )
 
 
 def main(argv: list[str] | None = None) -> int:

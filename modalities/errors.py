@@ -12,11 +12,12 @@ class SampleError(InputError):
         path: the file (or manifest row) at fault.
         reason: what is wrong with it, in one phrase.
         remedy: what the user can do about it.
+        modality: which of the sample's modalities it is; whoever knows it fills it in.
     """
 
-    def __init__(self, path: object, reason: str, remedy: str):
+    def __init__(self, path: object, reason: str, remedy: str, modality: str | None = None):
         super().__init__(f"{path}: {reason}\n  {remedy}")
-        self.path, self.reason, self.remedy = str(path), reason, remedy
+        self.path, self.reason, self.remedy, self.modality = str(path), reason, remedy, modality
 
     def __reduce__(self):  # exceptions pickle by their message only; loader workers hand these over whole
-        return type(self), (self.path, self.reason, self.remedy)
+        return type(self), (self.path, self.reason, self.remedy, self.modality)

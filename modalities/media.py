@@ -168,6 +168,11 @@ def decode(container: InputContainer, stream: Stream, moment: float) -> Iterator
     Raises:
         SampleError: frames carry no time stamps.
     """
+    if stream.codec_context is None:
+        name = container.name.removeprefix("file:")
+        raise SampleError(
+            name, f"its {stream.type} is in a format that no decoder knows", "re-encode it or drop the row"
+        )
     stream.codec_context.thread_count = 1  # the loader's workers are the parallel ones
     # AVI stamps only packets, and after a seek some give no frame: from the beginning their order tells the times.
     countable = container.format.name == "avi" and stream.type == "video" and stream.codec_context.has_b_frames

@@ -35,7 +35,7 @@ def refused(capsys, data: Path | str, *more: str) -> str:
     """What training says when it refuses; it must be short, without a traceback, and exit with 2."""
     output = str(Path(os.environ["TMPDIR"]) / "never-written")
     code = train(["--data", str(data), "--output", output, "--workers", "0", "--batch-size", "2", "--steps", "1",
-                  "--track", "none", "window=0.5", *more])  # fmt: skip
+                  "--track", "none", "window=0.5", "data.outside=true", *more])  # fmt: skip
     said = capsys.readouterr().err
     said = said[said.find("mmmae: ") :] if "mmmae: default" not in said else said[said.rfind("mmmae: ") :]
     assert code == 2, said
@@ -57,6 +57,7 @@ def test_bad_data_is_named_with_its_remedy(capsys, clips, tmp_path):
     rows = [{"id": f"r{i}", "video": "broken.mp4"} for i in range(4)]
     broken = refused(capsys, manifest(tmp_path, *rows), "--modalities", "video")
     assert "broken.mp4" in broken and "row 'r" in broken and "drop the row" in broken
+    assert "of 4 recordings cannot be read" in broken and "data.bad=" in broken and "bad_samples.jsonl" in broken
 
     column = refused(capsys, manifest(tmp_path, {"vidoe": str(video)}), "--modalities", "video")
     assert "vidoe" in column and "'video'" in column
@@ -112,12 +113,13 @@ def test_check_reports_every_bad_sample_and_no_other(capsys, clips, tmp_path):
     (tmp_path / "broken.mp4").write_bytes(videos[0].read_bytes()[:3000])
     rows = [{"id": "good", "video": str(videos[1])}, {"id": "bad", "video": "broken.mp4"}]
     report = tmp_path / "bad.jsonl"
-    options = ["--modalities", "video", "--workers", "0", "window=0.5"]
+    options = ["--modalities", "video", "--workers", "0", "window=0.5", "data.outside=true"]
     assert mmmae(["check", str(manifest(tmp_path, *rows)), *options, "--report", str(report)]) == 1
     shown = capsys.readouterr().out
     assert "broken.mp4" in shown and "2 samples, 1 bad" in shown
     rows_of_report = [json.loads(line) for line in report.read_text().splitlines()]
-    assert len(rows_of_report) == 1 and "row 'bad'" in rows_of_report[0]["path"]
+    assert len(rows_of_report) == 1 and rows_of_report[0]["id"] == "bad"
+    assert rows_of_report[0]["path"] == str(tmp_path / "broken.mp4") and rows_of_report[0]["modality"] == "video"
     assert mmmae(["check", str(manifest(tmp_path, rows[0])), *options]) == 0
 
 

@@ -21,8 +21,9 @@ from fusion.masking.motion import Motion
 from fusion.masking.random import Random
 from fusion.masking.regions import Regions
 from mmmae.corpora.writing import write_manifest, write_regions
-from mmmae.data.dataset import Clips, collate
+from mmmae.data.dataset import Clips
 from mmmae.data.manifest import Manifest
+from mmmae.data.sample import collate
 from mmmae.recipe import Recipe
 from mmmae.settings import RecipeError
 from modalities.errors import SampleError

@@ -16,9 +16,10 @@ from torch.testing import assert_close
 from fusion.masking import Noise
 from fusion.masking.novelty import Novelty
 from mmmae.__main__ import main
-from mmmae.data.dataset import Clips, collate
+from mmmae.data.dataset import Clips
 from mmmae.data.fit import fit
 from mmmae.data.manifest import Manifest
+from mmmae.data.sample import collate
 from mmmae.data.segments import Segments
 from mmmae.embed import reading
 from mmmae.model import MaskedAutoencoder

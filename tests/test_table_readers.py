@@ -204,6 +204,12 @@ def test_a_bad_table_is_named_with_its_place(tmp_path, text):
     assert str(path) in str(error.value)
 
 
+def test_a_header_that_is_no_text_is_named(tmp_path):
+    (tmp_path / "a.csv").write_bytes(b"time,w\xc0ist.x\n0,1\n0.1,1\n")
+    with pytest.raises(SampleError, match="header is no UTF-8"):
+        IMUReader(channels=1, sensors=1).read(str(tmp_path / "a.csv"), 0.0, 1.0)
+
+
 @settings(max_examples=25)
 @given(content=st.one_of(st.binary(max_size=200), st.text("time,a.x0123456789-e\n", max_size=60).map(str.encode)))
 @pytest.mark.parametrize("ending", [".csv", ".npy", ".parquet", ".safetensors", ".txt"])

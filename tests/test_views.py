@@ -12,8 +12,8 @@ import tiny
 import torch
 
 from mmmae import MaskedAutoencoder
-from mmmae.data.dataset import collate
 from mmmae.data.manifest import Manifest
+from mmmae.data.sample import collate
 from mmmae.optim import adamw
 from mmmae.recipe import Recipe
 from mmmae.settings import RecipeError

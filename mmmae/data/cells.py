@@ -8,13 +8,16 @@ import math
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from modalities.errors import InputError
+from modalities.errors import InputError, SampleError
 
+FAULT = ("path", "reason", "remedy")
 HELD_OUT = ("test", "validation", "valid", "val", "dev")
 
 
 def check(row: Any, modalities: Collection[str], where: str) -> dict[str, Any]:
     """The filled cells of a row, in the types that the manifest stores; empty ones (null, "", NaN, []) are left out.
+
+    An error in the place of a cell goes into `fault`: the row is a bad sample for whoever reads that modality.
 
     Args:
         modalities: names of columns that hold a path (all but `text`).
@@ -31,6 +34,9 @@ def check(row: Any, modalities: Collection[str], where: str) -> dict[str, Any]:
     cells = {}
     for column, value in row.items():
         if empty(value):
+            continue
+        if isinstance(value, SampleError):
+            cells["fault"] = {"modality": column, **{key: getattr(value, key) for key in FAULT}}
             continue
         try:
             cell = COLUMNS.get(column, path)(value)

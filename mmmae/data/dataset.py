@@ -3,42 +3,32 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
-import torch
 from torch.utils.data import Dataset
 
 from mmmae.data.augment import repeat_key
+from mmmae.data.faults import Fault
 from mmmae.data.manifest import Manifest, Row
+from mmmae.data.passes import look_through
+from mmmae.data.sample import Sample, fill
+from mmmae.data.substitutes import NoSubstitute, candidates
 from mmmae.streams import Stream
-from modalities.errors import SampleError
+from modalities.errors import InputError, SampleError
 from modalities.noise import draw, sample_key
 from modalities.reader import Reader, Reading
-from modalities.records import Batch, Signal
+
+if TYPE_CHECKING:
+    from mmmae.data.ahead import Desk
 
 SLACK = 1e-6  # seconds that are only rounding
 
 
 class NothingThere(SampleError):
     """A window in which a recording has none of the streams: the sound is silent, no sensor was read."""
-
-
-@dataclass(frozen=True)
-class Sample:
-    """One window of one recording: a reading of every stream, blank where the recording lacks it.
-
-    start: of the window, in seconds of the recording; lags: by how much each stream begins after it.
-    """
-
-    readings: dict[str, Reading]
-    start: float
-    lags: dict[str, float]
-    spans: dict[str, float]
-    key: int
-    id: str
-    label: int | None
 
 
 class Clips(Dataset):
@@ -48,9 +38,12 @@ class Clips(Dataset):
     drawn lag, and last longer or shorter.
 
     Everything random about a sample is a function of (seed, epoch, index), so the item is asked for by (epoch, index)
-    and does not depend on who asks. Inside the row's [start, end), or else the recording, the window lies anywhere that
-    leaves room for the longest lag. How long a recording is, its streams that cannot be padded decide (video), else the
-    shortest of them. What can be padded is cut off at the row's end, and absent where it would begin before the row.
+    and does not depend on who asks. Where the recording cannot be read, or has nothing in the window, another one that
+    the sample's key draws takes its place; the key stays, and with it the place of the window, the crops and the masks.
+
+    Inside the row's [start, end), or else the recording, the window lies anywhere that leaves room for the longest lag.
+    How long a recording is, its streams that cannot be padded decide (video), else the shortest of them. What can be
+    padded is cut off at the row's end, and absent where it would begin before the row.
 
     Args:
         manifest: the recordings.
@@ -89,18 +82,76 @@ class Clips(Dataset):
         self.spans = {name: stream.span or window for name, stream in self.streams.items()}
         self.window, self.seed, self.centre = window, seed, centre
         self.windows = repeats if repeat == "windows" else 1
+        self.desk: Desk | None = None  # where a worker says what it is at
+        self.refused: dict[int, SampleError] = {}  # recordings that killed a worker
+        self.empty: dict[int, Fault | None] = {}  # of recordings that had nothing in a window
 
     def __len__(self) -> int:
         return len(self.manifest)
 
-    def __getitem__(self, place: tuple[int, int]) -> list[Sample] | SampleError:
-        """The samples of one recording; its error as a value, so that no traceback of a worker reaches the user."""
+    def __getitem__(self, place: tuple[int, int]) -> list[Sample] | NoSubstitute:
+        """The samples of one recording or of its substitute; errors are values: no worker shows a traceback."""
         epoch, index = place
+        key = sample_key(self.seed, epoch, index)
+        faults, errors = [], []
+        for chosen in candidates(index, key, len(self)):
+            try:
+                with self.at(chosen):
+                    samples = self.read(self.manifest[chosen], key)
+            except SampleError as error:
+                errors.append(error)
+                if fault := self.fault(chosen, error):
+                    faults.append(fault)
+                continue
+            return [replace(sample, faults=tuple(faults)) for sample in samples]
+        error = errors[0]
+        others = f"; nor could {len(errors) - 1} others that were tried in its place" if len(errors) > 1 else ""
+        where = f"{self.manifest.path}, row {self.manifest[index].id!r}: {error.path}"
+        return NoSubstitute(where, error.reason + others, error.remedy, error.modality, tuple(faults))
+
+    def fault(self, index: int, error: SampleError) -> Fault | None:
+        """What is to be told of a recording that gave an error; None where it only has nothing in one window."""
+        if not isinstance(error, NothingThere):
+            path = str(self.manifest.path) if error.path == "text" else error.path
+            return Fault(self.manifest[index].id, path, error.modality, error.reason, error.remedy)
+        if index not in self.empty:
+            try:
+                self.empty[index] = None if any(look_through(self, index)) else self.nothing(index)
+            except SampleError as deeper:
+                self.empty[index] = self.fault(index, deeper)
+        return self.empty[index]
+
+    def nothing(self, index: int) -> Fault:
+        """What is to be told of a recording that has nothing at any time."""
         row = self.manifest[index]
+        sources = self.sources(row)
+        names = ", ".join(dict.fromkeys(self.streams[m].source for m in sources or self.streams))
+        remedy = "Drop the row, or choose what it has with --modalities."
+        return Fault(row.id, self.called(sources), names, f"has no {names} at any time", remedy)
+
+    @contextmanager
+    def at(self, index: int) -> Iterator[None]:
+        """Inside, this recording is read.
+
+        Raises:
+            SampleError: it killed a worker before.
+        """
+        if index in self.refused:
+            raise self.refused[index]
+        if self.desk is None:
+            yield
+            return
+        self.desk.begin(index)
         try:
-            return self.read(row, sample_key(self.seed, epoch, index))
-        except SampleError as error:
-            return SampleError(f"{self.manifest.path}, row {row.id!r}: {error.path}", error.reason, error.remedy)
+            yield
+        finally:
+            self.desk.leave()
+
+    def refuse(self, index: int, reason: str) -> None:
+        """From now on the recording counts as one that cannot be read."""
+        row = self.manifest[index]
+        sources = {m: row.sources[s.source] for m, s in self.streams.items() if s.source in row.sources}
+        self.refused[index] = SampleError(self.called(sources), reason, "re-encode it or drop the row")
 
     def read(self, row: Row, key: int) -> list[Sample]:
         """The windows of one row.
@@ -108,14 +159,12 @@ class Clips(Dataset):
         Raises:
             SampleError: a file cannot be read or is shorter than the window, or no modality is there after all.
         """
-        sources = {m: row.sources[s.source] for m, s in self.streams.items() if s.source in row.sources}
+        sources = self.sources(row)
         start, end = self.extent(row, sources)
         starts = self.starts(start, end, key, self.room(sources))
         keys = [repeat_key(key, number) for number in range(len(starts))]
         lags = [{m: self.lag(m, key) for m in self.readers} for key in keys]
-        limits = (start, math.inf if row.end is None else row.end)  # nothing is read beyond a row
-        begins = [{m: start + late for m, late in lag.items()} for start, lag in zip(starts, lags, strict=True)]
-        read = self.decode(sources, begins, limits)
+        read = self.decode(row, sources, starts, lags)
         samples = []
         for start, lag, key, found in zip(starts, lags, keys, read, strict=True):
             blank = {m: reader.blank(self.spans[m]) for m, reader in self.readers.items()}
@@ -129,10 +178,24 @@ class Clips(Dataset):
             samples.append(Sample(blank | filled, start, lag, self.spans, key, row.id, row.label))
         return samples
 
+    def sources(self, row: Row) -> dict[str, Any]:
+        """What each stream that a row has is read from.
+
+        Raises:
+            SampleError: that cannot be read, as the manifest knows already.
+        """
+        sources = {m: row.sources[s.source] for m, s in self.streams.items() if s.source in row.sources}
+        for source in sources.values():
+            if isinstance(source, SampleError):
+                raise source
+        return sources
+
     def decode(
-        self, sources: Mapping[str, Any], begins: Sequence[Mapping[str, float]], limits: tuple[float, float]
+        self, row: Row, sources: Mapping[str, Any], starts: Sequence[float], lags: Sequence[Mapping[str, float]]
     ) -> list[dict[str, Reading]]:
         """For each window, what its streams read from where they begin, inside the limits of the row."""
+        limits = (row.start or 0.0, math.inf if row.end is None else row.end)  # nothing is read beyond a row
+        begins = [{m: start + late for m, late in lag.items()} for start, lag in zip(starts, lags, strict=True)]
         together: dict[tuple[int, str, float], list[str]] = {}
         for m in sources:
             together.setdefault((id(self.readers[m]), self.streams[m].source, self.spans[m]), []).append(m)
@@ -144,11 +207,29 @@ class Clips(Dataset):
                 continue
             over = max(moments) + span - limits[1]
             duration = span - over if over > SLACK else span
-            readings = self.readers[names[0]].read_windows(sources[names[0]], moments, duration)
+            with self.blaming(names[0], sources[names[0]]):
+                readings = self.readers[names[0]].read_windows(sources[names[0]], moments, duration)
             for (number, m), reading in zip(slots, readings, strict=True):
                 if reading is not None:
                     found[number][m] = reading
         return found
+
+    @contextmanager
+    def blaming(self, stream: str, source: Any) -> Iterator[None]:
+        """Errors inside are those of this stream's modality; whatever the reader did not foresee is one, too."""
+        try:
+            yield
+        except SampleError as error:
+            error.modality = error.modality or self.streams[stream].source
+            raise
+        except InputError:
+            raise
+        except Exception as error:  # nothing that stands in a file may end a run
+            reason, remedy = (
+                f"the reader fails ({type(error).__name__}: {str(error)[:200]})",
+                "re-encode the file or drop the row",
+            )
+            raise SampleError(self.called({stream: source}), reason, remedy, self.streams[stream].source) from error
 
     def lag(self, stream: str, key: int) -> float:
         """By how much a stream begins after the window whose key this is."""
@@ -175,13 +256,18 @@ class Clips(Dataset):
                     self.called(strict),
                     f"start {start:g} s to end {row.end:g} s is shorter than the window of {needed:g} s",
                     f"Shorten the window (window={row.end - start:.4g}) or drop the row.",
+                    self.streams[next(iter(strict))].source,
                 )
             return start, row.end
         for group in (strict, sources):
-            seconds = [self.readers[m].seconds(source) for m, source in group.items()]
+            seconds = [self.seconds(m, source) for m, source in group.items()]
             if known := [end for end in seconds if end is not None]:
                 return start, min(known)
         return start, start
+
+    def seconds(self, stream: str, source: Any) -> float | None:
+        with self.blaming(stream, source):
+            return self.readers[stream].seconds(source)
 
     def starts(self, start: float, end: float, key: int, needs: tuple[float, float]) -> list[float]:
         """Where the windows begin: one after the other in a drawn stretch, overlapping where there is less room."""
@@ -196,59 +282,3 @@ class Clips(Dataset):
         files = (source for m, source in sources.items() if self.streams[m].source != "text")
         paths = (file["path"] if isinstance(file, dict) else file for file in files)
         return ", ".join(dict.fromkeys(paths)) or "captions"
-
-
-def fill(blank: Reading, reading: Reading) -> Reading:
-    """The reading in the shape of a whole window: one of fewer seconds is followed by zeros."""
-    steps = len(reading.values)
-    if steps == len(blank.values):
-        return reading
-    values, hint = padded(reading.values, blank.values), reading.hint
-    if hint is not None and blank.hint is not None:
-        hint = padded(hint, blank.hint)
-    observed = reading.observed
-    if observed is not None:
-        observed = torch.cat([observed, observed.new_zeros(len(values) - steps, observed.shape[1])])
-    return replace(reading, values=values, observed=observed, hint=hint)
-
-
-def padded(steps: torch.Tensor, blank: torch.Tensor) -> torch.Tensor:
-    """As many steps as the blank has: the given ones, then the blank's."""
-    return torch.cat([steps, blank[len(steps) :]])
-
-
-def collate(items: Sequence[list[Sample] | SampleError]) -> Batch | SampleError:
-    """One batch of all samples, or the first error among them."""
-    samples = []
-    for item in items:
-        if isinstance(item, SampleError):
-            return item
-        samples += item
-    signals = {m: stack(samples, m) for m in samples[0].readings}
-    label = None
-    if any(sample.label is not None for sample in samples):
-        label = torch.tensor([-1 if sample.label is None else sample.label for sample in samples])
-    key = torch.tensor([sample.key for sample in samples])
-    return Batch(signals, key, [sample.id for sample in samples], label)
-
-
-def stack(samples: Sequence[Sample], stream: str) -> Signal:
-    """The signal of one stream; what says nothing (every step valid, every reading observed, no lag) is None."""
-    readings = [sample.readings[stream] for sample in samples]
-    start = torch.tensor([sample.start + sample.lags[stream] for sample in samples], dtype=torch.float32)
-    duration = torch.tensor([sample.spans[stream] for sample in samples], dtype=torch.float32)
-    lag = torch.tensor([sample.lags[stream] for sample in samples], dtype=torch.float32)
-    values = torch.stack([reading.values for reading in readings])
-    length = torch.tensor([reading.length for reading in readings])
-    observed = edges = None
-    if any(reading.observed is not None and not reading.observed.all() for reading in readings):
-        parts = next(reading.observed.shape[1] for reading in readings if reading.observed is not None)
-        whole = torch.ones(values.shape[1], parts, dtype=torch.bool)
-        observed = torch.stack([whole if reading.observed is None else reading.observed for reading in readings])
-    if known := [reading.edges for reading in readings if reading.edges is not None]:
-        alone = torch.zeros_like(known[0])
-        edges = torch.stack([alone if reading.edges is None else reading.edges for reading in readings])
-    hints = [reading.hint for reading in readings if reading.hint is not None]
-    hint = torch.stack(hints) if hints else None
-    length = None if (length == values.shape[1]).all() else length
-    return Signal(values, length, start, duration, observed, edges, lag if lag.any() else None, hint)

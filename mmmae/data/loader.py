@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache, partial
 from itertools import count
-from typing import Any
 
-import torch
-from torch.utils.data import DataLoader
-
-from mmmae.data.dataset import Clips, Sample, collate
-from mmmae.interrupt import die_with_parent
-from modalities.errors import InputError, SampleError
+from mmmae.data.ahead import Place, read_ahead
+from mmmae.data.dataset import Clips
+from mmmae.data.faults import Fault
+from mmmae.data.sample import Sample, collate
+from mmmae.data.substitutes import NoSubstitute
+from modalities.errors import InputError
 from modalities.noise import permutation
 from modalities.records import Batch
 
-Place = tuple[int, int]  # (epoch, index)
+Note = Callable[[Sequence[Fault]], None]  # is told of the bad recordings of every batch
 
 
 class Schedule:
@@ -65,7 +61,7 @@ class Loader:
     in as many windows as the clips repeat it.
 
     Raises:
-        InputError: see Schedule; while iterating SampleError, for a recording that cannot be read.
+        InputError: see Schedule and stream; by default every bad recording is one.
     """
 
     def __init__(
@@ -78,9 +74,11 @@ class Loader:
         world: int = 1,
         pieces: int = 1,
         start_step: int = 0,
+        note: Note | None = None,
     ):
         self.schedule = Schedule(len(clips), batch_size, world=world, pieces=pieces, seed=clips.seed)
         self.clips, self.workers, self.rank, self.start_step = clips, workers, rank, start_step
+        self.note = note or refuse
 
     @property
     def steps_per_epoch(self) -> int:
@@ -89,7 +87,7 @@ class Loader:
     def __iter__(self) -> Iterator[Batch]:
         pieces = range(self.schedule.pieces)
         places = (self.schedule.places(step, self.rank, piece) for step in count(self.start_step) for piece in pieces)
-        return stream(self.clips, places, self.workers)
+        return stream(self.clips, places, self.workers, self.note)
 
 
 def share(batch_size: int, *, world: int, pieces: int, repeats: int) -> int:
@@ -108,9 +106,18 @@ def share(batch_size: int, *, world: int, pieces: int, repeats: int) -> int:
 
 
 def evaluation(
-    clips: Clips, batch_size: int, *, workers: int = 0, rank: int = 0, world: int = 1, even: bool = False
+    clips: Clips,
+    batch_size: int,
+    *,
+    workers: int = 0,
+    rank: int = 0,
+    world: int = 1,
+    even: bool = False,
+    note: Note | None = None,
 ) -> Iterator[Batch]:
     """Every recording once and in order; each batch of all ranks is cut into one part per rank, the last may be short.
+
+    In the place of a bad recording comes its substitute: batches keep their sizes.
 
     even: leave out the last `len(clips) % world` recordings, so that all ranks see as many batches of the same sizes
         and may talk to each other inside the model (a contrastive loss that gathers would wait for ever otherwise).
@@ -122,62 +129,34 @@ def evaluation(
         here, there = first + size * rank // world, first + size * (rank + 1) // world
         if here < there:
             batches.append([(0, index) for index in range(here, there)])
-    return stream(clips, batches, workers)
+    return stream(clips, batches, workers, note or refuse)
 
 
-def stream(clips: Clips, batches: Iterable[list[Place]], workers: int) -> Iterator[Batch]:
-    """The batches at the given places, read ahead by workers (torch gives each one thread) and pinned for the GPU.
+def stream(clips: Clips, batches: Iterable[list[Place]], workers: int, note: Note) -> Iterator[Batch]:
+    """The batches at the given places, read ahead by workers; what could not be read is noted before its batch comes.
 
     Raises:
-        SampleError: a recording of the batch cannot be read.
+        InputError: nothing stands in for a bad recording, or `note` has had enough.
     """
-    loader = DataLoader(
-        clips,
-        batch_sampler=batches,
-        collate_fn=collate,
-        num_workers=workers,
-        worker_init_fn=follow_main,
-        pin_memory=torch.cuda.is_available(),
-        generator=torch.Generator(),  # the loader seeds its workers: not from the generator that the model draws from
-    )
-    for batch in started(loader):
-        if isinstance(batch, SampleError):
+    for batch, faults in read_ahead(clips, clips, batches, workers, together):
+        note(faults)
+        if isinstance(batch, NoSubstitute):
             raise batch
         yield batch
 
 
-def started(loader: DataLoader) -> Iterator[Any]:
-    """The loader's batches, its workers begun with Ctrl-C held back: one that meets it before it can ignore it dies."""
-    held = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        return iter(loader)
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, held)
+def together(items: Sequence[list[Sample] | NoSubstitute]) -> tuple[Batch | NoSubstitute, list[Fault]]:
+    """One batch of all samples (or the first of the errors), and the faults of what they stand in for."""
+    errors = [item for item in items if isinstance(item, NoSubstitute)]
+    faults = [f for item in items for f in (item.faults if isinstance(item, NoSubstitute) else item[0].faults)]
+    return errors[0] if errors else collate(item for item in items if isinstance(item, list)), faults
 
 
-def follow_main(worker: int) -> None:
-    """Leave signals to the main process, which may want to finish its step and save; end when it ends or says so."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
-    threading.Thread(target=heed_main, args=[os.getppid()], daemon=True).start()
-    die_with_parent(signal.SIGKILL)
+def refuse(faults: Sequence[Fault]) -> None:
+    """Go on with nothing that stands in for something else.
 
-
-def heed_main(main: int) -> None:
-    """End at the main process's SIGTERM, and not at one that was sent to a whole group of processes."""
-    while signal.sigwaitinfo({signal.SIGTERM}).si_pid != main:
-        pass
-    os._exit(128 + signal.SIGTERM)
-
-
-def inspect_all(clips: Clips, workers: int) -> Iterator[tuple[list[Sample], SampleError | None]]:
-    """Every recording once and in order, read as training reads it: its samples, or the error training would meet."""
-    places = [[(0, index)] for index in range(len(clips))]
-    loader = DataLoader(clips, batch_sampler=places, collate_fn=one, num_workers=workers, worker_init_fn=follow_main)
-    for found in started(loader):
-        yield ([], found) if isinstance(found, SampleError) else (found, None)
-
-
-def one(found: list[list[Sample] | SampleError]) -> list[Sample] | SampleError:
-    """The only recording of a batch of one."""
-    return found[0]
+    Raises:
+        InputError: there is a fault.
+    """
+    if faults:
+        raise InputError(f"{faults[0]}\n  {faults[0].remedy}")

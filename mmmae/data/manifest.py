@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import modalities as house
 from mmmae.data import cells, rows
-from modalities.errors import InputError
+from mmmae.data.enclosure import Enclosure
+from modalities.errors import InputError, SampleError
 from modalities.noise import WORD, mix
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 class Row:
     """One recording (or one part of it): `sources` is what each modality's reader is asked to read.
 
+    A SampleError among the sources says why that modality cannot be read.
     start, end: the part of the recording in seconds; None leaves it to the recording.
     """
 
@@ -51,23 +53,35 @@ class Manifest:
     modalities: tuple[str, ...]
 
     @classmethod
-    def open(cls, path: str | os.PathLike, *, modalities: Sequence[str] | None = None) -> Manifest:
+    def open(
+        cls,
+        path: str | os.PathLike,
+        *,
+        modalities: Sequence[str] | None = None,
+        bad: float = 0.0,
+        outside: bool = False,
+    ) -> Manifest:
         """Read and check a manifest (JSONL, JSON, CSV, parquet), a saved Hugging Face dataset or a folder of videos.
 
         With `modalities`, rows that have none of them are left out, and only files of those are looked for.
 
+        Args:
+            bad: share of the rows whose files may be missing: whoever reads such a row meets the error.
+            outside: whether files may lie elsewhere than in the manifest's folder and below.
+
         Raises:
             InputError: names file, row and column of what is wrong, and what to do about it.
         """
-        path, folder = rows.locate(Path(path))
+        path, enclosure = rows.locate(Path(path), outside)
         known = list(dict.fromkeys([*shipped(), *(modalities or ())]))
-        table, present = collect(path, known, None if modalities is None else set(modalities))
+        table, present = collect(path, enclosure, known, None if modalities is None else set(modalities))
         labels = set(table.unique("label")) - {None}
         numbered = all(label.lstrip("-").isdecimal() for label in labels)
         count = max((int(label) + 1 for label in labels), default=0) if numbered else len(labels)
         classes = () if numbered else tuple(sorted(labels))
+        folder = Path(enclosure.folder)
         manifest = cls(path, folder, table, classes, count, tuple(m for m in known if m in present))
-        manifest.require_files(modalities or manifest.modalities)
+        manifest.require_files(modalities or manifest.modalities, enclosure, bad)
         return manifest
 
     def __len__(self) -> int:
@@ -137,7 +151,9 @@ class Manifest:
 
     def locate(self, row: dict[str, Any], modality: str) -> Any | None:
         """The reader's source in a row of the table."""
-        value = row.get(modality)
+        value, fault = row.get(modality), row["fault"]
+        if fault is not None and fault["modality"] == modality:
+            return SampleError(**fault)
         if modality == "audio" and value is None and has_sound(row.get("video")):
             value = row["video"]
         if value is None:
@@ -152,19 +168,38 @@ class Manifest:
             return {"path": path, "regions": os.path.join(self.folder, row["regions"])}
         return {"path": path, "rate": row["imu_rate"], "edges": row["edges"]} if modality == "imu" else path
 
-    def require_files(self, modalities: Sequence[str]) -> None:
-        """Look for every file at once: a run must not die hours later of a typing error."""
+    def require_files(self, modalities: Sequence[str], enclosure: Enclosure, bad: float) -> None:
+        """Look for every file at once: a run must not die hours later of a typing error, nor read what is not its own.
+
+        Raises:
+            InputError: a file lies outside, or more than the share `bad` of the rows lack a file.
+        """
         wanted = [m for m in modalities if m != "text"] + ["regions"] * ("video" in modalities)
-        places = {}
-        for row in self.columns("place", *dict.fromkeys([*wanted, "video"])):
-            for modality in wanted:
-                column = "video" if modality == "audio" and row["audio"] is None else modality
-                if row[column] is not None:
-                    places.setdefault(row[column], (row["place"], column))
+
+        def named() -> Iterator[tuple[str, str, str]]:
+            for row in self.columns("place", *dict.fromkeys([*wanted, "video"])):
+                for modality in wanted:
+                    column = "video" if modality == "audio" and row["audio"] is None else modality
+                    if row[column] is not None:
+                        yield row[column], row["place"], column
+
+        places: dict[str, tuple[str, str]] = {}
+        for path, place, column in named():
+            places.setdefault(path, (place, column))
+
+        def look(path: str) -> tuple[bool, bool]:
+            inside = enclosure.holds(path)
+            return inside, inside and os.path.isfile(os.path.join(self.folder, path))
+
         with ThreadPoolExecutor(32) as pool:
-            exist = pool.map(os.path.isfile, (os.path.join(self.folder, path) for path in places))
-            missing = [path for path, exists in zip(places, exist, strict=True) if not exists]
-        if missing:
+            looks = dict(zip(places, pool.map(look, places), strict=True))
+        for path, (inside, _) in looks.items():
+            if not inside:
+                place, column = places[path]
+                raise enclosure.leads_out(path, f"{self.path}, {place}: column {column!r}")
+        missing = [path for path, (_, exists) in looks.items() if not exists]
+        rows_without = {place for path, place, _ in named() if not looks[path][1]} if missing else ()
+        if len(rows_without) > bad * len(self):
             place, column = places[missing[0]]
             path = os.path.join(self.folder, missing[0])
             others = f" ({len(missing)} of {len(places)} files are missing)" if len(missing) > 1 else ""
@@ -174,16 +209,17 @@ class Manifest:
             )
 
 
-def collect(path: Path, known: Sequence[str], asked: set[str] | None) -> tuple[Dataset, set[str]]:
+def collect(path: Path, enclosure: Enclosure, known: Sequence[str], asked: set[str] | None) -> tuple[Dataset, set[str]]:
     """The checked rows as an Arrow table, and the modalities that they have."""
     import pyarrow as pa
     from datasets import Dataset
 
     schema = schema_of(known)
     chunks, chunk, present, count = [], [], set(), 0
-    for place, raw in rows.read(path):
+    for place, raw in rows.read(path, enclosure):
         row = cells.check(raw, known, f"{path}, {place}")
         here = {m for m in known if m in row} | ({"audio"} if has_sound(row.get("video")) else set())
+        here |= {row["fault"]["modality"]} if "fault" in row else set()
         present |= here
         if here if asked is None else here & asked:
             chunk.append({"id": str(count), "place": place, **row})
@@ -211,6 +247,7 @@ def schema_of(modalities: Sequence[str]) -> Any:
     caption = pa.struct({"text": pa.string(), "start": pa.float64(), "end": pa.float64()})
     columns = dict.fromkeys(["place", *modalities, *cells.COLUMNS], pa.string())
     columns |= dict.fromkeys(["start", "end", "imu_rate"], pa.float64())
+    columns["fault"] = pa.struct([(key, pa.string()) for key in ("modality", *cells.FAULT)])
     return pa.schema(columns | {"text": pa.list_(caption), "edges": pa.list_(pa.list_(pa.int64()))})
 
 

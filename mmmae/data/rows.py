@@ -13,21 +13,23 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from modalities.errors import InputError
+from mmmae.data.enclosure import Enclosure
+from modalities.errors import InputError, SampleError
 
 VIDEOS = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".ogv", ".mpg", ".mpeg", ".ts", ".flv", ".wmv", ".3gp")
 IMAGES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 KINDS = {"video": VIDEOS, "image": IMAGES, "audio": (".wav",), "imu": (".csv",), "text": (".txt",)}
 ANCHORS = [("video",), ("image",), ("audio", "imu"), ("text",)]  # the first found decides what a row of a folder is
+LONGEST = 1_000_000  # bytes of a caption's file: what is longer is no caption
 
 Rows = Iterator[tuple[str, dict[str, Any]]]
 
 
-def locate(path: Path) -> tuple[Path, Path]:
-    """The file or folder that holds the rows, and the folder that its relative paths start from.
+def locate(path: Path, outside: bool = False) -> tuple[Path, Enclosure]:
+    """The file or folder that holds the rows, and the folder that its relative paths start from and stay in.
 
     Raises:
-        InputError: nothing is there, or it is no manifest.
+        InputError: nothing is there, it is no manifest, or a folder's manifest is a link that leads out of it.
     """
     if not path.exists():
         raise InputError(
@@ -36,26 +38,29 @@ def locate(path: Path) -> tuple[Path, Path]:
         )
     if path.is_dir():
         found = [path / f"manifest{ending}" for ending in READERS if (path / f"manifest{ending}").is_file()]
-        return (found[0] if found else path), path
+        enclosure = Enclosure(path, outside=outside)
+        if found:
+            enclosure.require(found[0].name, str(path))
+        return (found[0] if found else path), enclosure
     if path.suffix.lower() not in READERS:
         raise InputError(
             f"{path}: not a manifest, whose name ends in {', '.join(READERS)}\n"
             "  To train on a few recordings put them into a folder and pass that folder."
         )
-    return path, path.parent
+    return path, Enclosure(path.parent, outside=outside)
 
 
-def read(path: Path) -> Rows:
+def read(path: Path, enclosure: Enclosure) -> Rows:
     """The rows of a manifest, of a saved Hugging Face dataset, or of a folder of recordings.
 
     Raises:
-        InputError: the file cannot be parsed (names the line), or the folder has no recordings.
+        InputError: the file cannot be parsed (names the line), the folder has no recordings, or rows lie outside.
     """
     if not path.is_dir():
         return READERS[path.suffix.lower()](path)
     if (path / "dataset_dict.json").is_file() or (path / "dataset_info.json").is_file():
-        return read_saved(path)
-    return read_folder(path)
+        return read_saved(path, enclosure)
+    return read_folder(path, enclosure)
 
 
 def read_text(path: Path) -> str:
@@ -127,12 +132,16 @@ def read_parquet(path: Path) -> Rows:
         ) from None
 
 
-def read_saved(path: Path) -> Rows:
+def read_saved(path: Path, enclosure: Enclosure) -> Rows:
     """Rows of what `save_to_disk` wrote; the splits of a DatasetDict become the column `split`."""
     import datasets
 
     try:
+        for file in named_by(path):
+            enclosure.require(file, str(path))
         saved = datasets.load_from_disk(str(path))
+    except InputError:
+        raise
     except (OSError, ValueError, KeyError, TypeError) as error:  # Arrow's errors are ValueErrors
         raise InputError(
             f"{path}: not a readable Hugging Face dataset ({error})\n  Save it again with save_to_disk."
@@ -147,16 +156,31 @@ def read_saved(path: Path) -> Rows:
             yield f"row {number}" + (f" of {split}" if split else ""), row
 
 
+def named_by(saved: Path) -> Iterator[Path]:
+    """Every file that a saved dataset says it consists of, the folders of its splits included."""
+    if (saved / "dataset_dict.json").is_file():
+        yield saved / "dataset_dict.json"
+        for split in json.loads(read_text(saved / "dataset_dict.json"))["splits"]:
+            yield saved / split
+            yield from named_by(saved / split)
+        return
+    yield saved / "dataset_info.json"
+    yield saved / "state.json"
+    for part in json.loads(read_text(saved / "state.json"))["_data_files"]:
+        yield saved / part["filename"]
+
+
 def plain(dataset: Any) -> Iterator[dict[str, Any]]:
     """Rows of a Hugging Face dataset in Python's own types; media columns stay undecoded."""
     for chunk in dataset.with_format("arrow").iter(batch_size=1000):
         yield from chunk.to_pylist()
 
 
-def read_folder(path: Path) -> Rows:
+def read_folder(path: Path, enclosure: Enclosure) -> Rows:
     """One row per video with its same-named .txt, .wav and .csv; without videos per image, else per .wav, .csv, .txt.
 
-    The id is the path inside the folder without its ending; each line of a .txt is one caption.
+    The id is the path inside the folder without its ending; each line of a .txt is one caption. Where a .txt cannot be
+    one, the error stands in its place until somebody asks for it.
     """
     kinds = {ending: kind for kind, endings in KINDS.items() for ending in endings}
     recordings: dict[Path, dict[str, list[Path]]] = {}  # stem -> kind -> files
@@ -175,18 +199,35 @@ def read_folder(path: Path) -> Rows:
         return file.relative_to(path).as_posix()
 
     texts = [files["text"][0] for files in chosen.values() if "text" in files]
+    for file in texts:
+        enclosure.require(relative(file), str(path))
     with ThreadPoolExecutor(16) as pool:
-        captions = dict(zip(texts, pool.map(read_text, texts), strict=True))
+        captions = dict(zip(texts, pool.map(read_captions, texts), strict=True))
     for stem, files in chosen.items():
         seen = files.get(anchors[0], []) if anchors[0] in ("video", "image") else []
         cells: dict[str, Any] = {kind: relative(files[kind][0]) for kind in ("audio", "imu") if kind in files}
         if "text" in files:
-            cells["text"] = [line.strip() for line in captions[files["text"][0]].splitlines() if line.strip()]
+            cells["text"] = captions[files["text"][0]]
         if not seen:
             yield f"recording {relative(stem)}", {"id": relative(stem), **cells}
         for file in seen:  # clip.mp4 and clip.webm are two rows, told apart by their endings
             name = relative(stem if len(seen) == 1 else file)
             yield f"recording {name}", {"id": name, "video": relative(file), **cells}
+
+
+def read_captions(path: Path) -> list[str] | SampleError:
+    """The captions in a file, one a line, or why they cannot be read."""
+    try:
+        if (size := path.stat().st_size) > LONGEST:
+            return SampleError(path, f"holds {size} bytes", f"write captions of {LONGEST} bytes at most", "text")
+        text = read_text(path)
+    except OSError as error:
+        return SampleError(path, f"cannot be opened ({error.strerror})", "mend the file or remove it", "text")
+    except InputError:
+        return SampleError(path, "is no UTF-8 text", "save it as UTF-8", "text")
+    if "\0" in text:
+        return SampleError(path, "has a NUL character", "write it as plain text", "text")
+    return [line.strip() for line in text.splitlines() if line.strip()]
 
 
 def walk(path: Path) -> Iterator[Path]:

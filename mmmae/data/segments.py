@@ -8,10 +8,11 @@ from dataclasses import dataclass, replace
 
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
-from mmmae.data.dataset import Clips, NothingThere, Sample, fill
-from mmmae.data.loader import follow_main
+from mmmae.data.ahead import describe, exits, follow_main, started
+from mmmae.data.dataset import Clips, NothingThere
 from mmmae.data.manifest import Row
-from modalities.errors import SampleError
+from mmmae.data.sample import Sample, fill
+from modalities.errors import InputError, SampleError
 
 LEAST = 0.1  # share of a segment: a shorter rest at the end of a recording is left out
 
@@ -44,14 +45,13 @@ class Segments(IterableDataset):
                 yield from self.recording(index)
             except SampleError as error:
                 place = f"{self.clips.manifest.path}, row {self.clips.manifest[index].id!r}: {error.path}"
-                yield Piece(index, 0, SampleError(place, error.reason, error.remedy))
+                yield Piece(index, 0, SampleError(place, error.reason, error.remedy, error.modality))
 
     def recording(self, index: int) -> Iterator[Piece]:
         row, segment = self.clips.manifest[index], self.clips.window
         start, end = row.start or 0.0, row.end
         if end is None:
-            sources = {m: row.sources[s.source] for m, s in self.clips.streams.items() if s.source in row.sources}
-            _, end = self.clips.extent(row, sources)
+            _, end = self.clips.extent(row, self.clips.sources(row))
         if end <= start:
             end = start + segment
         total = max(1, math.ceil((end - start) / segment - LEAST))
@@ -77,5 +77,18 @@ class Segments(IterableDataset):
 
 
 def read(segments: Segments, workers: int) -> Iterator[Piece]:
-    """Every piece, read ahead by workers."""
-    yield from DataLoader(segments, batch_size=None, num_workers=workers, worker_init_fn=follow_main)
+    """Every piece, read ahead by workers.
+
+    Raises:
+        InputError: a worker died.
+    """
+    running = started(DataLoader(segments, batch_size=None, num_workers=workers, worker_init_fn=follow_main))
+    try:
+        yield from running
+    except (RuntimeError, EOFError, OSError) as error:
+        if not (codes := exits(running, patience=0.0 if isinstance(error, RuntimeError) else 10.0)):
+            raise
+        names = ", ".join(describe(-code) for code in codes.values())
+        raise InputError(
+            f"a loader worker died ({names})\n  `mmmae check` names the recording that makes the decoder crash"
+        ) from error

@@ -9,13 +9,17 @@ from mmmae.corpora import names, prepare
 from mmmae.data.manifest import Manifest
 
 
-def open_data(data: str | None, modalities: Sequence[str] | None = None) -> Manifest:
+def open_data(
+    data: str | None, modalities: Sequence[str] | None = None, *, bad: float = 0.0, outside: bool = False
+) -> Manifest:
     """The manifest that `--data` means; a corpus named there is written to data/NAME first.
+
+    bad, outside: see `Manifest.open`.
 
     Raises:
         InputError: there is no such thing, or it lacks a modality.
     """
     if data is None or (data in names() and not Path(data).exists()):
         name = data or "world"
-        return Manifest.open(prepare(name, Path("data") / name), modalities=modalities)
-    return Manifest.open(data, modalities=modalities)
+        data = str(prepare(name, Path("data") / name))
+    return Manifest.open(data, modalities=modalities, bad=bad, outside=outside)

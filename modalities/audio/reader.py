@@ -54,7 +54,11 @@ class AudioReader(Reader):
                 rate = frame.sample_rate
                 if time > start + duration + PREROLL:
                     break
-                pieces.append((time, mono(frame.to_ndarray(), len(frame.layout.channels), frame.format.is_planar)))
+                piece = mono(frame.to_ndarray(), len(frame.layout.channels), frame.format.is_planar)
+                if not np.isfinite(piece).all():
+                    remedy = "write the sound again, or drop the row"
+                    raise SampleError(source, f"its samples are no finite numbers at {time:.2f} s", remedy)
+                pieces.append((time, piece))
             if not pieces and (start < length(container, track) or not (length(container, track) or film(container))):
                 raise SampleError(source, f"no sound can be decoded from {start:.2f} s", "re-encode it or drop the row")
             ended = max((time + len(samples) / rate for time, samples in pieces), default=stop)
@@ -88,7 +92,8 @@ def mono(samples: np.ndarray, channels: int, planar: bool) -> np.ndarray:
         samples = (samples.astype(np.float32) - 128) / 128
     elif samples.dtype.kind == "i":
         samples = samples / np.float32(-float(np.iinfo(samples.dtype).min))
-    return samples.mean(0, dtype=np.float32)
+    with np.errstate(all="ignore"):  # what is not finite is refused afterwards
+        return samples.mean(0, dtype=np.float32)
 
 
 def laid_out(pieces: list[tuple[float, np.ndarray]], rate: int, begin: int, count: int) -> tuple[np.ndarray, int]:

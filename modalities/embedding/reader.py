@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from itertools import islice
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -15,8 +14,6 @@ from modalities.errors import InputError, SampleError
 from modalities.media import existing
 from modalities.reader import Reader, Reading
 from modalities.shapes import Shaped, Tensor
-
-SURVEYED = 16  # files looked at for what the recipe leaves open
 
 
 class EmbeddingReader(Reader):
@@ -43,8 +40,15 @@ class EmbeddingReader(Reader):
         return None if self.rate is None else len(load(source)) / self.rate
 
     def read(self, source: Any, start: float, duration: float) -> Reading | None:
-        blank = self.blank(duration).values
+        return self.read_windows(source, [start], duration)[0]
+
+    def read_windows(self, source: Any, starts: Sequence[float], duration: float) -> list[Reading | None]:
+        """All windows from one look at the file."""
         rows = load(source)
+        return [self.window(source, rows, start, duration) for start in starts]
+
+    def window(self, source: Any, rows: Shaped[Tensor, "l d"], start: float, duration: float) -> Reading | None:
+        blank = self.blank(duration).values
         if rows.shape[1] != self.width:
             reason = f"has {rows.shape[1]} features per embedding, the recipe reads {self.width}"
             raise SampleError(source, reason, f"set `modalities.embedding.width={rows.shape[1]}`, or drop the row")
@@ -78,7 +82,7 @@ class EmbeddingReader(Reader):
         if settings.get("width") is not None:
             return {}
         error = None
-        for source in islice(sources, SURVEYED):
+        for source in sources:
             try:
                 return {"width": load(source).shape[1]}
             except SampleError as sample:

@@ -6,8 +6,7 @@ A recording's second 0 is the 0 of its time column, or the column's first value 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from itertools import islice
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -61,8 +60,15 @@ class IMUReader(Reader):
         return load(source).seconds
 
     def read(self, source: Any, start: float, duration: float) -> Reading | None:
-        sensors, channels = self.shape
+        return self.read_windows(source, [start], duration)[0]
+
+    def read_windows(self, source: Any, starts: Sequence[float], duration: float) -> list[Reading | None]:
+        """All windows from one look at the file."""
         table = load(source)
+        return [self.window(table, start, duration) for start in starts]
+
+    def window(self, table: Table, start: float, duration: float) -> Reading | None:
+        sensors, channels = self.shape
         if table.values.shape[2] < channels:
             reason = f"has {table.values.shape[2]} channels per sensor, the recipe reads {channels}"
             raise SampleError(table.path, reason, f"set `modalities.imu.channels={table.values.shape[2]}`")
@@ -75,10 +81,12 @@ class IMUReader(Reader):
             readings = readings[:, :channels]
             with np.errstate(over="ignore"):
                 values[:, place], observed[:, place] = resample(times, readings, ticks, period, 1 / self.rate)
-        if not np.isfinite(values).all():
-            raise SampleError(table.path, "has readings beyond 1e38", "write m/s^2 and rad/s, or leave the cell empty")
         if not observed.any():
             return None
+        if not np.isfinite(values).all():
+            tick = ticks[~np.isfinite(values).all(axis=(1, 2))][0]
+            remedy = "mend the reading, or leave its cell empty"
+            raise SampleError(table.path, f"has a reading beyond what float32 holds at {tick:.2f} s", remedy)
         inside = int((ticks < table.seconds - 1e-9).sum())
         edges = None if table.edges is None else adjacency(table, columns, sensors)
         return Reading(torch.from_numpy(values), inside, torch.from_numpy(observed), edges)
@@ -115,11 +123,13 @@ class IMUReader(Reader):
         if not missing:
             return {}
         tables, error = [], None
-        for source in islice(sources, SURVEYED):
+        for source in sources:
             try:
                 tables.append(load(source))
             except SampleError as sample:
                 error = sample
+            if len(tables) == SURVEYED:
+                break
         if not tables:
             raise InputError(f"imu {' and '.join(missing)}: no recording tells them\n  {error or 'no row has an imu'}")
         names = list(dict.fromkeys(name for table in tables for name in table.names or ()))

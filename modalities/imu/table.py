@@ -129,7 +129,10 @@ def from_parquet(path: Path) -> tuple[np.ndarray | None, np.ndarray, list[str]]:
 
 def from_columns(path: Path, table: Any) -> tuple[np.ndarray | None, np.ndarray, list[str]]:
     """Times, readings and sensor names of an Arrow table with columns `time` and `<sensor>.<channel>`."""
-    names = [name.strip() for name in table.column_names]
+    try:
+        names = [name.strip() for name in table.column_names]
+    except UnicodeDecodeError as error:
+        raise SampleError(path, "its header is no UTF-8 text", "write a first line that names the columns") from error
     if any(number(name) for name in names):
         raise SampleError(path, f"its header is {', '.join(names[:6])}", "write a first line that names the columns")
     if len(set(names)) < len(names):

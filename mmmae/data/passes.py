@@ -1,0 +1,42 @@
+"""A recording from beginning to end, by the rules that training reads windows of it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mmmae.data.dataset import Clips
+
+PASS = 30.0  # seconds of a recording that are held at once
+SLACK = 1e-6  # seconds that are only rounding
+
+
+def look_through(clips: Clips, index: int) -> Iterator[set[str]]:
+    """The streams that a recording has, window after window.
+
+    The windows follow each other from the first that training may draw to the last: all that one could meet is met.
+
+    Raises:
+        SampleError: training would meet it in some window.
+    """
+    row = clips.manifest[index]
+    with clips.at(index):
+        sources = clips.sources(row)
+        start, end = clips.extent(row, sources)
+    before, after = clips.room(sources)
+    first, last = start + before, max(end - after, start + before)
+    count = math.ceil((last - first) / clips.window - SLACK)
+    starts = [*(first + number * clips.window for number in range(count)), last]
+    early, late = ({m: clips.streams[m].lag[side] for m in clips.readers} for side in (0, 1))
+    many = max(1, int(PASS / clips.window))
+    for number in range(0, len(starts), many):
+        here = starts[number : number + many]
+        lags = [early] * len(here)
+        if number + many >= len(starts) and late != early:
+            here, lags = [*here, last], [*lags, late]
+        with clips.at(index):
+            decoded = clips.decode(row, sources, here, lags)
+        for found in decoded:
+            yield {m for m, reading in found.items() if reading.length}

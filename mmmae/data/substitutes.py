@@ -1,0 +1,34 @@
+"""What takes the place of a recording that cannot be read: others, which the sample's key draws."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator
+
+from mmmae.data.faults import Fault
+from modalities.errors import SampleError
+from modalities.noise import WORD, mix
+
+ATTEMPTS = 20  # draws of another recording: where a share of 5 % is bad, all of them fail once in 10^26
+
+
+class NoSubstitute(SampleError):
+    """A recording that cannot be read, as none of those drawn in its place; `faults` are all of theirs."""
+
+    def __init__(self, path: object, reason: str, remedy: str, modality: str | None, faults: tuple[Fault, ...]):
+        super().__init__(path, reason, remedy, modality)
+        self.faults = faults
+
+    def __reduce__(self):
+        return type(self), (self.path, self.reason, self.remedy, self.modality, self.faults)
+
+
+def candidates(index: int, key: int, count: int) -> Iterator[int]:
+    """The recording itself, then those that its key draws in its place, each once."""
+    tried = {index}
+    yield index
+    for attempt in range(ATTEMPTS if count > 1 else 0):
+        drawn = mix(mix((key & WORD) ^ zlib.crc32(b"substitute")) + attempt) % count
+        if drawn not in tried:
+            tried.add(drawn)
+            yield drawn
