@@ -347,4 +347,4 @@ def test_a_killed_worker_ends_the_run_with_a_message(world, tmp_path):
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 2
     errors = (tmp_path / "errors").read_text()
     assert "Traceback" not in errors
-    assert "mmmae: DataLoader worker (pid" in errors and "goes on from its newest checkpoint" in errors
+    assert "mmmae: a loader worker died" in errors and "the same command resumes the run" in errors
