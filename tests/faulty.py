@@ -2,7 +2,8 @@
 
     FAULTS='[["nan", 1, 3]]' torchrun --nproc_per_node 2 tests/faulty.py ARGUMENTS OF TRAIN
 
-Faults are (kind, rank, step), steps counted from 1: "nan" makes the loss not a number, "infinite" a gradient infinite,
+Faults are (kind, rank, step), steps counted from 1: "nan" makes the loss not a number and leaves the gradient
+as it is, "infinite" makes the gradient infinite,
 "left out" takes the step without the optimizer, "slow" lasts a minute.
 """
 
@@ -35,7 +36,7 @@ def install() -> None:
         if self.training:
             steps["forward"] += 1
             if faulty("nan", steps["forward"]):
-                losses["total"] = losses["total"] * torch.nan
+                losses["total"] = losses["total"] + torch.nan
             if faulty("slow", steps["forward"]):
                 time.sleep(60)
             if faulty("infinite", steps["forward"]):
