@@ -245,13 +245,15 @@ class Trainer:
 
         The first is the model's. Without a largest norm nothing is clipped.
         """
+        from torch.distributed.tensor import DTensor
         from torch.nn.utils import clip_grad_norm_
 
         from mmmae.optim import sides
 
         self.accelerator.unscale_gradients()
         largest = float("inf") if largest is None else largest
-        return [clip_grad_norm_(side, largest) for side in sides(self.optimizer.optimizer)]
+        norms = [clip_grad_norm_(side, largest) for side in sides(self.optimizer.optimizer)]
+        return [norm.full_tensor() if isinstance(norm, DTensor) else norm for norm in norms]
 
     def prepare(self, batch: Batch, train: bool = False) -> Batch:
         """To the device; there framed, and in training repeated and augmented."""

@@ -3,19 +3,36 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import tiny
 import torch
 import torch.distributed as dist
 from safetensors.torch import load_file
 from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
+from torch.distributed.tensor import DTensor
 from torch.testing import assert_close
 
 from fusion.blocks import Block
 from mmmae import checkpoint
 from mmmae.optim import adamw, set_learning_rate
+from mmmae.train import Trainer
 
 WORLD = 2
+
+
+def whole(value: torch.Tensor) -> torch.Tensor:
+    """A copy of all of a tensor."""
+    return value.full_tensor() if isinstance(value, DTensor) else value.clone()
+
+
+def check_norm(optimizer: torch.optim.Optimizer) -> None:
+    """What training tells its guard is a plain number, also of gradients in pieces."""
+    accelerator = SimpleNamespace(unscale_gradients=lambda: None)
+    trainer = SimpleNamespace(accelerator=accelerator, optimizer=SimpleNamespace(optimizer=optimizer))
+    (norm,) = Trainer.clip(cast("Trainer", trainer), None)
+    assert not isinstance(norm, DTensor) and norm.isfinite()
 
 
 def one_step(folder: Path, rank: int = 0, world: int = 1) -> None:
@@ -32,6 +49,12 @@ def one_step(folder: Path, rank: int = 0, world: int = 1) -> None:
     set_learning_rate(optimizer, 1e-3)
     own = batch.map(lambda x: x[rank * 4 // world : (rank + 1) * 4 // world])
     model(own).total.backward()
+    check_norm(optimizer)
+    before = {name: whole(value) for name, value in model.state_dict().items()}
+    optimizer.grad_scale, optimizer.found_inf = None, torch.tensor(1.0)  # pyright: ignore
+    optimizer.step()
+    assert all(torch.equal(before[name], whole(value)) for name, value in model.state_dict().items())
+    optimizer.found_inf = torch.tensor(0.0)  # pyright: ignore
     optimizer.step()
     model.reconstruct(own)
     state = checkpoint.State(1, {})
