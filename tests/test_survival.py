@@ -17,7 +17,7 @@ import psutil
 import pytest
 from test_train import SMALL, log_of
 
-from mmmae.checkpoint import latest
+from mmmae.checkpoint import saved
 from mmmae.corpora import prepare
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -75,6 +75,11 @@ def wait_for(condition, seconds: float = 100.0) -> float:
 def steps_of(output: Path) -> int:
     path = output / "log.jsonl"
     return path.read_text().count("\n") if path.exists() else 0
+
+
+def latest(output: Path) -> Path | None:
+    """The newest checkpoint of a run."""
+    return [None, *saved(output).values()][-1]
 
 
 def bits(output: Path) -> list[bytes]:
