@@ -62,12 +62,13 @@ def run(arguments: argparse.Namespace) -> int:
         if warning := check_processes(world, f"mmmae/train.py {' '.join(sys.argv[1:])}"):
             trainer.report.say(f"warning: {warning}")
         with interrupt:
-            trainer.train()
+            try:
+                trainer.train()
+            except RuntimeError as error:  # a collective that another process left
+                if isinstance(error, Halted) or world == 1 or (message := watch.dead(patience=5.0)) is None:
+                    raise
+                raise Halted(message) from error
         accelerator.end_training()
-    except RuntimeError as error:  # a collective that another process left
-        if not isinstance(error, Halted) and world > 1 and (message := watch.dead(patience=5.0)):
-            raise Halted(message) from error
-        raise
     finally:
         watch.close()
     return 0 if interrupt.signal is None else 128 + interrupt.signal

@@ -15,7 +15,7 @@ from mmmae.interrupt import Interrupt
 from mmmae.launch import HALTED
 
 BEAT = 0.25  # seconds between signs of life
-COMPUTING = "computing"
+STARTING, COMPUTING = "starting", "computing"
 SILENCE = 3.0  # seconds without one after which a process that the others miss counts as dead
 
 
@@ -24,7 +24,7 @@ class Process:
     """What is known of a process: the steps it has taken, what it does, when it was heard of and when it moved on."""
 
     step: int = 0
-    doing: str = "starting"
+    doing: str = STARTING
     beat: int = 0
     heard: float = field(default_factory=time.monotonic)
     moved: float = field(default_factory=time.monotonic)
@@ -40,7 +40,7 @@ class Watch(threading.Thread):
     """Tells the other processes at short intervals that this one lives and where it stands, and hears the same of them.
 
     The main thread may wait inside a collective for ever, so the watch ends this process itself: when one is missing
-    and the launcher has begun to end the others, and when none has moved on for `timeout` seconds.
+    and the launcher has begun to end the others, and when, from the first step on, none moves for `timeout` seconds.
 
     Args:
         timeout: seconds.
@@ -51,7 +51,7 @@ class Watch(threading.Thread):
         super().__init__(name="watch", daemon=True)
         self.rank, self.timeout, self.interrupt = rank, timeout, interrupt
         self.processes = [Process() for _ in range(world)]
-        self.place = (0, "starting")
+        self.place = (0, STARTING)
         self.ended = threading.Event()
 
     def at(self, step: int, doing: str) -> None:
@@ -89,6 +89,8 @@ class Watch(threading.Thread):
         """Why this process has to end now, if it has."""
         if self.interrupt.signal is not None and (message := self.dead()):
             return message
+        if any(process.doing == STARTING for process in self.processes):
+            return None  # reading a large manifest takes its time
         if time.monotonic() - max(process.moved for process in self.processes) < self.timeout:
             return None
         places = [(process.step, process.doing == COMPUTING) for process in self.processes]  # where all meet
