@@ -96,7 +96,7 @@ def outside(kind: str, use: str, where: str) -> type:
     except (ImportError, AttributeError, ValueError) as error:
         if isinstance(error, InputError):
             raise
-        raise RecipeError(f"{where}: cannot import the {kind} (a {kinds}) of {use!r} ({error})\n  {remedy}") from error
+        raise RecipeError(f"{where}: cannot import the {kind} of {use!r} ({error})\n  {remedy}") from error
     if not (inspect.isclass(found) and issubclass(found, bases(kind))):
         raise RecipeError(f"{where}: {use} is not a subclass of {kinds}\n  {remedy}")
     return found

@@ -21,6 +21,8 @@ from safetensors.torch import save_file
 
 from mmmae import checkpoint, weights
 from mmmae.convert import read as convert
+from mmmae.data.dataset import Clips
+from mmmae.data.loader import Loader
 from mmmae.data.manifest import Manifest
 from mmmae.recipe import Recipe
 from modalities.audio import AudioReader
@@ -124,7 +126,7 @@ for ending in (".jsonl", ".json", ".csv", ".parquet"):
 @case
 def a_pickle_as_captions(folder):
     put(folder, "a.txt", b"\x80" + pickle.dumps(Payload(folder)))
-    Manifest.open(folder)
+    next(iter(Loader(Clips(Manifest.open(folder), {"text": TextReader()}, window=1.0), 1)))
 
 
 def extension(folder: Path) -> Path:
