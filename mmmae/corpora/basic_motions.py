@@ -3,8 +3,8 @@
 Package: `aeon` 1.6.0 (BSD-3), which carries the problem BasicMotions of the UEA archive (Bagnall et al. 2018,
 arXiv:1811.00075): students who wore a smart watch. It is read as text, `aeon` itself is never imported.
 
-The archive's own halves are the splits. It does not tell the students apart, so there is no `group`, and names no units:
-the numbers are those of m/s^2 without gravity (somebody who stands feels next to nothing) and of rad/s.
+The archive's own halves are the splits. It does not tell the students apart, so there is no `group`, and it names no
+units: the numbers are those of m/s^2 without gravity (somebody who stands feels next to nothing) and of rad/s.
 """
 
 from __future__ import annotations

@@ -64,9 +64,7 @@ def write(out: Path, *, languages: str | Sequence[str] | None = None) -> Path:
                 copy = out / language / f"{name}.wav"
                 copy.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(folder / f"{name}.wav", copy)
-                rows.append(
-                    {"id": f"{language}/{name}", "audio": copy, "text": text, "label": language, "group": name}
-                )
+                rows.append({"id": f"{language}/{name}", "audio": copy, "text": text, "label": language, "group": name})
     sources = "\n".join(f"- {name}: {VOICES[name].credit}" for name in VOICES if name in chosen)
     write_credits(out, f"# Prompts\n\nFrom the Debian packages asterisk-core-sounds, copied unchanged.\n\n{sources}")
     return write_manifest(out, rows)
