@@ -434,7 +434,7 @@ vm-intro: Leave a message. (simple tone sound plays)
 letters/dot:  dot [.]
 unrecorded: Nobody said this.
 """
-FRENCH = "; sons\ndigits/1: un\nvide:\nvm-intro: Laissez un message :  après le signal.\n"
+FRENCH = "digits/1: un\n; sons\nvide:\nvm-intro: Laissez un message :  après le signal.\n"
 
 
 def test_prompts_are_what_is_said_and_recorded(tmp_path, monkeypatch):
