@@ -177,7 +177,8 @@ def decode(container: InputContainer, stream: Stream, moment: float) -> Iterator
     # AVI stamps only packets, and after a seek some give no frame: from the beginning their order tells the times.
     countable = container.format.name == "avi" and stream.type == "video" and stream.codec_context.has_b_frames
     for back in STEPS_BACK[-1:] if countable else STEPS_BACK:
-        seek(container, stream, moment - back)
+        if back or moment > 0:  # it stands at its beginning, and a FLAC of one frame is used up by looking for it
+            seek(container, stream, moment - back)
         frames = stamped(container, stream)
         first = next(frames, None)
         if first is None or first[0] <= moment + TICK or back >= moment:

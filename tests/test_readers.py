@@ -261,6 +261,12 @@ def test_short_sound_is_padded_and_counted(tmp_path):
     assert AudioReader().seconds(path) == pytest.approx(1.0)
 
 
+def test_a_sound_of_one_packet_is_read(tmp_path):
+    """A FLAC of a single frame has nothing that its demuxer could go back to."""
+    path = str(write_sound(tmp_path / "a.flac", tone(0.05, rate=44100), rate=44100, codec="flac"))
+    assert AudioReader(rate=44100).read(path, 0.0, 1.0).length == 2205
+
+
 def test_silence_and_no_track_are_absence(tmp_path):
     silent = str(write_sound(tmp_path / "a.wav", np.zeros((1, 16000))))
     mute = str(write_film(tmp_path / "a.mp4", [coded(0)] * 5))

