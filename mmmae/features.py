@@ -83,7 +83,7 @@ class Frozen:
         """(n, k, d): the tokens of some streams one after the other; those that were not shown are not there."""
         return np.concatenate([self.tokens[name] for name in streams if name in self.tokens], axis=1)
 
-    def rows(self, indices: Iterable[int]) -> np.ndarray:
+    def rows(self, indices: Iterable[int] | np.ndarray) -> np.ndarray:
         """Where some recordings of the manifest stand here; those that could not be read are passed over."""
         place = {int(index): row for row, index in enumerate(self.indices)}
         return np.array([place[index] for index in map(int, indices) if index in place], dtype=int)

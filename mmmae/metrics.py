@@ -35,12 +35,12 @@ def scores(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:
     predicted = probabilities.argmax(1)
     known = np.unique(labels)
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="y_pred contains classes not in y_true")
+        warnings.simplefilter("ignore", UserWarning)  # of classes that are predicted and do not occur, and of one class
         balanced = float(balanced_accuracy_score(labels, predicted))
     found = {
         "accuracy": float(accuracy_score(labels, predicted)),
         "balanced": balanced,
-        "f1": float(f1_score(labels, predicted, labels=known, average="macro", zero_division=0)),
+        "f1": float(f1_score(labels, predicted, labels=known, average="macro")),
     }
     if len(known) < 2:
         return found | {"map": math.nan, "auroc": math.nan, "dprime": math.nan}
@@ -50,7 +50,7 @@ def scores(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:
     return found | {"map": precision, "auroc": area, "dprime": float(math.sqrt(2) * norm.ppf(area))}
 
 
-def ranking(similarity: np.ndarray) -> dict[str, float]:
+def ranking(similarity: np.ndarray) -> dict[str, float | int]:
     """Figures of retrieving column i by row i of (n, n): R@1, R@5, R@10, the median rank, n and what chance gives.
 
     Those that are as similar as the right one are ranked in random order, so that a model to which all is alike finds
@@ -72,9 +72,10 @@ def spread(values: list[dict[str, float]]) -> dict[str, dict[str, float | list[f
     table: dict[str, dict[str, float | list[float]]] = {}
     for name in values[0]:
         x = np.array([one[name] for one in values])
+        bound = float(x.std(ddof=1)) if len(x) > 1 and np.isfinite(x).all() else 0.0 if len(x) == 1 else math.nan
         table[name] = {
             "mean": float(x.mean()),
-            "std": float(x.std(ddof=1)) if len(x) > 1 else 0.0,
+            "std": bound,
             "values": x.tolist(),
         }
     return table

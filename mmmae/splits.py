@@ -71,13 +71,17 @@ def split(manifest: Manifest, share: float) -> Split:
         InputError: there are too few labels or groups, or the column `split` puts the same seconds on both sides.
     """
     rows = list(manifest.columns("id", "label", "group", "split", "start", "end", "place", *MEDIA))
-    labels, classes = numbered(manifest, [row["label"] for row in rows])
+    return divided(rows, *numbered(manifest, [row["label"] for row in rows]), share, str(manifest.path))
+
+
+def divided(rows: Sequence[dict[str, Any]], labels: np.ndarray, classes: list[str], share: float, where: str) -> Split:
+    """See `split`; `where` the rows come from, for messages."""
     known = np.flatnonzero(labels >= 0)
     notes = [f"{len(rows) - len(known)} of {len(rows)} rows have no label"] if len(known) < len(rows) else []
     units = together(rows, groups=True)
     if any(row["split"] for row in rows):
         test = np.array([row["split"] == "test" for row in rows])
-        require_apart(manifest, rows, test)
+        require_apart(rows, test, where)
         if divided := divides([row["group"] for row in rows], test, known):
             notes.append(f"the column 'split' divides groups ({divided}): they are not kept together")
             units = together(rows, groups=False)
@@ -89,10 +93,10 @@ def split(manifest: Manifest, share: float) -> Split:
         notes.append("there is one training group: the validation part is other recordings of the same")
     for side, part in {"train": train, "test": test}.items():
         if not len(part):
-            raise InputError(f"{manifest.path}: no row to {side} on has a label\n  fill the columns 'label', 'split'")
+            raise InputError(f"{where}: no row to {side} on has a label\n  fill the columns 'label', 'split'")
     if len(np.unique(labels[train])) < 2 or len({units[index] for index in train}) < 2:
         raise InputError(
-            f"{manifest.path}: the training rows have one class, or are one recording\n"
+            f"{where}: the training rows have one class, or are one recording\n"
             "  mark more with the columns 'label' and 'split'"
         )
     return Split(labels, classes, train, test, units, notes)
@@ -147,7 +151,7 @@ def divides(groups: Sequence[str | None], test: np.ndarray, known: np.ndarray) -
     return ", ".join([group for group, both in sides.items() if len(both) > 1][:3])
 
 
-def require_apart(manifest: Manifest, rows: Sequence[dict[str, Any]], test: np.ndarray) -> None:
+def require_apart(rows: Sequence[dict[str, Any]], test: np.ndarray, where: str) -> None:
     """Refuse a column `split` by which the same seconds of a file are learned from and tested.
 
     Raises:
@@ -164,7 +168,7 @@ def require_apart(manifest: Manifest, rows: Sequence[dict[str, Any]], test: np.n
             if last[not side][0] > start + 1e-6:
                 other = rows[last[not side][1]]["place"]
                 raise InputError(
-                    f"{manifest.path}, {rows[number]['place']} and {other}: the same seconds of {path} are "
+                    f"{where}, {rows[number]['place']} and {other}: the same seconds of {path} are "
                     "in the split 'train' and in 'test'\n  mark both rows alike"
                 )
             last[side] = max(last[side], (end, number))

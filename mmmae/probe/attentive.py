@@ -1,8 +1,10 @@
-"""A probe that looks at tokens: one learned query attends to all of them (CoCa, arXiv:2205.01917; V-JEPA, 2404.08471)."""
+"""A probe that looks at tokens: one learned query attends to all (CoCa, arXiv:2205.01917; V-JEPA, 2404.08471)."""
 
 from __future__ import annotations
 
 import copy
+import math
+from itertools import count, islice
 
 import numpy as np
 import torch
@@ -14,8 +16,9 @@ from mmmae.probe.classifiers import Examples, Fitted
 from modalities.noise import permutation
 from modalities.shapes import Bool, Float, Tensor
 
-EPOCHS, BATCH, RATE, DECAY = 40, 32, 1e-3, 0.05
-PATIENCE = 10  # epochs without anything better on the validation part
+BATCH, RATE, DECAY = 32, 1e-3, 0.05
+ROUNDS, SHORTEST = 40, 20  # rounds of training: each an epoch, or so many steps where that is more
+PATIENCE = 8  # rounds without anything better on the validation part
 
 
 class Pooler(nn.Module):
@@ -51,7 +54,7 @@ class Pooler(nn.Module):
 
 
 def attentive(train: Examples, validation: Examples, *, classes: int, seed: int, few: bool) -> Fitted:
-    """A `Pooler` trained by AdamW, as it was after the epoch with the best balanced accuracy on the validation part.
+    """A `Pooler` trained by AdamW, as it was after the round with the best balanced accuracy on the validation part.
 
     Unlike the linear probe it never learns from the validation part: that stays to say when to stop.
     """
@@ -64,8 +67,9 @@ def attentive(train: Examples, validation: Examples, *, classes: int, seed: int,
         model = Pooler(every.mean(0), every.std(0).clamp_min(1e-6), classes).to(device)
     optimizer = torch.optim.AdamW(model.parameters(), lr=RATE, weight_decay=DECAY)
     best, kept, since, chosen = -1.0, copy.deepcopy(model.state_dict()), 0, 0
-    for epoch in range(EPOCHS):
-        for rows in permutation(seed, epoch, len(labels)).split(BATCH):
+    batches = (rows for epoch in count() for rows in permutation(seed, epoch, len(labels)).split(BATCH))
+    for number in range(ROUNDS):
+        for rows in islice(batches, max(math.ceil(len(labels) / BATCH), SHORTEST)):
             x = torch.from_numpy(train.x[rows.numpy()]).float().to(device)
             loss = cross_entropy(model(x), labels[rows].to(device))
             optimizer.zero_grad()
@@ -74,11 +78,11 @@ def attentive(train: Examples, validation: Examples, *, classes: int, seed: int,
         found = scores(validation.labels, probabilities(model, validation.x))["balanced"]
         since += 1
         if found > best:
-            best, kept, since, chosen = found, copy.deepcopy(model.state_dict()), 0, epoch + 1
+            best, kept, since, chosen = found, copy.deepcopy(model.state_dict()), 0, number + 1
         if since >= PATIENCE:
             break
     model.load_state_dict(kept)
-    return Fitted(lambda x: probabilities(model, x), {"epochs": chosen})
+    return Fitted(lambda x: probabilities(model, x), {"rounds": chosen})
 
 
 @torch.no_grad()

@@ -72,6 +72,8 @@ def missing(results: Sequence[Result], path: Path) -> Path:
 
     results: of the pretrained model with all labels, those with nothing withheld included.
     """
+    from matplotlib.ticker import MaxNLocator
+
     whole = {result.features: result for result in results if result.withheld is None}
     bars = [result for result in results if result.withheld and result.sensors is None]
     lines = {(r.features, r.withheld): [whole[r.features]] for r in results if r.sensors is not None}
@@ -93,7 +95,7 @@ def missing(results: Sequence[Result], path: Path) -> Path:
         means, bounds = [f["mean"] for f in figures], [f["std"] for f in figures]
         panels[-1].errorbar(places, means, bounds, marker="o", capsize=3, label=features)
         panels[-1].set(xlabel=f"sensors of {stream} missing in the test", ylabel="balanced accuracy", ylim=(0, 1))
-        panels[-1].xaxis.get_major_locator().set_params(integer=True)
+        panels[-1].xaxis.set_major_locator(MaxNLocator(integer=True))
         panels[-1].legend(fontsize="small")
     page.savefig(path)
     return path
