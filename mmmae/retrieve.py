@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from modalities.shapes import Bool, Float, Tensor
 
 MEANS, PROJECTED = "means", "projections"  # what two streams are compared by
-SHOWN = ("N", "R@1", "R@5", "R@10", "median rank", "chance R@1", "chance median rank")
+SHOWN = ("N", "R@1", "R@5", "R@10", "median rank")
+CHANCE = ("N", "chance R@1", "chance R@5", "chance R@10", "chance median rank")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -152,9 +153,13 @@ def vectors(
 def table(figures: dict[str, dict[str, Any]], title: str) -> Table:
     from rich.table import Table
 
-    grid = Table("", *SHOWN, "through", title=title, title_justify="left")
+    grid = Table(title=title, title_justify="left")
+    for name in ("query -> answer", *SHOWN, "by"):
+        grid.add_column(name, no_wrap=True)
     for name, found in figures.items():
         grid.add_row(name, *(f"{found[key]:.4g}" for key in SHOWN), found["through"])
+    for found in {found["N"]: found for found in figures.values()}.values():
+        grid.add_row("chance", *(f"{found[key]:.4g}" for key in CHANCE), "")
     return grid
 
 

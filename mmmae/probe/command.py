@@ -84,7 +84,13 @@ def run(arguments: argparse.Namespace) -> int:
     mine = [result for result in full if result.model == "pretrained"]
     drawn = [pictures.confusion(mine, rows.classes, output / "confusion.png")]
     wide = console.width >= WIDE
-    console.print(table([probe.majority(), *full], f"{arguments.kind} probe; rows are train/test", wide=wide))
+    console.print(
+        table(
+            [probe.majority(), *full],
+            f"{arguments.kind} probe, {len(rows.train)} rows to train, {len(rows.test)} to test",
+            wide=wide,
+        )
+    )
     if shots:
         console.print(table([result for result in results if result.shots], "with few labels of each class", wide=wide))
         drawn.append(pictures.curves(results, output / "shots.png"))

@@ -41,7 +41,7 @@ def confusion(results: Sequence[Result], classes: Sequence[str], path: Path) -> 
         for axis in (axes.xaxis, axes.yaxis):
             axis.set_ticks(range(len(classes)) if names else [], names)
         axes.tick_params(axis="x", rotation=90)
-    page.savefig(path)
+    page.savefig(path, bbox_inches="tight")
     return path
 
 
@@ -63,7 +63,7 @@ def curves(results: Sequence[Result], path: Path) -> Path:
     axes.set_xticks(ticks, ["all" if tick > most else str(tick) for tick in ticks], minor=False)
     axes.minorticks_off()
     axes.legend(fontsize="small")
-    page.savefig(path)
+    page.savefig(path, bbox_inches="tight")
     return path
 
 
@@ -97,5 +97,5 @@ def missing(results: Sequence[Result], path: Path) -> Path:
         panels[-1].set(xlabel=f"sensors of {stream} missing in the test", ylabel="balanced accuracy", ylim=(0, 1))
         panels[-1].xaxis.set_major_locator(MaxNLocator(integer=True))
         panels[-1].legend(fontsize="small")
-    page.savefig(path)
+    page.savefig(path, bbox_inches="tight")
     return path

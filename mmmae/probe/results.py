@@ -51,7 +51,7 @@ class Result:
     @property
     def lacking(self) -> str | None:
         """What was missing, in words."""
-        return self.withheld if self.sensors is None else "{}: {} of {} sensors".format(self.withheld, *self.sensors)
+        return self.withheld if self.sensors is None else "{}: {} of {}".format(self.withheld, *self.sensors)
 
     def tree(self) -> dict[str, Any]:
         named = {name: getattr(self, name) for name in KEYS}
@@ -60,7 +60,7 @@ class Result:
 
 
 def table(results: Sequence[Result], title: str, *, wide: bool = True) -> Table:
-    """Mean and standard deviation over the seeds; where the terminal is not wide, of the first figures only."""
+    """Mean and standard deviation over the seeds; where the terminal is not wide, the first figures only."""
     from rich.table import Table
 
     inner = {
@@ -71,15 +71,17 @@ def table(results: Sequence[Result], title: str, *, wide: bool = True) -> Table:
         if any(values)
     }  # fmt: skip
     shown = NAMES if wide else {name: NAMES[name] for name in FIRST}
-    grid = Table("features", "model", *inner, "rows", title=title, title_justify="left")
-    for name in shown.values():
+    grid = Table(title=title, title_justify="left")
+    grid.add_column("features", overflow="fold")
+    for name in ("model", *inner, *(["rows"] if wide else []), *shown.values()):
         grid.add_column(name, no_wrap=True)
     for number, result in enumerate(results):
         figures = spread(result.seeds)
         several = len(result.seeds) > 1
         cells = [f"{f['mean']:.3f}" + (f" ±{f['std']:.3f}" if several else "") for f in map(figures.__getitem__, shown)]
         more = [str(values[number] or "") for values in inner.values()]
-        grid.add_row(result.features, result.model, *more, f"{result.train}/{result.test}", *cells)
+        more += [f"{result.train}/{result.test}"] if wide else []
+        grid.add_row(result.features, result.model, *more, *cells)
     return grid
 
 
