@@ -14,20 +14,18 @@ import argparse
 import json
 from collections.abc import Iterator
 from dataclasses import replace
-from itertools import combinations
 from pathlib import Path
 
 import torch
 from rich.console import Console
 from rich.table import Table
 
-from fusion.masking import Plan
 from mmmae import MaskedAutoencoder
 from mmmae.data.loader import evaluation
 from mmmae.data.source import open_data
-from mmmae.objectives.contrastive import Contrastive
 from mmmae.objectives.objective import Step
 from mmmae.objectives.prediction import Prediction
+from mmmae.retrieve import retrieval
 from modalities.records import Batch
 
 
@@ -84,37 +82,6 @@ def against_constant(model: MaskedAutoencoder, data: list[Batch]) -> dict[str, d
     return table
 
 
-def retrieval(model: MaskedAutoencoder, data: list[Batch]) -> dict[str, dict[str, float]]:
-    """Recall and median rank between every two streams, in both directions, of samples that have both."""
-    contrast = next((o for o in model.objectives.values() if isinstance(o, Contrastive)), None)
-    if contrast is None:
-        return {}
-    vectors, present = {}, {}
-    for batch in data:
-        full = {}
-        for name, signal in batch.items():
-            patches = model.tokenizers[name].patchify(signal)
-            every = torch.arange(patches.time.shape[1]).expand(patches.time.shape)
-            full[name] = Plan(every, every, patches.valid, patches.valid)
-        step = model.step(batch, full)
-        for name, vector in contrast.vectors(step).items():
-            vectors.setdefault(name, []).append(vector)
-            present.setdefault(name, []).append(step.tokens[name].present())
-    vectors = {name: torch.cat(parts) for name, parts in vectors.items()}
-    present = {name: torch.cat(parts) for name, parts in present.items()}
-    table = {}
-    for a, b in combinations(vectors, 2):
-        both = present[a] & present[b]
-        similarity = vectors[a][both] @ vectors[b][both].T
-        for query, answer, scores in ((a, b, similarity), (b, a, similarity.T)):
-            rank = (scores > scores.diagonal()[:, None]).sum(1)
-            table[f"{query} -> {answer}"] = {
-                "N": len(rank), "R@1": (rank < 1).float().mean().item(), "R@5": (rank < 5).float().mean().item(),
-                "median rank": rank.median().item() + 1, "chance R@1": 1 / max(len(rank), 1),
-            }  # fmt: skip
-    return table
-
-
 def cross_modal(model: MaskedAutoencoder, data: list[Batch]) -> dict[str, dict[str, float]]:
     """Error on a stream's hidden patches with the others visible, withheld, and taken from another sample.
 
@@ -149,7 +116,9 @@ def show(title: str, rows: dict[str, dict[str, float]]) -> None:
         return
     table = Table("", *next(iter(rows.values())), title=title)
     for name, figures in rows.items():
-        table.add_row(name, *(f"{value:.4g}" for value in figures.values()))
+        table.add_row(
+            name, *(f"{value:.4g}" if isinstance(value, float | int) else value for value in figures.values())
+        )
     Console().print(table)
 
 

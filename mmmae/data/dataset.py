@@ -54,7 +54,7 @@ class Clips(Dataset):
         repeats: samples drawn from each recording per epoch (Hoffer et al., arXiv:1901.09335).
         repeat: how they differ: "windows" reads several windows of the recording, following each other where it is
             long enough; "crops" reads one, and `mmmae.data.augment.repeat` multiplies it on the device.
-        centre: take the middle window, and the middle of each lag, instead of drawn ones (evaluation).
+        centre: take the middle window (of several: the middles of equal parts) and the middle of each lag (evaluation).
     """
 
     def __init__(
@@ -154,10 +154,27 @@ class Clips(Dataset):
         self.refused[index] = SampleError(self.called(sources), reason, "re-encode it or drop the row")
 
     def read(self, row: Row, key: int) -> list[Sample]:
-        """The windows of one row.
+        """The windows of one row, in each of which it has something.
 
         Raises:
             SampleError: a file cannot be read or is shorter than the window, or no modality is there after all.
+        """
+        samples = self.views(row, key)
+        for sample in samples:
+            if not any(reading.length for reading in sample.readings.values()):
+                raise NothingThere(
+                    self.called(self.sources(row)),
+                    f"has none of {', '.join(self.readers)} from {sample.start:.2f} s to "
+                    f"{sample.start + self.window:.2f} s",
+                    "Drop the row, or choose what it has with --modalities.",
+                )
+        return samples
+
+    def views(self, row: Row, key: int) -> list[Sample]:
+        """The windows of one row; where it has nothing in one, every stream of that is absent.
+
+        Raises:
+            SampleError: a file cannot be read or is shorter than the window.
         """
         sources = self.sources(row)
         start, end = self.extent(row, sources)
@@ -169,12 +186,6 @@ class Clips(Dataset):
         for start, lag, key, found in zip(starts, lags, keys, read, strict=True):
             blank = {m: reader.blank(self.spans[m]) for m, reader in self.readers.items()}
             filled = {m: fill(blank[m], reading) for m, reading in found.items()}
-            if not any(reading.length for reading in filled.values()):
-                raise NothingThere(
-                    self.called(sources),
-                    f"has none of {', '.join(self.readers)} from {start:.2f} s to {start + self.window:.2f} s",
-                    "Drop the row, or choose what it has with --modalities.",
-                )
             samples.append(Sample(blank | filled, start, lag, self.spans, key, row.id, row.label))
         return samples
 
@@ -273,8 +284,11 @@ class Clips(Dataset):
         """Where the windows begin: one after the other in a drawn stretch, overlapping where there is less room."""
         before, after = needs
         room = max(end - start - before - after, 0.0)
+        start += before
+        if self.centre:  # in the middles of equal parts of all the room there is
+            return [start + room * (number + 0.5) / self.windows for number in range(self.windows)]
         step = min(self.window, room / max(self.windows - 1, 1))
-        start += before + (room - step * (self.windows - 1)) * (0.5 if self.centre else draw(key, "window")[0])
+        start += (room - step * (self.windows - 1)) * draw(key, "window")[0]
         return [start + step * number for number in range(self.windows)]
 
     def called(self, sources: Mapping[str, Any]) -> str:

@@ -1,0 +1,93 @@
+"""A probe that looks at tokens: one learned query attends to all (CoCa, arXiv:2205.01917; V-JEPA, 2404.08471)."""
+
+from __future__ import annotations
+
+import copy
+import math
+from itertools import count, islice
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn.functional import cross_entropy
+
+from mmmae.metrics import scores
+from mmmae.probe.classifiers import Examples, Fitted
+from modalities.noise import permutation
+from modalities.shapes import Bool, Float, Tensor
+
+BATCH, RATE, DECAY = 32, 1e-3, 0.05
+ROUNDS, SHORTEST = 40, 20  # rounds of training: each an epoch, or so many steps where that is more
+PATIENCE = 8  # rounds without anything better on the validation part
+
+
+class Pooler(nn.Module):
+    """Cross-attention from a learned query to frozen tokens, then a linear classifier.
+
+    mean, std: (d,) of the training tokens. heads divides their width.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, mean: Float[Tensor, " d"], std: Float[Tensor, " d"], classes: int, *, heads: int = 4):
+        super().__init__()
+        width = len(mean)
+        self.register_buffer("mean", mean)
+        self.register_buffer("std", std)
+        self.query = nn.Parameter(0.02 * torch.randn(1, 1, width))
+        self.attention = nn.MultiheadAttention(width, heads if width % heads == 0 else 1, batch_first=True)
+        self.norm = nn.LayerNorm(width)
+        self.head = nn.Linear(width, classes)
+
+    def forward(self, x: Float[Tensor, "b k d"]) -> Float[Tensor, "b classes"]:
+        """Scores of the classes; a token that holds NaN is not there."""
+        absent = self.absent(x)
+        x = ((x - self.mean) / self.std).nan_to_num()
+        pooled, _ = self.attention(self.query.expand(len(x), -1, -1), x, x, key_padding_mask=absent, need_weights=False)
+        return self.head(self.norm(pooled[:, 0]))
+
+    def absent(self, x: Float[Tensor, "b k d"]) -> Bool[Tensor, "b k"]:
+        """Which tokens are not there; where there is none at all, all count as ones that say the mean."""
+        absent = x[..., 0].isnan()
+        return absent & ~absent.all(1, keepdim=True)
+
+
+def attentive(train: Examples, validation: Examples, *, classes: int, seed: int, few: bool) -> Fitted:
+    """A `Pooler` trained by AdamW, as it was after the round with the best balanced accuracy on the validation part.
+
+    Unlike the linear probe it never learns from the validation part: that stays to say when to stop.
+    """
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    every = torch.from_numpy(train.x).flatten(0, 1).float()
+    every = every[~every[:, 0].isnan()]
+    labels = torch.from_numpy(train.labels)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = Pooler(every.mean(0), every.std(0).clamp_min(1e-6), classes).to(device)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=RATE, weight_decay=DECAY)
+    best, kept, since, chosen = -1.0, copy.deepcopy(model.state_dict()), 0, 0
+    batches = (rows for epoch in count() for rows in permutation(seed, epoch, len(labels)).split(BATCH))
+    for number in range(ROUNDS):
+        for rows in islice(batches, max(math.ceil(len(labels) / BATCH), SHORTEST)):
+            x = torch.from_numpy(train.x[rows.numpy()]).float().to(device)
+            loss = cross_entropy(model(x), labels[rows].to(device))
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        found = scores(validation.labels, probabilities(model, validation.x))["balanced"]
+        since += 1
+        if found > best:
+            best, kept, since, chosen = found, copy.deepcopy(model.state_dict()), 0, number + 1
+        if since >= PATIENCE:
+            break
+    model.load_state_dict(kept)
+    return Fitted(lambda x: probabilities(model, x), {"rounds": chosen})
+
+
+@torch.no_grad()
+def probabilities(model: Pooler, x: np.ndarray) -> np.ndarray:
+    """(n, classes) for tokens (n, k, d)."""
+    device = model.mean.device
+    parts = [torch.from_numpy(x[n : n + BATCH]).float().to(device) for n in range(0, len(x), BATCH)]
+    return torch.cat([model(part).softmax(1) for part in parts]).double().cpu().numpy()

@@ -1,0 +1,154 @@
+"""Classifiers fitted and tested: on each kind of feature, with all labels and few, and with something withheld."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from mmmae.features import Frozen, Given
+from mmmae.metrics import scores
+from mmmae.probe.attentive import attentive
+from mmmae.probe.classifiers import Examples, Fitted, knn, linear
+from mmmae.probe.results import Result
+
+if TYPE_CHECKING:
+    from mmmae.data.dataset import Clips
+    from mmmae.model import MaskedAutoencoder
+    from mmmae.splits import Split
+
+CLASSIFIERS = {"linear": linear, "knn": knn, "attentive": attentive}
+
+
+class Case(NamedTuple):
+    """What is withheld in a test: a stream, or (how many, of how many) sensors of it, drawn by `draw`."""
+
+    features: str
+    withheld: str
+    sensors: tuple[int, int] | None = None
+    draw: int = 0
+
+
+@dataclass
+class Probe:
+    """Probes of one kind on models' features of each stream alone and of all together.
+
+    streams: of the joint pass; rows: who learns, selects and is tested; seeds: how many draws.
+    """
+
+    models: Mapping[str, MaskedAutoencoder]
+    streams: Sequence[str]
+    rows: Split
+    kind: str
+    seeds: int
+
+    def __post_init__(self) -> None:
+        self.fitted: dict[tuple[str, int], Fitted] = {}  # of the checkpoint with all labels, by features and seed
+
+    @property
+    def sequences(self) -> bool:
+        """Whether the classifier looks at tokens instead of means."""
+        return self.kind == "attentive"
+
+    @property
+    def kinds(self) -> list[str]:
+        """The features: each stream alone, and all of them in one pass."""
+        return [*self.streams, *(["+".join(self.streams)] if len(self.streams) > 1 else [])]
+
+    def asked(self) -> dict[tuple[str, str], tuple[MaskedAutoencoder, Given]]:
+        """What to encode, by features and model."""
+        return {
+            (features, name): (model, Given(tuple(features.split("+"))))
+            for features in self.kinds
+            for name, model in self.models.items()
+        }
+
+    def fits(self, shots: int) -> int:
+        """How many classifiers `results` fits."""
+        return len(self.kinds) * len(self.models) * (1 + shots) * self.seeds
+
+    def majority(self) -> Result:
+        """What always naming the shares of the training classes gives."""
+        train, test = (self.rows.labels[part] for part in (self.rows.train, self.rows.test))
+        shares = np.bincount(train, minlength=len(self.rows.classes)) / len(train)
+        result = Result("none", "majority", train=len(train), test=len(test))
+        chances = np.tile(shares, (len(test), 1))
+        result.add(test, chances, scores(test, chances))
+        return result
+
+    def results(
+        self, found: Mapping[tuple[str, str], Frozen], shots: Sequence[int], tick: Callable[[], object] = lambda: None
+    ) -> list[Result]:
+        """The figures of every kind of feature and model: with all labels first, then with so many of each class."""
+        done = []
+        for k in (None, *shots):
+            for (features, model), part in found.items():
+                done.append(result := Result(features, model, k))
+                for seed in range(self.seeds):
+                    self.fit(result, part, seed)
+                    tick()
+        return done
+
+    def fit(self, result: Result, part: Frozen, seed: int) -> None:
+        """Fit one classifier and add its figures."""
+        train, validation = self.rows.parts(seed)
+        if result.shots is not None:
+            train, validation = (self.rows.shots(rows, result.shots, seed) for rows in (train, validation))
+        streams = result.features.split("+")
+        learned, selecting, tested = (
+            self.examples(part, rows, streams) for rows in (train, validation, self.rows.test)
+        )
+        classify = CLASSIFIERS[self.kind]
+        few = result.shots is not None
+        fitted = classify(learned, selecting, classes=len(self.rows.classes), seed=seed, few=few)
+        given = fitted.predict(tested.x)
+        result.train = len(learned.labels) + (0 if few else len(selecting.labels))
+        result.test = len(tested.labels)
+        result.add(tested.labels, given, scores(tested.labels, given))
+        result.chosen.append(fitted.chosen)
+        if result.model == "pretrained" and not few:
+            self.fitted[result.features, seed] = fitted
+
+    def examples(self, part: Frozen, rows: np.ndarray, streams: Sequence[str]) -> Examples:
+        """Inputs and labels of some rows, without those that have none of the streams and those that are bad."""
+        here = part.rows(rows)
+        here = here[[any(not np.isnan(part.means[m][row, 0]) for m in streams if m in part.means) for row in here]]
+        return Examples(self.inputs(part, streams)[here], self.rows.labels[part.indices[here]])
+
+    def inputs(self, part: Frozen, streams: Sequence[str]) -> np.ndarray:
+        return part.sequence(streams) if self.sequences else part.matrix(streams)
+
+    def dropped(self, less: Mapping[Case, Frozen]) -> list[Result]:
+        """The figures of the probes fitted by `results` where the test rows lack something."""
+        done: dict[tuple, Result] = {}
+        for case, part in less.items():
+            named = case.features, case.withheld, case.sensors
+            result = done.setdefault(
+                named, Result(case.features, "pretrained", withheld=case.withheld, sensors=case.sensors)
+            )
+            x, here = self.inputs(part, case.features.split("+")), part.rows(self.rows.test)
+            labels = self.rows.labels[part.indices[here]]
+            for seed in range(self.seeds) if case.sensors is None else [case.draw]:
+                given = self.fitted[case.features, seed].predict(x[here])
+                result.add(labels, given, scores(labels, given))
+            result.test = len(labels)
+        return list(done.values())
+
+
+def cases(clips: Clips, kinds: Sequence[str], draws: int) -> dict[Case, Given]:
+    """Everything that may be missing in a test: each stream of several, and 1 to n - 1 of n sensors of a stream."""
+    found = {}
+    for features in kinds:
+        streams = tuple(features.split("+"))
+        for name in streams:
+            if len(streams) > 1:
+                found[Case(features, name)] = Given(tuple(other for other in streams if other != name))
+            observed = clips.readers[name].blank(clips.spans[name]).observed
+            count = 1 if observed is None else observed.shape[1]
+            for missing in range(1, count):
+                for draw in range(draws):
+                    given = Given(streams, (name, missing, draw))
+                    found[Case(features, name, (missing, count), draw)] = given
+    return found

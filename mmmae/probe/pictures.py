@@ -1,0 +1,101 @@
+"""Pictures of what a probe found: who is taken for whom, how many labels it takes, what may be missing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mmmae.metrics import spread
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from mmmae.probe.results import Result
+
+SCORE = "balanced"
+PANEL = 4.2  # inches
+NAMED = 24  # classes whose names there is room for
+
+
+def figure(columns: int, width: float = PANEL) -> tuple[Figure, list[Axes]]:
+    from matplotlib.figure import Figure  # not pyplot, which keeps every figure and asks for a display
+
+    page = Figure(figsize=(width * columns, PANEL), dpi=120, layout="constrained")
+    return page, list(np.atleast_1d(page.subplots(1, columns)))
+
+
+def confusion(results: Sequence[Result], classes: Sequence[str], path: Path) -> Path:
+    """A matrix for each of the features: a row is a class, its cells the shares that it is taken for."""
+    names = list(classes) if len(classes) <= NAMED else None
+    page, panels = figure(len(results))
+    for axes, result in zip(panels, results, strict=True):
+        assert result.confusion is not None
+        shares = result.confusion / np.maximum(result.confusion.sum(1, keepdims=True), 1)
+        axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+        axes.set(title=f"{result.features} ({spread(result.seeds)['accuracy']['mean']:.3f})", xlabel="predicted")
+        axes.set_ylabel("label")
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_ticks(range(len(classes)) if names else [], names)
+        axes.tick_params(axis="x", rotation=90)
+    page.savefig(path, bbox_inches="tight")
+    return path
+
+
+def curves(results: Sequence[Result], path: Path) -> Path:
+    """Balanced accuracy over the labels of each class; bars tell the standard deviation over the seeds."""
+    page, (axes,) = figure(1, 1.5 * PANEL)
+    most = max(result.shots or 0 for result in results)
+    for key in dict.fromkeys((result.features, result.model) for result in results):
+        mine = [result for result in results if (result.features, result.model) == key]
+        mine.sort(key=lambda result: result.shots or np.inf)
+        figures = [spread(result.seeds)[SCORE] for result in mine]
+        places = [result.shots or 4 * most for result in mine]
+        axes.errorbar(
+            places, [f["mean"] for f in figures], [f["std"] for f in figures], label=" ".join(key), capsize=3,
+            marker="o", linestyle="-" if key[1] == "pretrained" else "--",
+        )  # fmt: skip
+    ticks = sorted({result.shots or 4 * most for result in results})
+    axes.set(xscale="log", xlabel="labels of each class", ylabel="balanced accuracy")
+    axes.set_xticks(ticks, ["all" if tick > most else str(tick) for tick in ticks], minor=False)
+    axes.minorticks_off()
+    axes.legend(fontsize="small")
+    page.savefig(path, bbox_inches="tight")
+    return path
+
+
+def missing(results: Sequence[Result], path: Path) -> Path:
+    """Balanced accuracy with each stream withheld (bars), and with more and more sensors of a stream missing (curves).
+
+    results: of the pretrained model with all labels, those with nothing withheld included.
+    """
+    from matplotlib.ticker import MaxNLocator
+
+    whole = {result.features: result for result in results if result.withheld is None}
+    bars = [result for result in results if result.withheld and result.sensors is None]
+    lines = {(r.features, r.withheld): [whole[r.features]] for r in results if r.sensors is not None}
+    for result in results:
+        if result.sensors is not None:
+            lines[result.features, result.withheld].append(result)
+    page, panels = figure(bool(bars) + bool(lines))
+    if bars:
+        axes, shown = panels[0], [whole[bars[0].features], *bars]
+        figures = [spread(result.seeds)[SCORE] for result in shown]
+        axes.bar(
+            [result.withheld or "nothing" for result in shown], [f["mean"] for f in figures],
+            yerr=[f["std"] for f in figures], capsize=3, color="#4c72b0",
+        )  # fmt: skip
+        axes.set(xlabel="stream withheld in the test", ylabel="balanced accuracy", ylim=(0, 1))
+    for (features, stream), mine in lines.items():
+        figures = [spread(result.seeds)[SCORE] for result in mine]
+        places = [0 if result.sensors is None else result.sensors[0] for result in mine]
+        means, bounds = [f["mean"] for f in figures], [f["std"] for f in figures]
+        panels[-1].errorbar(places, means, bounds, marker="o", capsize=3, label=features)
+        panels[-1].set(xlabel=f"sensors of {stream} missing in the test", ylabel="balanced accuracy", ylim=(0, 1))
+        panels[-1].xaxis.set_major_locator(MaxNLocator(integer=True))
+        panels[-1].legend(fontsize="small")
+    page.savefig(path, bbox_inches="tight")
+    return path

@@ -1,0 +1,98 @@
+"""What a probe found, as a table and as JSON."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mmmae.metrics import NAMES, spread
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+FIRST = ("accuracy", "balanced", "auroc")  # figures that a narrow terminal has room for
+WIDE = 130  # columns of one that has room for all
+KEYS = ("features", "model", "shots", "withheld", "sensors", "train", "test")
+
+
+@dataclass
+class Result:
+    """One classifier's figures, of one seed each.
+
+    features: the streams it was given, joined by `+`. model: `pretrained`, or `random` (the baseline).
+    shots: labels of each class; None for all. withheld: the stream that was missing in the test, or of which
+    `sensors` were: (how many, of how many).
+    train, test: how many rows. confusion: (classes, classes) summed over the seeds, labels down, predictions across.
+    """
+
+    features: str
+    model: str
+    shots: int | None = None
+    withheld: str | None = None
+    sensors: tuple[int, int] | None = None
+    train: int = 0
+    test: int = 0
+    seeds: list[dict[str, float]] = field(default_factory=list)
+    chosen: list[dict[str, Any]] = field(default_factory=list)
+    confusion: np.ndarray | None = None
+
+    def add(self, labels: np.ndarray, probabilities: np.ndarray, scores: dict[str, float]) -> None:
+        """What one seed found."""
+        self.seeds.append(scores)
+        if self.confusion is None:
+            self.confusion = np.zeros((probabilities.shape[1],) * 2, dtype=int)
+        np.add.at(self.confusion, (labels, probabilities.argmax(1)), 1)
+
+    @property
+    def lacking(self) -> str | None:
+        """What was missing, in words."""
+        return self.withheld if self.sensors is None else "{}: {} of {}".format(self.withheld, *self.sensors)
+
+    def tree(self) -> dict[str, Any]:
+        named = {name: getattr(self, name) for name in KEYS}
+        counts = None if self.confusion is None else self.confusion.tolist()
+        return {**named, "scores": spread(self.seeds), "chosen": self.chosen, "confusion": counts}
+
+
+def table(results: Sequence[Result], title: str, *, wide: bool = True) -> Table:
+    """Mean and standard deviation over the seeds; where the terminal is not wide, the first figures only."""
+    from rich.table import Table
+
+    inner = {
+        name: values
+        for name, values in {
+            "shots": [result.shots for result in results], "withheld": [result.lacking for result in results],
+        }.items()
+        if any(values)
+    }  # fmt: skip
+    shown = NAMES if wide else {name: NAMES[name] for name in FIRST}
+    grid = Table(title=title, title_justify="left")
+    grid.add_column("features", overflow="fold")
+    for name in ("model", *inner, *(["rows"] if wide else []), *shown.values()):
+        grid.add_column(name, no_wrap=True)
+    for number, result in enumerate(results):
+        figures = spread(result.seeds)
+        several = len(result.seeds) > 1
+        cells = [f"{f['mean']:.3f}" + (f" ±{f['std']:.3f}" if several else "") for f in map(figures.__getitem__, shown)]
+        more = [str(values[number] or "") for values in inner.values()]
+        more += [f"{result.train}/{result.test}"] if wide else []
+        grid.add_row(result.features, result.model, *more, *cells)
+    return grid
+
+
+def written(tree: Any) -> str:
+    """As JSON, which knows no infinity: null stands for what is not finite."""
+    return json.dumps(finite(tree), indent=2)
+
+
+def finite(tree: Any) -> Any:
+    if isinstance(tree, dict):
+        return {key: finite(value) for key, value in tree.items()}
+    if isinstance(tree, (list, tuple)):
+        return [finite(value) for value in tree]
+    return None if isinstance(tree, float) and not math.isfinite(tree) else tree

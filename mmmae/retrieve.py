@@ -1,0 +1,185 @@
+"""`mmmae retrieve`: whether a model knows which streams belong together, between every two of them."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable
+from itertools import combinations
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from modalities.errors import InputError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from rich.table import Table
+
+    from mmmae.model import MaskedAutoencoder
+    from modalities.records import Batch
+    from modalities.shapes import Bool, Float, Tensor
+
+MEANS, PROJECTED = "means", "projections"  # what two streams are compared by
+SHOWN = ("N", "R@1", "R@5", "R@10", "median rank")
+CHANCE = ("N", "chance R@1", "chance R@5", "chance R@10", "chance median rank")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("run", type=Path, metavar="CHECKPOINT", help="a run, one of its checkpoints, or a saved model")
+    add("--data", metavar="PATH", help="manifest, folder of recordings or name of a corpus (default: world)")
+    add("--modalities", metavar="A,B", help="streams to use (default: all that the data has)")
+    add("--output", type=Path, default=Path("retrieved"), metavar="DIR", help="for results (default: retrieved)")
+    add("--batch-size", type=int, default=32, metavar="N", help="recordings encoded at once")
+    add("--workers", type=int, default=2, metavar="N", help="processes that read")
+    add("--outside", action="store_true", help="read files that lie outside of the data's folder, too")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print the figures of the held-out rows, and write them to `DIR/results.json` with a picture, `retrieval.png`.
+
+    Exit code 1 when some recordings could not be read; the results are those of the others.
+
+    Raises:
+        InputError: there is no such run or data, or they have less than two streams in common.
+    """
+    import torch
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from mmmae.checkpoint import find
+    from mmmae.data.faults import Fault
+    from mmmae.data.source import open_data
+    from mmmae.data.views import views
+    from mmmae.features import augmentation, reading
+    from mmmae.launch import listed
+    from mmmae.model import MaskedAutoencoder
+    from mmmae.probe.results import written
+
+    if arguments.batch_size < 1:
+        raise InputError(f"--batch-size {arguments.batch_size}: expected 1 or more")
+    model = MaskedAutoencoder.from_pretrained(arguments.run)
+    assert model.recipe is not None  # a checkpoint always has one
+    manifest = open_data(arguments.data, bad=1.0, outside=arguments.outside)
+    _, test = manifest.split(model.recipe.sections.data.holdout)
+    clips = reading(model, test if len(test) else manifest, listed(arguments.modalities))
+    if len(clips.readers) < 2:
+        raise InputError(f"retrieval is between streams, and there is only {next(iter(clips.readers))}")
+    model = model.to("cuda" if torch.cuda.is_available() else "cpu")
+    augment, device = augmentation(model), next(model.parameters()).device
+    faults: list[Fault] = []
+    console = Console()
+
+    with Progress(console=console, transient=True) as progress:
+        bar = progress.add_task("encoding", total=len(clips))
+
+        def batches() -> Iterable[Batch]:
+            for part in views(clips, range(len(clips)), arguments.batch_size, arguments.workers):
+                faults.extend(part.faults)
+                if part.batch is not None:
+                    yield augment(part.batch.to(device))
+                progress.advance(bar, len(part.indices) + len(part.faults))
+
+        figures = retrieval(model, batches())
+
+    output: Path = arguments.output
+    output.mkdir(parents=True, exist_ok=True)
+    which = "held-out recordings" if len(test) else "recordings (none is held out)"
+    console.print(table(figures, f"retrieval among {which}"))
+    said = {
+        "checkpoint": str(find(arguments.run)), "data": str(manifest.path), "held out": bool(len(test)),
+        "results": figures, "bad": [fault.id for fault in faults],
+    }  # fmt: skip
+    (output / "results.json").write_text(written(said), encoding="utf-8")
+    for fault in faults:
+        console.print(f"bad: {fault}", markup=False, highlight=False, soft_wrap=True)
+    for path in (output / "results.json", picture(figures, output / "retrieval.png")):
+        console.print(str(path), markup=False, highlight=False, soft_wrap=True)
+    return 1 if faults else 0
+
+
+def retrieval(model: MaskedAutoencoder, batches: Iterable[Batch]) -> dict[str, dict[str, Any]]:
+    """Figures by `query -> answer` for every two streams, among the samples that have both (see `metrics.ranking`).
+
+    Each stream is encoded without the others. Where the model has a contrastive objective, its streams are compared by
+    the projections of that; others by the encoder's means.
+    """
+    import torch
+
+    from mmmae.metrics import ranking
+
+    found: dict[tuple[str, str], list[tuple[Tensor, Tensor]]] = {}
+    for batch in batches:
+        for key, pair in vectors(model, batch).items():
+            found.setdefault(key, []).append(pair)
+    whole = {key: tuple(torch.cat(parts) for parts in zip(*pairs, strict=True)) for key, pairs in found.items()}
+    table = {}
+    for a, b in combinations(dict.fromkeys(name for _, name in whole), 2):
+        through = PROJECTED if (PROJECTED, a) in whole and (PROJECTED, b) in whole else MEANS
+        (x, here), (y, there) = whole[through, a], whole[through, b]
+        both = here & there
+        similarity = (x[both].double() @ y[both].double().T).numpy()
+        if len(similarity):
+            table[f"{a} -> {b}"] = ranking(similarity) | {"through": through}
+            table[f"{b} -> {a}"] = ranking(similarity.T) | {"through": through}
+    return table
+
+
+def vectors(
+    model: MaskedAutoencoder, batch: Batch
+) -> dict[tuple[str, str], tuple[Float[Tensor, "b d"], Bool[Tensor, " b"]]]:
+    """Unit vectors by (`means` or `projections`, stream), and which samples have the stream; nothing is hidden."""
+    import torch
+    from torch.nn.functional import normalize
+
+    from fusion.masking import Plan
+    from mmmae.objectives.contrastive import Contrastive
+
+    plans = {}
+    with torch.inference_mode():
+        for name, signal in batch.items():
+            patches = model.tokenizers[name].patchify(signal)
+            every = torch.arange(patches.time.shape[1], device=patches.time.device).expand(patches.time.shape)
+            plans[name] = Plan(every, every, patches.valid, patches.valid)
+        step = model.step(batch, plans)
+        here = {name: tokens.present().cpu() for name, tokens in step.tokens.items()}
+        found = {(MEANS, name): normalize(step.alone(name).mean().float(), dim=-1) for name in step.tokens}
+        for objective in model.objectives.values():
+            if isinstance(objective, Contrastive):
+                found |= {(PROJECTED, name): vector for name, vector in objective.vectors(step).items()}
+                break
+    return {(through, name): (vector.cpu(), here[name]) for (through, name), vector in found.items()}
+
+
+def table(figures: dict[str, dict[str, Any]], title: str) -> Table:
+    from rich.table import Table
+
+    grid = Table(title=title, title_justify="left")
+    for name in ("query -> answer", *SHOWN, "by"):
+        grid.add_column(name, no_wrap=True)
+    for name, found in figures.items():
+        grid.add_row(name, *(f"{found[key]:.4g}" for key in SHOWN), found["through"])
+    for found in {found["N"]: found for found in figures.values()}.values():
+        grid.add_row("chance", *(f"{found[key]:.4g}" for key in CHANCE), "")
+    return grid
+
+
+def picture(figures: dict[str, dict[str, Any]], path: Path) -> Path:
+    """R@1 of every stream (down) asked for every other (across)."""
+    import numpy as np
+    from matplotlib.figure import Figure  # not pyplot, which keeps every figure and asks for a display
+
+    pairs = {tuple(name.split(" -> ")): found["R@1"] for name, found in figures.items()}
+    names = list(dict.fromkeys(name for pair in pairs for name in pair))
+    values: np.ndarray = np.array([[pairs.get((a, b), np.nan) for b in names] for a in names])
+    page = Figure(figsize=(4.5, 4.0), dpi=120, layout="constrained")
+    axes = page.subplots()
+    page.colorbar(axes.imshow(values, cmap="Blues", vmin=0, vmax=1), label="R@1")
+    axes.set(xlabel="answer", ylabel="query")
+    axes.set_xticks(range(len(names)), names)
+    axes.set_yticks(range(len(names)), names)
+    for row, column in np.ndindex(*values.shape):
+        if np.isfinite(values[row, column]):
+            dark = values[row, column] > 0.5
+            axes.text(column, row, f"{values[row, column]:.2f}", ha="center", va="center", color="w" if dark else "k")
+    page.savefig(path)
+    return path

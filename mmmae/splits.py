@@ -1,0 +1,174 @@
+"""Who is tested, who selects, who is learned from: parts of a manifest that divide no group and no recording."""
+
+from __future__ import annotations
+
+import os
+import zlib
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from modalities.errors import InputError
+from modalities.noise import mix
+
+if TYPE_CHECKING:
+    from mmmae.data.manifest import Manifest
+
+MEDIA = ("video", "audio", "imu", "embedding")  # columns that name the file of a recording
+VALIDATION = 0.2  # share of the training groups that select
+
+
+@dataclass(frozen=True)
+class Split:
+    """Rows of a manifest that have a label, by their index.
+
+    labels: (rows,) of the whole manifest, numbered from 0 in the order of `classes`; -1 for rows that have none.
+    train, test: the rows of each side. units: (rows,) what may not be divided among train and validation.
+    notes: what a person should know of how it was made.
+    """
+
+    labels: np.ndarray
+    classes: list[str]
+    train: np.ndarray
+    test: np.ndarray
+    units: list[str]
+    notes: list[str]
+
+    def parts(self, seed: int) -> tuple[np.ndarray, np.ndarray]:
+        """The training rows without the validation part, and that part: a fifth of the units, drawn by the seed."""
+        names = drawn({self.units[index] for index in self.train}, f"validation/{seed}")
+        chosen = set(names[: max(1, round(VALIDATION * len(names)))])
+        held = np.array([self.units[index] in chosen for index in self.train], dtype=bool)
+        return self.train[~held], self.train[held]
+
+    def shots(self, rows: np.ndarray, k: int, seed: int) -> np.ndarray:
+        """At most k rows of each class; those of a smaller k are among those of a larger one."""
+        found = []
+        for label in np.unique(self.labels[rows]):
+            mine = rows[self.labels[rows] == label]
+            found += [int(index) for index in drawn(map(str, mine), f"shots/{seed}")[:k]]
+        return np.array(sorted(found), dtype=int)
+
+
+def drawn(names: Iterable[str], purpose: str) -> list[str]:
+    """The names in an order that a hash of each and of the purpose decides, so that it does not hang on the others."""
+    return sorted(names, key=lambda name: (mix(zlib.crc32(f"{purpose}/{name}".encode())), name))
+
+
+def split(manifest: Manifest, share: float) -> Split:
+    """The labelled rows of a manifest, in two parts: by its column `split`, else as training holds them out.
+
+    Rows of one group, and rows of one file, stay together. Where the column `split` itself divides groups, or leaves
+    a single one to train on, the recordings alone are kept whole, and the notes say so.
+
+    Args:
+        share: of the rows to test on where there is no column `split`.
+
+    Raises:
+        InputError: there are too few labels or groups, or the column `split` puts the same seconds on both sides.
+    """
+    rows = list(manifest.columns("id", "label", "group", "split", "start", "end", "place", *MEDIA))
+    return divided(rows, *numbered(manifest, [row["label"] for row in rows]), share, str(manifest.path))
+
+
+def divided(rows: Sequence[dict[str, Any]], labels: np.ndarray, classes: list[str], share: float, where: str) -> Split:
+    """See `split`; `where` the rows come from, for messages."""
+    known = np.flatnonzero(labels >= 0)
+    notes = [f"{len(rows) - len(known)} of {len(rows)} rows have no label"] if len(known) < len(rows) else []
+    units = together(rows, groups=True)
+    if any(row["split"] for row in rows):
+        test = np.array([row["split"] == "test" for row in rows])
+        require_apart(rows, test, where)
+        if divided := divides([row["group"] for row in rows], test, known):
+            notes.append(f"the column 'split' divides groups ({divided}): they are not kept together")
+            units = together(rows, groups=False)
+    else:
+        test = held_out(units, share)
+    train, test = known[~test[known]], known[test[known]]
+    if len({units[index] for index in train}) < 2:
+        units = together(rows, groups=False)
+        notes.append("there is one training group: the validation part is other recordings of the same")
+    for side, part in {"train": train, "test": test}.items():
+        if not len(part):
+            raise InputError(f"{where}: no row to {side} on has a label\n  fill the columns 'label', 'split'")
+    if len(np.unique(labels[train])) < 2 or len({units[index] for index in train}) < 2:
+        raise InputError(
+            f"{where}: the training rows have one class, or are one recording\n"
+            "  mark more with the columns 'label' and 'split'"
+        )
+    return Split(labels, classes, train, test, units, notes)
+
+
+def numbered(manifest: Manifest, found: Sequence[str | None]) -> tuple[np.ndarray, list[str]]:
+    """The labels of all rows, counted from 0, and their names; -1 where a row has none, or -1."""
+    labels = [manifest.number(label) for label in found]
+    known = sorted({label for label in labels if label is not None and label >= 0})
+    place = {label: number for number, label in enumerate(known)}
+    names = [manifest.classes[label] if manifest.classes else str(label) for label in known]
+    return np.array([-1 if label is None else place.get(label, -1) for label in labels], dtype=int), names
+
+
+def together(rows: Sequence[dict[str, Any]], *, groups: bool) -> list[str]:
+    """The name of what each row may not be separated from: its group's, else its file's, else its own."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    keys: dict[tuple[str, str], int] = {}
+    links = []
+    for number, row in enumerate(rows):
+        named = [("file", os.path.normpath(row[column])) for column in MEDIA if row[column] is not None]
+        named += [("group", row["group"])] if groups and row["group"] is not None else []
+        links += [(number, len(rows) + keys.setdefault(key, len(keys))) for key in named]
+    size = len(rows) + len(keys)
+    first, second = np.array(links, dtype=int).reshape(-1, 2).T
+    _, part = connected_components(coo_array((np.ones(len(links)), (first, second)), (size, size)), directed=False)
+    members: dict[int, list[int]] = defaultdict(list)
+    for number in range(len(rows)):
+        members[part[number]].append(number)
+    names = {}
+    for component, numbers in members.items():
+        called = [rows[number]["group"] for number in numbers if groups and rows[number]["group"] is not None]
+        names[component] = min(called) if called else min(rows[number]["id"] for number in numbers)
+    return [names[part[number]] for number in range(len(rows))]
+
+
+def held_out(units: Sequence[str], share: float) -> np.ndarray:
+    """Which rows are tested where no column says so: those whose unit's hash training, too, holds out."""
+    from mmmae.data.manifest import hold_out
+
+    return np.array(hold_out(units, share), dtype=bool)
+
+
+def divides(groups: Sequence[str | None], test: np.ndarray, known: np.ndarray) -> str:
+    """The groups that stand on both sides, the first few of them."""
+    sides: dict[str, set[bool]] = defaultdict(set)
+    for index in known:
+        if (group := groups[index]) is not None:
+            sides[group].add(bool(test[index]))
+    return ", ".join([group for group, both in sides.items() if len(both) > 1][:3])
+
+
+def require_apart(rows: Sequence[dict[str, Any]], test: np.ndarray, where: str) -> None:
+    """Refuse a column `split` by which the same seconds of a file are learned from and tested.
+
+    Raises:
+        InputError: names two such rows.
+    """
+    files: dict[str, list[tuple[float, float, int]]] = defaultdict(list)
+    for number, row in enumerate(rows):
+        for path in {os.path.normpath(row[column]) for column in MEDIA if row[column] is not None}:
+            files[path].append((row["start"] or 0.0, np.inf if row["end"] is None else row["end"], number))
+    for path, pieces in files.items():
+        last = {False: (-np.inf, 0), True: (-np.inf, 0)}  # where the rows of each side end so far, and which is last
+        for start, end, number in sorted(pieces):
+            side = bool(test[number])
+            if last[not side][0] > start + 1e-6:
+                other = rows[last[not side][1]]["place"]
+                raise InputError(
+                    f"{where}, {rows[number]['place']} and {other}: the same seconds of {path} are "
+                    "in the split 'train' and in 'test'\n  mark both rows alike"
+                )
+            last[side] = max(last[side], (end, number))
