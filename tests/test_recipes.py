@@ -116,7 +116,7 @@ def test_the_table_has_no_recipe_too_many():
         ("size=tinny", "tinny", "'tiny'"),
         ("window=0", "window", "0"),
         ("window=${oc.env:HOME}", "window", "interpolation"),
-        ("trunk.use=os.system", "os.system", "Trunk"),
+        ("trunk.use=os.system", "os.system", "part of Python itself"),
         ("trunk.use=nowhere.Trunk", "nowhere", "import"),
         ("ratio", "'ratio'", "key=value"),
     ],
