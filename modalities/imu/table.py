@@ -115,7 +115,6 @@ def from_text(path: Path) -> tuple[np.ndarray | None, np.ndarray, list[str]]:
     limits.refuse_above(limits.COLUMNS, columns, path, "columns", "keep the sensors' columns only")
     try:
         table = csv.read_csv(path, read_options=csv.ReadOptions(use_threads=False))
-        table = table.rename_columns([name.strip() for name in table.column_names])  # names may be no UTF-8
     except (ArrowException, ValueError) as error:
         reason = f"is no table of comma-separated values ({str(error).strip()})"
         raise SampleError(path, reason, "write a header and as many values in every row") from error
