@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from mmmae.model import MaskedAutoencoder
 from mmmae.sections import AdamW, Optimizer
@@ -67,6 +67,16 @@ def sides(optimizer: torch.optim.Optimizer) -> list[list[nn.Parameter]]:
     for group in optimizer.param_groups:
         found.setdefault(group["side"], []).extend(group["params"])
     return list(found.values())
+
+
+def clip(optimizer: torch.optim.Optimizer, largest: float | None) -> list[Tensor]:
+    """Clip the gradients of each side on its own, so that neither sways the other; their norms before.
+
+    The first is the model's. Without a largest norm nothing is clipped.
+    """
+    largest = float("inf") if largest is None else largest
+    norms: list[Any] = [nn.utils.clip_grad_norm_(side, largest) for side in sides(optimizer)]
+    return [norm.full_tensor() if hasattr(norm, "full_tensor") else norm for norm in norms]  # sharded: a DTensor
 
 
 def learning_rate(step: int, steps: int, settings: Optimizer, batch_size: int) -> float:

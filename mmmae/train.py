@@ -21,7 +21,6 @@ from mmmae.launch import Halted, check_processes, guarded, listed, overrides_of,
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
-    from torch import Tensor
 
     from mmmae.data.dataset import Clips
     from mmmae.data.loader import Loader
@@ -43,7 +42,7 @@ def run(arguments: argparse.Namespace) -> int:
     from accelerate import Accelerator, InitProcessGroupKwargs
 
     from mmmae.interrupt import Interrupt, die_with_parent, launched
-    from mmmae.watch import Watch
+    from mmmae.watch import ENDED, Watch
 
     settings = recipe.sections.training
     patience = timedelta(seconds=settings.timeout + 60)  # the watch speaks first
@@ -69,6 +68,7 @@ def run(arguments: argparse.Namespace) -> int:
                     raise
                 raise Halted(message) from error
         accelerator.end_training()
+        watch.at(trainer.step, ENDED)
     finally:
         watch.close()
     return 0 if interrupt.signal is None else 128 + interrupt.signal
@@ -88,7 +88,6 @@ class Trainer:
         watch: Watch,
     ):
         from accelerate import DistributedType
-        from torch.distributed.fsdp import register_fsdp_forward_method
 
         from fusion.blocks import Block, CrossBlock
         from mmmae import checkpoint
@@ -135,6 +134,8 @@ class Trainer:
         self.model, self.optimizer = accelerator.prepare(model, optimizer)
         sharded = accelerator.distributed_type == DistributedType.FSDP
         if sharded:
+            from torch.distributed.fsdp import register_fsdp_forward_method  # takes a second to import
+
             register_fsdp_forward_method(self.model, "reconstruct")
         state = checkpoint.State(0, {})
         if start is not None:
@@ -209,7 +210,7 @@ class Trainer:
 
     def one_step(self, batches: Iterator[Batch]) -> dict:
         """Forward and backward for every piece of the batch, then one step; losses stay on the device."""
-        from mmmae.optim import learning_rate, set_learning_rate
+        from mmmae.optim import clip, learning_rate, set_learning_rate
         from mmmae.watch import COMPUTING
 
         settings, optimizer = self.settings, self.recipe.sections.optimizer
@@ -233,28 +234,14 @@ class Trainer:
                 self.accelerator.backward(losses.total / settings.accumulate)
             for name, loss in losses.items():
                 sums[name] = sums.get(name, 0) + loss.detach() / settings.accumulate
-        norms = self.clip(optimizer.clip)
+        self.accelerator.unscale_gradients()
+        norms = clip(self.optimizer.optimizer, optimizer.clip)
         if optimizer.clip is not None:
             sums["gradient_norm"] = norms[0]
         self.guard.weigh(self.step + 1, sums["total"], norms, ids)
         self.optimizer.step()
         self.optimizer.zero_grad()
         return sums
-
-    def clip(self, largest: float | None) -> list[Tensor]:
-        """Clip the gradients of each side on its own, so that neither sways the other; their norms before.
-
-        The first is the model's. Without a largest norm nothing is clipped.
-        """
-        from torch.distributed.tensor import DTensor
-        from torch.nn.utils import clip_grad_norm_
-
-        from mmmae.optim import sides
-
-        self.accelerator.unscale_gradients()
-        largest = float("inf") if largest is None else largest
-        norms = [clip_grad_norm_(side, largest) for side in sides(self.optimizer.optimizer)]
-        return [norm.full_tensor() if isinstance(norm, DTensor) else norm for norm in norms]
 
     def prepare(self, batch: Batch, train: bool = False) -> Batch:
         """To the device; there framed, and in training repeated and augmented."""

@@ -4,36 +4,62 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import sys
 import threading
 import time
 from dataclasses import dataclass, field
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
+
+import psutil
 
 from mmmae.interrupt import Interrupt
 from mmmae.launch import HALTED
 
 BEAT = 0.25  # seconds between signs of life
-STARTING, COMPUTING = "starting", "computing"
+STARTING, COMPUTING, ENDED = "starting", "computing", "ended"
 SILENCE = 3.0  # seconds without one after which a process that the others miss counts as dead
+LEAVING = 10.0  # seconds that the watch itself gets to end
+
+
+def here() -> str:
+    """Where numbers of processes mean the same: this host, and what counts its processes."""
+    spaces = Path("/proc/self/ns/pid")
+    return f"{socket.gethostname()} {spaces.readlink() if spaces.is_symlink() else ''}"
 
 
 @dataclass
 class Process:
-    """What is known of a process: the steps it has taken, what it does, when it was heard of and when it moved on."""
+    """What is known of a process: the steps it has taken, what it does, when it was heard of and when it moved on.
+
+    `number` is its number if it lives here, so that its end shows at once.
+    """
 
     step: int = 0
     doing: str = STARTING
     beat: int = 0
     heard: float = field(default_factory=time.monotonic)
     moved: float = field(default_factory=time.monotonic)
+    number: int | None = None
 
-    def hear(self, beat: int, step: int, doing: str) -> None:
+    def hear(self, beat: int, step: int, doing: str, where: str, number: int) -> None:
         now = time.monotonic()
         self.heard = now if beat != self.beat else self.heard
         self.moved = now if (step, doing) != (self.step, self.doing) else self.moved
         self.beat, self.step, self.doing = beat, step, doing
+        self.number = number if where == here() else None
+
+    def silent(self) -> bool:
+        """Whether it has ended without saying so, or gives no sign of life."""
+        if self.doing == ENDED:
+            return False
+        try:
+            ended = self.number is not None and psutil.Process(self.number).status() == psutil.STATUS_ZOMBIE
+        except psutil.NoSuchProcess:
+            ended = True
+        return ended or time.monotonic() - self.heard > SILENCE
 
 
 class Watch(threading.Thread):
@@ -59,7 +85,9 @@ class Watch(threading.Thread):
         self.place = (step, doing)
 
     def close(self) -> None:
+        """End the watch, and wait for that: a thread inside the store when Python ends would abort the process."""
         self.ended.set()
+        self.join(LEAVING)
 
     def run(self) -> None:
         if len(self.processes) == 1:
@@ -73,14 +101,16 @@ class Watch(threading.Thread):
                 self.exchange(store)
                 if message := self.verdict():
                     self.leave(message)
+            self.exchange(store)
         except DistError:  # the store ended with whoever kept it: the launcher, whose end signals us anyway, or rank 0
-            if self.rank and not self.ended.is_set() and not os.environ.get("TORCHELASTIC_USE_AGENT_STORE"):
+            kept = self.rank and not os.environ.get("TORCHELASTIC_USE_AGENT_STORE")
+            if kept and not self.ended.is_set() and self.processes[0].doing != ENDED:
                 self.leave(self.told([0], "died"))
 
     def exchange(self, store: Any) -> None:
         """Leave a sign of life and hear those of the others."""
         own = self.processes[self.rank]
-        store.set(f"mmmae/watch/{self.rank}", json.dumps([own.beat + 1, *self.place]))
+        store.set(f"mmmae/watch/{self.rank}", json.dumps([own.beat + 1, *self.place, here(), os.getpid()]))
         for rank, process in enumerate(self.processes):
             if store.check([f"mmmae/watch/{rank}"]):
                 process.hear(*json.loads(store.get(f"mmmae/watch/{rank}")))
@@ -98,8 +128,7 @@ class Watch(threading.Thread):
         return self.told(self.silent() or behind, f"has not moved on for {self.timeout:g} s")
 
     def silent(self) -> list[int]:
-        now = time.monotonic()
-        return [rank for rank, process in enumerate(self.processes) if now - process.heard > SILENCE]
+        return [rank for rank, process in enumerate(self.processes) if process.silent()]
 
     def dead(self, patience: float = 0.0) -> str | None:
         """Which processes give no sign of life, looked at for up to `patience` seconds; None if all do."""

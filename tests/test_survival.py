@@ -16,9 +16,12 @@ from pathlib import Path
 import psutil
 import pytest
 from test_train import SMALL, log_of
+from torch.distributed import TCPStore
 
 from mmmae.checkpoint import saved
 from mmmae.corpora import prepare
+from mmmae.interrupt import Interrupt
+from mmmae.watch import ENDED, Watch, here
 
 ROOT = Path(__file__).resolve().parent.parent
 TWO = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
@@ -27,13 +30,14 @@ FAULTY = str(ROOT / "tests" / "faulty.py")
 
 @pytest.fixture(scope="module")
 def walks(tmp_path_factory) -> Path:
-    """Sixteen recordings, of which only the IMU is read."""
+    """Sixteen recordings, of which only the captions are read."""
     folder = tmp_path_factory.mktemp("corpus") / "world"
     return prepare("world", folder, clips=16, seconds=1.5, size=16).parent
 
 
 def arguments(data: Path, output: Path, *more: str) -> list[str]:
-    return ["--data", str(data), "--output", str(output), "--modalities", "imu", *SMALL, *more]
+    return ["--data", str(data), "--output", str(output), "--modalities", "text", *SMALL,
+            "training.evaluate_every=100", *more]  # fmt: skip
 
 
 @contextmanager
@@ -92,20 +96,19 @@ def skipped(output: Path) -> list[dict]:
     return [json.loads(line) for line in (output / "skipped_steps.jsonl").read_text().splitlines()]
 
 
-@pytest.mark.parametrize(("kind", "what"), [("nan", "loss"), ("infinite", "gradient")])
-def test_a_step_that_is_not_finite_on_one_rank_changes_nothing_on_any(walks, tmp_path, kind, what):
-    for name, faults in {"faulty": [[kind, 1, 3]], "without": [["left out", 0, 3], ["left out", 1, 3]]}.items():
+def test_a_step_that_is_not_finite_on_one_rank_changes_nothing_on_any(walks, tmp_path):
+    left_out = [["left out", rank, step] for rank in (0, 1) for step in (2, 4)]
+    for name, faults in {"faulty": [["nan", 1, 2], ["infinite", 0, 4]], "without": left_out}.items():
         words = [*TWO, FAULTY, *arguments(walks, tmp_path / name, "--steps", "5", "--save-every", "5")]
         with running(words, FAULTS=json.dumps(faults)) as process:
             errors = process.communicate(timeout=100)[1]
             assert process.returncode == 0, errors
     assert bits(tmp_path / "faulty") == bits(tmp_path / "without")
-    (line,) = skipped(tmp_path / "faulty")
-    assert (line["step"], line["what"]) == (3, what)
-    if kind == "nan":
-        assert line["ranks"] == [1] and len(line["samples"]) == 4  # its half of the batch
+    loss, gradient = skipped(tmp_path / "faulty")
+    assert (loss["step"], loss["what"]) == (2, "loss") and (gradient["step"], gradient["what"]) == (4, "gradient")
+    assert loss["ranks"] == [1] and len(loss["samples"]) == 4  # its half of the batch
     losses = [one["loss"] for one in log_of(tmp_path / "faulty")]
-    assert [step for step, loss in enumerate(losses, 1) if loss is None] == ([3] if kind == "nan" else [])
+    assert [step for step, loss in enumerate(losses, 1) if loss is None] == [2]
     assert not (tmp_path / "without" / "skipped_steps.jsonl").exists()
 
 
@@ -142,14 +145,14 @@ def train(words: list[str]) -> str:
 def whole(walks, tmp_path_factory) -> Path:
     """A run of a hundred steps that nobody disturbed."""
     output = tmp_path_factory.mktemp("runs") / "whole"
-    train(arguments(walks, output, "--steps", "100", "--save-every", "100", "training.evaluate_every=100"))
+    train(arguments(walks, output, "--steps", "100", "--save-every", "100"))
     return output
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_to_all_processes_saves_ends_and_resumes_exactly(walks, whole, tmp_path, number):
     output = tmp_path / "run"
-    common = arguments(walks, output, "--steps", "100", "--save-every", "100", "training.evaluate_every=100")
+    common = arguments(walks, output, "--steps", "100", "--save-every", "100")
     with running(["-m", "mmmae", "train", *common, "--workers", "1"]) as process:
         wait_for(lambda: steps_of(output) >= 3)
         os.killpg(process.pid, number)
@@ -180,11 +183,34 @@ def test_a_second_signal_leaves_at_once(walks, tmp_path):
     assert latest(output) is None
 
 
+def test_a_process_that_has_ended_is_missed_at_once_unless_it_said_so(monkeypatch):
+    store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")
+    monkeypatch.setenv("MASTER_PORT", str(store.port))
+    first, second = (Watch(rank, 2, timeout=60.0, interrupt=Interrupt()) for rank in (0, 1))
+    with running(["-c", "input()"]) as other:
+        number = other.pid
+    for doing, message in (("saving", "rank 1 died (after step 7, saving)"), (ENDED, None)):
+        store.set("mmmae/watch/1", json.dumps([1, 7, doing, here(), number]))
+        first.exchange(store)
+        assert (first.dead() or "").partition("\n")[0] == (message or "")
+    store.set("mmmae/watch/1", json.dumps([2, 8, "saving", "elsewhere", number]))
+    first.exchange(store)
+    assert first.dead() is None  # a number says nothing of another machine
+    second.start()
+    second.at(9, ENDED)
+    second.close()
+    assert not second.is_alive()  # a thread that Python's end finds inside the store would abort the process
+    first.exchange(store)
+    assert first.processes[1].doing == ENDED and first.processes[1].step == 9
+
+
 def test_when_a_rank_dies_the_others_are_gone_in_five_seconds_and_say_who(walks, tmp_path):
     output = tmp_path / "run"
     words = [*TWO, "mmmae/train.py", *arguments(walks, output, "--workers", "1", "--steps", "100000")]
     with running(words) as process:
         wait_for(lambda: steps_of(output) >= 3)
+        time.sleep(1.0)  # a few signs of life
         ranks = psutil.Process(process.pid).children()
         victim = next(rank for rank in ranks if rank.environ()["RANK"] == "1")
         victim.kill()
@@ -192,7 +218,7 @@ def test_when_a_rank_dies_the_others_are_gone_in_five_seconds_and_say_who(walks,
         errors = process.communicate(timeout=20)[1]
     assert process.returncode != 0
     found = re.search(r"mmmae: rank 1 died \(after step (\d+), ", errors)
-    assert found and abs(int(found[1]) - steps_of(output)) <= 2, errors
+    assert found and 3 <= int(found[1]) <= steps_of(output) + 1, errors
 
 
 def test_when_a_rank_hangs_the_others_end_after_the_timeout_and_say_who(walks, tmp_path):
