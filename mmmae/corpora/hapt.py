@@ -113,14 +113,14 @@ def split_columns(columns: dict[str, np.ndarray], where: str) -> tuple[np.ndarra
 
 def pieces(labels: np.ndarray, shortest: int) -> Iterator[tuple[int, int, int]]:
     """Cut a recording into (first, last + 1, label): its activities, and the stretches between them with label -1."""
-    borders = [0, *(np.flatnonzero(np.diff(labels)) + 1), len(labels)]
+    borders = [0, *(np.flatnonzero(np.diff(labels)) + 1).tolist(), len(labels)]
     begun = 0  # where the stretch that belongs to no activity began
     for first, last in pairwise(borders):
         if labels[first] > 0 and last - first >= shortest:
             if first - begun >= shortest:
                 yield begun, first, -1
-            yield int(first), int(last), int(labels[first])
-            begun = int(last)
+            yield first, last, int(labels[first])
+            begun = last
     if len(labels) - begun >= shortest:
         yield begun, len(labels), -1
 
