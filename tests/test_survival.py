@@ -175,6 +175,7 @@ def test_a_second_signal_leaves_at_once(walks, tmp_path):
         wait_for(lambda: steps_of(output) >= 2)
         time.sleep(0.5)
         process.terminate()
+        time.sleep(0.3)
         process.terminate()  # an echo, not a second wish
         time.sleep(1.5)
         assert process.poll() is None
