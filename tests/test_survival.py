@@ -195,6 +195,10 @@ def test_a_process_that_has_ended_is_missed_at_once_unless_it_said_so(monkeypatc
         store.set("mmmae/watch/1", json.dumps([1, 7, doing, here(), number]))
         first.exchange(store)
         assert (first.dead() or "").partition("\n")[0] == (message or "")
+        assert first.verdict() is None  # a process may end before the launcher asks the others to
+        first.interrupt.signal = signal.SIGTERM
+        assert first.verdict() == first.dead()
+        first.interrupt.signal = None
     store.set("mmmae/watch/1", json.dumps([2, 8, "saving", "elsewhere", number]))
     first.exchange(store)
     assert first.dead() is None  # a number says nothing of another machine
