@@ -61,13 +61,13 @@ def run(arguments: argparse.Namespace) -> int:
         Path(arguments.report).write_text("".join(fault.line() for fault in bad), encoding="utf-8")
     faulty = [fault.modality for fault in bad]
     console.print(summary({name: (have[name], faulty.count(recipe.stream(name).source)) for name in have}, len(clips)))
-    if bad:
-        console.print(reasons(bad))
     for fault in bad[:SHOWN]:
         console.print(f"bad: {fault}\n  {fault.remedy}", markup=False, highlight=False, soft_wrap=True)
     if len(bad) > SHOWN:
         rest = f"{len(bad) - SHOWN} more: " + (f"see {arguments.report}" if arguments.report else "use --report FILE")
         console.print(rest, markup=False, highlight=False, soft_wrap=True)
+    if bad:
+        console.print(reasons(bad))
     console.print(f"{len(manifest)} samples, {len(bad)} bad")
     return 1 if bad else 0
 

@@ -79,17 +79,22 @@ def clip(optimizer: torch.optim.Optimizer, largest: float | None) -> list[Tensor
     return [norm.full_tensor() if hasattr(norm, "full_tensor") else norm for norm in norms]  # sharded: a DTensor
 
 
+def peak(settings: Optimizer, batch_size: int) -> float:
+    """The highest learning rate of a run: it scales with the global batch (Goyal et al., arXiv:1706.02677)."""
+    return settings.lr * batch_size / 256
+
+
 def learning_rate(step: int, steps: int, settings: Optimizer, batch_size: int) -> float:
-    """Linear warm-up, then half a cosine; the peak scales with the global batch (Goyal et al., arXiv:1706.02677).
+    """Linear warm-up to the peak, then half a cosine.
 
     step counts from 0; the last one of `steps` ends just above the final share.
     """
-    peak = settings.lr * batch_size / 256
+    highest = peak(settings, batch_size)
     warmup = round(settings.warmup * steps)
     if step < warmup:
-        return peak * (step + 1) / warmup
+        return highest * (step + 1) / warmup
     progress = (step - warmup) / max(1, steps - warmup)
-    return peak * (settings.final + (1 - settings.final) * 0.5 * (1 + math.cos(math.pi * progress)))
+    return highest * (settings.final + (1 - settings.final) * 0.5 * (1 + math.cos(math.pi * progress)))
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from mmmae.durable import flush, replace
+from mmmae.optim import peak
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -73,13 +74,14 @@ class Report:
 
     def introduce(self, recipe: Recipe, model: nn.Module, recordings: int, held: int) -> None:
         """What is about to happen, in two lines."""
+        batch, optimizer = recipe.sections.training.batch_size, recipe.sections.optimizer
         millions = sum(parameter.numel() for parameter in model.parameters()) / 1e6
         device, precision = self.accelerator.device.type, self.accelerator.mixed_precision
         self.say(
             f"mmmae: {recipe.name} on {', '.join(recipe.streams)}; {millions:.1f} M parameters; "
             f"{recordings} recordings to train on, {held} held out\n"
-            f"       {self.steps} steps of {recipe.sections.training.batch_size} samples on "
-            f"{self.accelerator.num_processes} x {device} ({precision}); everything goes to {self.path.parent}"
+            f"       {self.steps} steps of {batch} samples, learning rate up to {peak(optimizer, batch):.2g}, "
+            f"on {self.accelerator.num_processes} x {device} ({precision}); everything goes to {self.path.parent}"
         )
 
     def say(self, message: str) -> None:

