@@ -70,7 +70,12 @@ def probe(arguments: argparse.Namespace, ranks: Ranks) -> int:
     sweep = cases(clips, probe.kinds, arguments.seeds) if arguments.drop else {}
 
     console = Console()
-    settings = {"batch_size": arguments.batch_size, "workers": arguments.workers, "tokens": probe.sequences, "ranks": ranks}
+    settings = {
+        "batch_size": arguments.batch_size,
+        "workers": arguments.workers,
+        "tokens": probe.sequences,
+        "ranks": ranks,
+    }
     with Progress(console=console, transient=True, disable=not ranks.main) as progress:
         labelled = sorted({*rows.train.tolist(), *rows.test.tolist()})
         bar = progress.add_task("encoding", total=len(labelled) + len(rows.test) * bool(sweep))
