@@ -59,8 +59,8 @@ class Company:
         """Let the others know that this process fails; whether it is the first to do so, who tells the user why."""
         try:
             return self.store.add(FAILED, 1) == 1
-        except dist.DistError:
-            return True
+        except dist.DistError:  # whoever kept the store, the main process or the launcher, has ended and said why
+            return False
 
     def counted(self, count: int) -> int:
         """Report so much work as done; how much all have reported since this process last asked.
@@ -71,7 +71,7 @@ class Company:
         try:
             failed = self.store.check([FAILED])
             total = self.store.add(DONE, count)
-        except dist.DistError as error:  # whoever kept the store has ended
+        except dist.DistError as error:
             raise Elsewhere("the main process or the launcher has ended") from error
         if failed:
             raise Elsewhere("another process has failed")
