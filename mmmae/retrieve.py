@@ -84,7 +84,10 @@ def retrieve(arguments: argparse.Namespace, ranks: Ranks) -> int:
     if not ranks.main:
         return 0
     faults = [fault for _, bad in gathered for fault in bad]
-    figures = retrieval(found for own, _ in gathered for found in own)
+    found = [vectors for own, _ in gathered for vectors in own]
+    if not found:
+        raise InputError(f"{manifest.path}: no recording can be read\n  {faults[0]}")
+    figures = retrieval(found)
 
     output: Path = arguments.output
     output.mkdir(parents=True, exist_ok=True)

@@ -117,7 +117,9 @@ def test_a_process_that_fails_on_its_way_ends_the_others(walks, tmp_path, rank):
 
     found = together(command(walks, "probe", "--output", str(tmp_path / "out")), tmp_path, prepare)
     for here, (code, out, err) in enumerate(found):
-        assert (code, out.strip()) == ("2", "") and err == (f"mmmae: rank {rank} cannot go on\n" if here == rank else "")
+        assert (code, out.strip()) == ("2", "") and err == (
+            f"mmmae: rank {rank} cannot go on\n" if here == rank else ""
+        )
 
 
 @given(st.integers(0, 40), st.integers(1, 9), st.integers(1, 6))
