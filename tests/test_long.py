@@ -25,7 +25,6 @@ from mmmae.data.fit import fit
 from mmmae.data.manifest import Manifest
 from mmmae.data.sample import collate
 from mmmae.data.segments import Segments
-from mmmae.durable import DRAFT
 from mmmae.embed import reading
 from mmmae.model import MaskedAutoencoder
 from mmmae.recipe import Recipe
@@ -201,14 +200,14 @@ def test_a_window_of_a_recording_is_read_by_its_seconds(films, tmp_path):
 
 
 def slowly(words: list[str], tell: Connection) -> None:
-    """The command in a process of its own; it tells of each file that it begins, and takes its time over it."""
+    """The command in a process of its own; it tells of each file that is half there, and takes its time over it."""
     own = durable.written
 
     def written(path: Path, content: durable.Content) -> dict:
-        if path.suffix == DRAFT and path.name != ".embedded.json.draft":
-            tell.send(path.name)
+        if ".safetensors" in path.name:
             whole = b"".join(content.chunks)
             path.write_bytes(whole[: len(whole) // 2])
+            tell.send(path.name)
             time.sleep(0.1)
             path.unlink()
             content = durable.Content.of(whole)
@@ -232,6 +231,7 @@ def test_a_killed_command_goes_on_to_the_same_bytes(films, tmp_path):
     there, inside = Pipe(duplex=False)
     process = get_context("fork").Process(target=slowly, args=([*known, str(killed)], inside))
     process.start()
+    inside.close()
     for _ in range(4):
         there.recv()
     process.kill()  # while it writes the fourth
