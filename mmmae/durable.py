@@ -70,11 +70,11 @@ def publish(target: Path, files: Mapping[str, Content]) -> None:
             raise
 
 
-def replace(path: Path, text: str) -> None:
+def replace(path: Path, contents: str | bytes) -> None:
     """Give a file new contents: whoever reads it finds the old or the new ones, whole."""
     draft = beside(path, DRAFT)
     clear(draft)
-    written(draft, Content.of(text.encode()))
+    written(draft, Content.of(contents.encode() if isinstance(contents, str) else contents))
     os.rename(draft, path)
     flush(path.parent)
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mmmae.launch import add_checkpoint_arguments, listed, require_counts
 from modalities.errors import InputError, SampleError
 
 if TYPE_CHECKING:
@@ -16,95 +17,116 @@ if TYPE_CHECKING:
     from mmmae.data.manifest import Manifest
     from mmmae.data.segments import Piece
     from mmmae.model import MaskedAutoencoder
+    from mmmae.ranks import Ranks
+    from modalities.embedding.reader import Rows
     from modalities.records import Batch
     from modalities.shapes import Float, Tensor
 
 MADE = "embedded.json"  # what a folder of embeddings was made with, so that none of another kind is added
+FORMATS = ("safetensors", "parquet")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run", type=Path, metavar="RUN", help="a run, one of its checkpoints, or a saved model")
-    parser.add_argument("--data", metavar="PATH", help="manifest, folder of recordings or name of a corpus")
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="where embeddings and manifest.jsonl go")
-    parser.add_argument("--segment", type=float, metavar="S", help="seconds of each (default: the window of the run)")
-    parser.add_argument("--stream", metavar="NAME", help="embed this one only (default: all that the data has)")
-    parser.add_argument("--batch-size", type=int, default=32, metavar="N", help="segments encoded at once")
-    parser.add_argument("--workers", type=int, default=2, metavar="N", help="processes that read")
-    parser.add_argument("--outside", action="store_true", help="read files that lie outside of the data's folder, too")
+    add_checkpoint_arguments(parser, unit="segments")
+    add = parser.add_argument
+    add("--out", type=Path, required=True, metavar="DIR", help="where embeddings and manifest.jsonl go")
+    add("--segment", type=float, metavar="S", help="seconds of each (default: the window of the run)")
+    add("--stride", type=float, metavar="S", help="seconds from one to the next (default: those of a segment)")
+    add("--format", default=FORMATS[0], choices=FORMATS, help=f"of the files (default: {FORMATS[0]})")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Write `DIR/<id>.npy` (segments, width) for each recording that has none yet, and a manifest of all of them.
+    """Write a file of embeddings for each recording that has none yet or a damaged one, and a manifest of all of them.
 
     Exit code 1 when some recordings could not be read; the others are there.
 
     Raises:
         InputError: there is no such run or data, they do not fit each other, or DIR holds embeddings of another kind.
     """
-    import torch
+    from mmmae.ranks import Ranks
+
+    with Ranks() as ranks:
+        return embed(arguments, ranks)
+
+
+def embed(arguments: argparse.Namespace, ranks: Ranks) -> int:
+    """What `run` does, as one of several processes; each writes the files of its recordings."""
     from rich.console import Console
-    from rich.progress import track
+    from rich.progress import Progress
 
     from mmmae.checkpoint import find
     from mmmae.corpora.writing import write_manifest
     from mmmae.data.segments import Segments, read
     from mmmae.data.source import open_data
     from mmmae.model import MaskedAutoencoder
+    from mmmae.sequences import damage, write
 
-    model = MaskedAutoencoder.from_pretrained(arguments.run)
+    require_counts(arguments, "batch_size")
+    model = MaskedAutoencoder.from_pretrained(arguments.run).to(ranks.device)
     assert model.recipe is not None  # a checkpoint always has one
     segment = model.recipe.sections.window if arguments.segment is None else arguments.segment
-    if not segment > 0 or arguments.batch_size < 1:
-        raise InputError(f"--segment {segment:g} --batch-size {arguments.batch_size}: expected numbers above 0")
-    manifest = open_data(arguments.data, outside=arguments.outside)
-    clips = reading(model, manifest, segment, arguments.stream)
+    stride = segment if arguments.stride is None else arguments.stride
+    if not segment > 0 or not stride > 0:
+        raise InputError(f"--segment {segment:g} --stride {stride:g}: expected seconds above 0")
+    manifest = ranks.first(lambda: open_data(arguments.data, outside=arguments.outside))
+    clips = reading(model, manifest, segment, listed(arguments.modalities))
     require_cuttable(model, clips)
     out: Path = arguments.out
-    made = {"run": str(find(arguments.run).resolve()), "segment": segment, "streams": sorted(clips.readers)}
-    require_same(out, made)
+    made = {"run": str(find(arguments.run).resolve()), "segment": segment, "stride": stride,
+            "streams": sorted(clips.readers), "format": arguments.format}  # fmt: skip
+    rows = list(manifest.columns("id", "label", "group", "split", "text", "start", "end"))
+    places = paths(out, [row["id"] for row in rows], arguments.format)
+    ranks.first(lambda: require_same(out, made))
 
-    rows = list(manifest.columns("id", "label", "group", "split", "text"))
-    places = paths(out, [row["id"] for row in rows])
-    missing = [index for index, path in enumerate(places) if not path.is_file()]
-    pieces = read(Segments(clips, missing), arguments.workers)
-    console, bad = Console(), []
-    model = model.to("cuda" if torch.cuda.is_available() else "cpu")
-    results = embedded(model, pieces, arguments.batch_size)
-    for index, found in track(results, "embedding", total=len(missing), console=console, transient=True):
-        if isinstance(found, SampleError):
-            bad.append(found)
-        else:
-            save(places[index], found)
-    listed = [listing(row, path) for row, path in zip(rows, places, strict=True) if path.is_file()]
-    write_manifest(out, listed)
-    for error in bad:
-        console.print(f"bad: {error}", markup=False, highlight=False, soft_wrap=True)
-    known = f"{len(rows) - len(missing)} known, " if len(missing) < len(rows) else ""
-    console.print(f"{len(rows)} recordings: {known}{len(missing) - len(bad)} embedded, {len(bad)} bad; {out}")
-    return 1 if bad else 0
+    missing, damaged, bad = [], [], []
+    mine = range(ranks.number, len(rows), ranks.world)
+    console = Console()
+    with Progress(console=console, transient=True, disable=not ranks.main) as progress:
+        bar = progress.add_task("embedding", total=len(rows))
+        tick = lambda count: progress.advance(bar, count)  # noqa: E731
+        for index in mine:
+            if places[index].is_file() and (reason := damage(places[index])):
+                damaged.append(f"{places[index]}: {reason}; made again")
+                places[index].unlink()
+            if not places[index].is_file():
+                missing.append(index)
+        tick(ranks.counted(len(mine) - len(missing)))
+        pieces = read(Segments(clips, missing, stride), arguments.workers)
+        for index, found in embedded(model, pieces, arguments.batch_size):
+            if isinstance(found, SampleError):
+                bad.append((index, str(found)))
+            else:
+                write(places[index], found)
+            tick(ranks.counted(1))
+        gathered = ranks.gathered((len(missing), damaged, bad), tick)
+    if not ranks.main:
+        return 0
+    write_manifest(out, [listing(row, path) for row, path in zip(rows, places, strict=True) if path.is_file()])
+    fresh = sum(count for count, _, _ in gathered)
+    faults = sorted(fault for _, _, faults in gathered for fault in faults)
+    for line in [f"damaged: {line}" for _, lines, _ in gathered for line in lines] + [
+        f"bad: {text}" for _, text in faults
+    ]:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+    known = f"{len(rows) - fresh} known, " if fresh < len(rows) else ""
+    console.print(f"{len(rows)} recordings: {known}{fresh - len(faults)} embedded, {len(faults)} bad; {out}")
+    return 1 if faults else 0
 
 
-def reading(model: MaskedAutoencoder, manifest: Manifest, segment: float, only: str | None) -> Clips:
-    """The streams of a run that the data has, all over the same seconds; one that shares a tokenizer is left out.
+def reading(model: MaskedAutoencoder, manifest: Manifest, segment: float, names: Sequence[str] | None = None) -> Clips:
+    """The streams of a run that the data has, or those named, all over the same seconds.
 
     Raises:
-        InputError: the data has none of them, or not the one that is asked for.
+        InputError: the run or the data has none of them.
     """
     from mmmae.data.dataset import Clips
+    from mmmae.features import reading
 
-    recipe = model.recipe
-    assert recipe is not None
-    streams = {name: recipe.stream(name) for name in recipe.streams}
-    if only is not None and only not in streams:
-        raise InputError(f"--stream {only}: the run has {', '.join(streams)}")
-    chosen = {
-        name: stream.model_copy(update={"lag": (0.0, 0.0), "span": None}) for name, stream in streams.items()
-        if manifest.has(stream.source) and (stream.share is None if only is None else name == only)
-    }  # fmt: skip
-    if not chosen:
-        raise InputError(f"{manifest.path}: has none of {only or ', '.join(streams)}, which the run reads")
-    readers = {name: reader for name, reader in recipe.readers().items() if name in chosen}
-    return Clips(manifest, readers, window=segment, streams=chosen, centre=True)
+    clips = reading(model, manifest, names)
+    streams = {
+        name: stream.model_copy(update={"lag": (0.0, 0.0), "span": None}) for name, stream in clips.streams.items()
+    }
+    return Clips(manifest, clips.readers, window=segment, streams=streams, centre=True)
 
 
 def require_cuttable(model: MaskedAutoencoder, clips: Clips) -> None:
@@ -124,17 +146,25 @@ def require_same(out: Path, made: Mapping[str, Any]) -> None:
     Raises:
         InputError: names what differs.
     """
-    out.mkdir(parents=True, exist_ok=True)
-    before = json.loads((out / MADE).read_text(encoding="utf-8")) if (out / MADE).is_file() else made
-    for key, value in made.items():
-        if before.get(key) != value:
-            raise InputError(
-                f"{out}: was made with {key} {before.get(key)}, not {value}\n  choose another --out, or the same {key}"
-            )
-    (out / MADE).write_text(json.dumps(made, indent=2), encoding="utf-8")
+    from mmmae.durable import BLOCK, make, refusals, replace
+
+    with refusals(out / MADE, BLOCK):
+        make(out)
+        if not (out / MADE).is_file():
+            replace(out / MADE, json.dumps(made, indent=2))
+    try:
+        before = json.loads((out / MADE).read_bytes())
+        differs = [key for key, value in made.items() if before.get(key) != value]
+    except (ValueError, AttributeError) as error:
+        raise InputError(f"{out / MADE}: is damaged\n  choose another --out, or delete that folder") from error
+    if differs:
+        key = differs[0]
+        raise InputError(
+            f"{out}: was made with {key} {before.get(key)}, not {made[key]}\n  choose another --out, or the same {key}"
+        )
 
 
-def paths(out: Path, names: Sequence[str]) -> list[Path]:
+def paths(out: Path, names: Sequence[str], suffix: str) -> list[Path]:
     """The file of each recording, whose name is its id.
 
     Raises:
@@ -146,41 +176,41 @@ def paths(out: Path, names: Sequence[str]) -> list[Path]:
             raise InputError(f"two recordings have the id {name!r}\n  give each row an id of its own")
         if Path(name).is_absolute() or ".." in Path(name).parts:
             raise InputError(f"the id {name!r} leads out of {out}\n  give the row an id without `..` and leading `/`")
-        places[name] = out / f"{name}.npy"
+        places[name] = out / f"{name}.{suffix}"
     return list(places.values())
 
 
 def embedded(
     model: MaskedAutoencoder, pieces: Iterator[Piece], batch_size: int
-) -> Iterator[tuple[int, Float[Tensor, "segments d"] | SampleError]]:
-    """Each recording's embeddings as soon as its last segment is encoded; batches reach across recordings."""
+) -> Iterator[tuple[int, Rows | SampleError]]:
+    """Each recording's embeddings as soon as its last segment is encoded.
+
+    No batch reaches across recordings: what is made of one depends on no other, to the last bit.
+    """
     import torch
 
     from mmmae.data.sample import collate
+    from modalities.embedding.reader import Rows
 
-    waiting: list[Piece] = []
+    waiting: dict[int, list[Piece]] = defaultdict(list)
     known: dict[int, list[Tensor]] = defaultdict(list)
-
-    def encoded() -> Iterator[tuple[int, Tensor]]:
-        """Encode what waits, and give out the recordings that it completes."""
-        batch = collate([[piece.found for piece in waiting if not isinstance(piece.found, SampleError)]])
-        for piece, vector in zip(waiting, vectors(model, batch), strict=True):
-            known[piece.index].append(vector)
-            if len(known[piece.index]) == piece.total:
-                yield piece.index, torch.stack(known.pop(piece.index))
-        waiting.clear()
-
+    times: dict[int, list[tuple[float, float]]] = defaultdict(list)
     for piece in pieces:
+        index = piece.index
         if isinstance(piece.found, SampleError):
-            waiting[:] = [other for other in waiting if other.index != piece.index]
-            known.pop(piece.index, None)
-            yield piece.index, piece.found
+            for kept in (waiting, known, times):
+                kept.pop(index, None)
+            yield index, piece.found
             continue
-        waiting.append(piece)
-        if len(waiting) == batch_size:
-            yield from encoded()
-    if waiting:
-        yield from encoded()
+        waiting[index].append(piece)
+        times[index].append((piece.start, piece.end))
+        complete = len(times[index]) == piece.total
+        if complete or len(waiting[index]) == batch_size:
+            found = [piece.found for piece in waiting.pop(index) if not isinstance(piece.found, SampleError)]
+            known[index].append(vectors(model, collate([found])))
+        if complete:
+            start, end = torch.tensor(times.pop(index), dtype=torch.float64).T.contiguous()
+            yield index, Rows(torch.cat(known.pop(index)), start, end)
 
 
 def vectors(model: MaskedAutoencoder, batch: Batch) -> Float[Tensor, "b d"]:
@@ -194,19 +224,7 @@ def vectors(model: MaskedAutoencoder, batch: Batch) -> Float[Tensor, "b d"]:
         return ((means * there[..., None]).sum(1) / there.sum(1, keepdim=True).clamp_min(1)).cpu()
 
 
-def save(path: Path, embeddings: Float[Tensor, "segments d"]) -> None:
-    """Write a file that is there whole or not at all."""
-    import numpy as np
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.draft")
-    with open(draft, "wb") as file:
-        np.save(file, embeddings.numpy())
-    draft.rename(path)
-
-
 def listing(row: Mapping[str, Any], path: Path) -> dict[str, Any]:
-    """The row of a recording's embeddings, with what its own row said of all of it."""
-    captions = [caption["text"] for caption in row["text"] or () if caption["start"] is None]
-    kept = {key: row[key] for key in ("label", "group", "split")}
-    return {"id": row["id"], "embedding": path, "text": captions or None, **kept}
+    """The row of a recording's embeddings, with what its own row said; seconds mean the same as there."""
+    captions = [caption["text"] if caption["start"] is None else caption for caption in row["text"] or ()]
+    return {**row, "embedding": path, "text": captions or None}

@@ -17,6 +17,7 @@ import torch
 from mmmae.data.faults import Fault
 from mmmae.data.views import Views, views
 from mmmae.model import MaskedAutoencoder
+from mmmae.ranks import Ranks
 from modalities.errors import InputError
 from modalities.noise import apart, uniform
 from modalities.records import Batch, Signal, Tokens
@@ -119,11 +120,6 @@ def reading(
     )  # fmt: skip
 
 
-def share(indices: Sequence[int], rank: int, world: int) -> Sequence[int]:
-    """The part of the recordings that one of several processes encodes; `joined` puts the parts together."""
-    return indices[len(indices) * rank // world : len(indices) * (rank + 1) // world]
-
-
 def frozen(
     clips: Clips,
     indices: Sequence[int],
@@ -133,35 +129,48 @@ def frozen(
     workers: int = 0,
     tokens: bool = False,
     tick: Callable[[int], None] | None = None,
+    ranks: Ranks | None = None,
 ) -> tuple[dict[Key, Frozen], list[Fault]]:
     """The features of some recordings, for each model and what it is given; and the recordings that cannot be read.
 
-    Every recording is read once. A feature is the mean over those of its windows in which the stream is there.
+    Every recording is read once. A feature is the mean over those of its windows in which the stream is there. Of
+    several processes the main one gets all features, bit for bit those of one process, and the others get none.
 
     Args:
         batch_size: recordings at a time. Features do not depend on it.
         tokens: also keep the tokens themselves, those of all windows one after the other.
-        tick: is told how many recordings are done since the last time.
+        tick: is told how many recordings are done since the last time, by all processes.
+        ranks: this process among several.
 
     Raises:
         InputError: no recording can be read, or the tokens do not fit into the memory.
     """
+    ranks = ranks or Ranks()
     found: dict[Key, list[Frozen]] = {key: [] for key in asked}
     faults: list[Fault] = []
     augment = {id(model): augmentation(model) for model, _ in asked.values()}
-    for part in views(clips, indices, batch_size, workers):
+    for part in views(clips, ranks.share(indices, batch_size), batch_size, workers):
         faults += part.faults
         if part.batch is not None:
             for key, (model, given) in asked.items():
                 found[key].append(encoded(model, augment[id(model)], given, part, tokens))
             if tokens and all(len(parts) == 1 for parts in found.values()):
-                require_memory(found.values(), len(indices))
+                copies = 1 if ranks.world == 1 else 2  # gathering holds both what comes and what is made of it
+                require_memory(found.values(), copies * len(indices))
+        done = ranks.counted(len(part.indices) + len(part.faults))
         if tick is not None:
-            tick(len(part.indices) + len(part.faults))
-    if asked and not any(found.values()):
-        first = f"\n  {faults[0]}" if faults else ""
-        raise InputError(f"{clips.manifest.path}: no recording can be read{first}")
-    return {key: joined(parts) for key, parts in found.items()}, faults
+            tick(done)
+    faults = [fault for own in ranks.gathered(faults, tick) for fault in own]
+    whole = {}
+    for key in asked:
+        own = found.pop(key)
+        parts = [part for own in ranks.gathered([joined(own)] if own else []) for part in own]
+        if ranks.main and not parts:
+            first = f"\n  {faults[0]}" if faults else ""
+            raise InputError(f"{clips.manifest.path}: no recording can be read{first}")
+        if ranks.main:
+            whole[key] = parts[0] if len(parts) == 1 else joined(parts)
+    return whole, faults
 
 
 def augmentation(model: MaskedAutoencoder) -> Callable[[Batch], Batch]:

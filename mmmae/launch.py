@@ -18,6 +18,10 @@ class Halted(RuntimeError):
     """A run that ends itself because going on would do harm; the message says why and how to go on."""
 
 
+class Elsewhere(Exception):
+    """Another process of the command has failed and tells the user why; this one only ends."""
+
+
 def training_parser() -> argparse.ArgumentParser:
     """The arguments of a training run; `key=value` pairs after them override the recipe."""
     parser = argparse.ArgumentParser(
@@ -43,6 +47,38 @@ def training_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def add_checkpoint_arguments(
+    parser: argparse.ArgumentParser,
+    *,
+    data: str = "manifest, folder of recordings or name of a corpus",
+    unit: str = "recordings",
+) -> None:
+    """The arguments of every command that shows recordings to a checkpoint.
+
+    data: what `--data` may be. unit: what `--batch-size` counts.
+    """
+    add = parser.add_argument
+    add("run", type=Path, metavar="CHECKPOINT", help="a run, one of its checkpoints, or a saved model")
+    add("--data", metavar="PATH", help=f"{data} (default: world)")
+    add("--modalities", metavar="A,B", help="streams to use (default: all that the data has)")
+    add("--batch-size", type=int, default=32, metavar="N", help=f"{unit} encoded at once")
+    add("--workers", type=int, default=2, metavar="N", help="processes that read, for each that encodes")
+    add("--outside", action="store_true", help="read files that lie outside of the data's folder, too")
+
+
+def require_counts(arguments: argparse.Namespace, *names: str) -> None:
+    """Refuse numbers that count nothing.
+
+    Raises:
+        InputError: names the first of them.
+    """
+    from modalities.errors import InputError
+
+    for name in names:
+        if getattr(arguments, name) < 1:
+            raise InputError(f"--{name.replace('_', '-')} {getattr(arguments, name)}: expected 1 or more")
+
+
 def overrides_of(arguments: argparse.Namespace) -> list[str]:
     """The recipe overrides that the flags stand for, then those given as such."""
     flags = ("steps", "epochs", "batch_size", "workers", "seed", "save_every", "log_every")
@@ -62,7 +98,8 @@ def listed(names: str | None) -> list[str] | None:
 def guarded(command: Callable[[argparse.Namespace], int], arguments: argparse.Namespace) -> int:
     """Run a command; its exit code.
 
-    Input that needs mending becomes a short message and 2, a run that ended itself 3, Ctrl-C 130.
+    Input that needs mending becomes a short message and 2 (in one of several processes; in the others 2 alone), a run
+    that ended itself 3, Ctrl-C 130.
     """
     if message := shadowed():
         print(f"mmmae: {message}", file=sys.stderr)
@@ -73,6 +110,8 @@ def guarded(command: Callable[[argparse.Namespace], int], arguments: argparse.Na
         return command(arguments)
     except InputError as error:
         print(f"mmmae: {error}", file=sys.stderr)
+        return 2
+    except Elsewhere:
         return 2
     except Halted as error:
         print(f"mmmae: {error}", file=sys.stderr)

@@ -8,6 +8,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mmmae.launch import add_checkpoint_arguments, listed, require_counts
 from modalities.errors import InputError
 
 if TYPE_CHECKING:
@@ -15,8 +16,11 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from mmmae.model import MaskedAutoencoder
+    from mmmae.ranks import Ranks
     from modalities.records import Batch
     from modalities.shapes import Bool, Float, Tensor
+
+    Vectors = dict[tuple[str, str], tuple[Float[Tensor, "b d"], Bool[Tensor, " b"]]]
 
 MEANS, PROJECTED = "means", "projections"  # what two streams are compared by
 SHOWN = ("N", "R@1", "R@5", "R@10", "median rank")
@@ -24,14 +28,9 @@ CHANCE = ("N", "chance R@1", "chance R@5", "chance R@10", "chance median rank")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument
-    add("run", type=Path, metavar="CHECKPOINT", help="a run, one of its checkpoints, or a saved model")
-    add("--data", metavar="PATH", help="manifest, folder of recordings or name of a corpus (default: world)")
-    add("--modalities", metavar="A,B", help="streams to use (default: all that the data has)")
-    add("--output", type=Path, default=Path("retrieved"), metavar="DIR", help="for results (default: retrieved)")
-    add("--batch-size", type=int, default=32, metavar="N", help="recordings encoded at once")
-    add("--workers", type=int, default=2, metavar="N", help="processes that read")
-    add("--outside", action="store_true", help="read files that lie outside of the data's folder, too")
+    add_checkpoint_arguments(parser)
+    output = Path("retrieved")
+    parser.add_argument("--output", type=Path, default=output, metavar="DIR", help=f"for results (default: {output})")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -42,7 +41,14 @@ def run(arguments: argparse.Namespace) -> int:
     Raises:
         InputError: there is no such run or data, or they have less than two streams in common.
     """
-    import torch
+    from mmmae.ranks import Ranks
+
+    with Ranks() as ranks:
+        return retrieve(arguments, ranks)
+
+
+def retrieve(arguments: argparse.Namespace, ranks: Ranks) -> int:
+    """What `run` does, as one of several processes."""
     from rich.console import Console
     from rich.progress import Progress
 
@@ -51,35 +57,37 @@ def run(arguments: argparse.Namespace) -> int:
     from mmmae.data.source import open_data
     from mmmae.data.views import views
     from mmmae.features import augmentation, reading
-    from mmmae.launch import listed
     from mmmae.model import MaskedAutoencoder
     from mmmae.probe.results import written
 
-    if arguments.batch_size < 1:
-        raise InputError(f"--batch-size {arguments.batch_size}: expected 1 or more")
-    model = MaskedAutoencoder.from_pretrained(arguments.run)
+    require_counts(arguments, "batch_size")
+    model = MaskedAutoencoder.from_pretrained(arguments.run).to(ranks.device)
     assert model.recipe is not None  # a checkpoint always has one
-    manifest = open_data(arguments.data, bad=1.0, outside=arguments.outside)
+    manifest = ranks.first(lambda: open_data(arguments.data, bad=1.0, outside=arguments.outside))
     _, test = manifest.split(model.recipe.sections.data.holdout)
     clips = reading(model, test if len(test) else manifest, listed(arguments.modalities))
     if len(clips.readers) < 2:
         raise InputError(f"retrieval is between streams, and there is only {next(iter(clips.readers))}")
-    model = model.to("cuda" if torch.cuda.is_available() else "cpu")
-    augment, device = augmentation(model), next(model.parameters()).device
-    faults: list[Fault] = []
+    augment, size = augmentation(model), arguments.batch_size
+    own: list[Vectors] = []
+    bad: list[Fault] = []
     console = Console()
-
-    with Progress(console=console, transient=True) as progress:
+    with Progress(console=console, transient=True, disable=not ranks.main) as progress:
         bar = progress.add_task("encoding", total=len(clips))
-
-        def batches() -> Iterable[Batch]:
-            for part in views(clips, range(len(clips)), arguments.batch_size, arguments.workers):
-                faults.extend(part.faults)
-                if part.batch is not None:
-                    yield augment(part.batch.to(device))
-                progress.advance(bar, len(part.indices) + len(part.faults))
-
-        figures = retrieval(model, batches())
+        tick = lambda count: progress.advance(bar, count)  # noqa: E731
+        for part in views(clips, ranks.share(range(len(clips)), size), size, arguments.workers):
+            bad += part.faults
+            if part.batch is not None:
+                own.append(vectors(model, augment(part.batch.to(ranks.device))))
+            tick(ranks.counted(len(part.indices) + len(part.faults)))
+        gathered = ranks.gathered((own, bad), tick)
+    if not ranks.main:
+        return 0
+    faults = [fault for _, bad in gathered for fault in bad]
+    found = [vectors for own, _ in gathered for vectors in own]
+    if not found:
+        raise InputError(f"{manifest.path}: no recording can be read\n  {faults[0]}")
+    figures = retrieval(found)
 
     output: Path = arguments.output
     output.mkdir(parents=True, exist_ok=True)
@@ -97,11 +105,10 @@ def run(arguments: argparse.Namespace) -> int:
     return 1 if faults else 0
 
 
-def retrieval(model: MaskedAutoencoder, batches: Iterable[Batch]) -> dict[str, dict[str, Any]]:
+def retrieval(batches: Iterable[Vectors]) -> dict[str, dict[str, Any]]:
     """Figures by `query -> answer` for every two streams, among the samples that have both (see `metrics.ranking`).
 
-    Each stream is encoded without the others. Where the model has a contrastive objective, its streams are compared by
-    the projections of that; others by the encoder's means.
+    batches: the `vectors` of each. Where there are projections of both streams, they are compared by those.
     """
     import torch
 
@@ -109,7 +116,7 @@ def retrieval(model: MaskedAutoencoder, batches: Iterable[Batch]) -> dict[str, d
 
     found: dict[tuple[str, str], list[tuple[Tensor, Tensor]]] = {}
     for batch in batches:
-        for key, pair in vectors(model, batch).items():
+        for key, pair in batch.items():
             found.setdefault(key, []).append(pair)
     whole = {key: tuple(torch.cat(parts) for parts in zip(*pairs, strict=True)) for key, pairs in found.items()}
     table = {}
@@ -124,10 +131,11 @@ def retrieval(model: MaskedAutoencoder, batches: Iterable[Batch]) -> dict[str, d
     return table
 
 
-def vectors(
-    model: MaskedAutoencoder, batch: Batch
-) -> dict[tuple[str, str], tuple[Float[Tensor, "b d"], Bool[Tensor, " b"]]]:
-    """Unit vectors by (`means` or `projections`, stream), and which samples have the stream; nothing is hidden."""
+def vectors(model: MaskedAutoencoder, batch: Batch) -> Vectors:
+    """Unit vectors by (`means` or `projections`, stream), and which samples have the stream; nothing is hidden.
+
+    Each stream is encoded without the others. There are projections where the model has a contrastive objective.
+    """
     import torch
     from torch.nn.functional import normalize
 

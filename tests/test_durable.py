@@ -27,6 +27,7 @@ from test_train import SMALL, log_of
 
 from mmmae import MaskedAutoencoder, checkpoint, durable
 from mmmae.corpora import prepare
+from mmmae.launch import Elsewhere
 from mmmae.report import logged
 from mmmae.resume import resumed
 from mmmae.train import main
@@ -177,7 +178,7 @@ def test_a_save_that_fails_ends_every_process(place):
         try:
             with on(Disk(9 if rank == 0 else None, failing.full)):
                 saving.save(root)
-        except InputError as error:
+        except (InputError, Elsewhere) as error:
             (place / f"told-{rank}").write_text(str(error))
             return 2
         return 0

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import time
+from multiprocessing import Pipe, get_context
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import media
@@ -15,6 +18,7 @@ from torch.testing import assert_close
 
 from fusion.masking import Noise
 from fusion.masking.novelty import Novelty
+from mmmae import durable
 from mmmae.__main__ import main
 from mmmae.data.dataset import Clips
 from mmmae.data.fit import fit
@@ -24,7 +28,9 @@ from mmmae.data.segments import Segments
 from mmmae.embed import reading
 from mmmae.model import MaskedAutoencoder
 from mmmae.recipe import Recipe
-from modalities.embedding import EmbeddingTokenizer
+from mmmae.sequences import damage
+from modalities.embedding import EmbeddingReader, EmbeddingTokenizer
+from modalities.embedding.reader import load
 from modalities.records import Batch, Signal, take
 from modalities.video import VideoReader
 
@@ -109,7 +115,8 @@ def films(tmp_path_factory) -> Path:
         path.parent.mkdir(exist_ok=True)
         media.write_film(path, [media.coded(number % 256) for number in range(round(25 * seconds))])
     (folder / "cut.mp4").write_bytes((folder / "cut.mp4").read_bytes()[:900])
-    rows = ({"id": n, "video": f"{n}.mp4", "label": n[0], "text": "a film"} for n in ("long", "cut", "scenes/short"))
+    said = {"long": [{"text": "it ends", "start": 2.0, "end": 2.5}], "cut": "a film", "scenes/short": "a film"}
+    rows = ({"id": n, "video": f"{n}.mp4", "label": n[0], "text": text} for n, text in said.items())
     (folder / "manifest.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     recipe = tiny.tiny("default", ["window=0.5"], modalities=["video"])
     recipe.build().save_pretrained(folder / "run")
@@ -121,40 +128,129 @@ def embed(films: Path, out: Path, *more: str) -> int:
     return main([*known, "--batch-size", "4", *more])
 
 
-def test_every_segment_is_embedded_from_end_to_end(films, tmp_path, capsys):
-    assert embed(films, tmp_path) == 1  # of the film that is cut off
+@pytest.mark.parametrize("ending", ["safetensors", "parquet"])
+@pytest.mark.parametrize("stride", [0.5, 0.2, 0.9])
+def test_every_segment_is_embedded_with_its_seconds(films, tmp_path, capsys, ending, stride):
+    assert embed(films, tmp_path, "--format", ending, "--stride", str(stride)) == 1  # of the film that is cut off
     says = capsys.readouterr().out
     assert "row 'cut'" in says and "2 embedded, 1 bad" in says
     model = MaskedAutoencoder.from_pretrained(films / "run")
+    known = {
+        0.5: {"long": 6, "scenes/short": 2},
+        0.2: {"long": 12, "scenes/short": 4},
+        0.9: {"long": 3, "scenes/short": 2},
+    }
     for name, seconds in {"long": 2.6, "scenes/short": 1.0}.items():
-        starts = np.arange(0, seconds - 0.05, 0.5)
-        found = np.load(tmp_path / f"{name}.npy")
-        assert len(found) == len(starts)
+        found = load(tmp_path / f"{name}.{ending}")
+        assert len(found.features) == known[stride][name]
+        assert np.allclose(found.start, np.arange(len(found.start)) * stride)
+        assert np.allclose(found.end, np.minimum(found.start + 0.5, seconds))
+        assert (seconds - found.end[-1]) <= max(0.05, stride - 0.5 + 0.05) + 1e-6  # nothing else is left out
         reader = model.recipe.readers()["video"]
-        for start, row in zip(starts, found, strict=True):
-            lasts = min(0.5, seconds - start)
-            clip = reader.read(str(films / f"{name}.mp4"), start, lasts).values[None]
+        for start, end, row in zip(*(x.tolist() for x in (found.start, found.end)), found.features, strict=True):
+            clip = reader.read(str(films / f"{name}.mp4"), start, end - start).values[None]
             with torch.no_grad():
-                tokens = model.encode({"video": Signal(clip, duration=torch.tensor([lasts]).float())})["video"]
-            assert_close(tokens.mean()[0], torch.tensor(row))
+                tokens = model.encode({"video": Signal(clip, duration=torch.tensor([end - start]).float())})["video"]
+            assert_close(tokens.mean()[0], row)
 
 
-def test_what_is_embedded_stays_and_what_is_missing_is_made(films, tmp_path, capsys):
-    embed(films, tmp_path)
-    before = (tmp_path / "long.npy").stat().st_mtime_ns
-    kept = np.load(tmp_path / "scenes/short.npy")
-    (tmp_path / "scenes/short.npy").unlink()
-    assert embed(films, tmp_path) == 1 and "1 known, 1 embedded, 1 bad" in capsys.readouterr().out
-    assert (tmp_path / "long.npy").stat().st_mtime_ns == before
-    assert_close(np.load(tmp_path / "scenes/short.npy"), kept)
-    assert embed(films, tmp_path, "--segment", "1") == 2
-    assert "made with segment 0.5, not 1.0" in capsys.readouterr().err
+def test_what_is_embedded_stays_and_what_is_missing_or_damaged_is_made(films, tmp_path, capsys):
+    for ending in ("safetensors", "parquet"):
+        out = tmp_path / ending
+        long, short = (out / f"{name}.{ending}" for name in ("long", "scenes/short"))
+        embed(films, out, "--format", ending)
+        before, kept = long.stat().st_mtime_ns, short.read_bytes()
+        for harmed in (None, kept[:-20], flipped(kept)):
+            if harmed is None:
+                short.unlink()
+            else:
+                short.write_bytes(harmed)
+            capsys.readouterr()
+            assert embed(films, out, "--format", ending) == 1
+            says = capsys.readouterr().out
+            assert "1 known, 1 embedded, 1 bad" in says
+            assert ("damaged: " + str(short) in says) == (harmed is not None)
+            assert long.stat().st_mtime_ns == before and short.read_bytes() == kept
+        assert not list(out.rglob(".*"))
+    for wish, says in {("--segment", "1"): "segment 0.5, not 1.0", ("--stride", "1"): "stride 0.5, not 1.0"}.items():
+        assert embed(films, tmp_path / "safetensors", *wish) == 2
+        assert says in capsys.readouterr().err
+    (tmp_path / "safetensors" / "embedded.json").write_text("{")
+    assert embed(films, tmp_path / "safetensors") == 2 and "embedded.json: is damaged" in capsys.readouterr().err
+
+
+def flipped(contents: bytes) -> bytes:
+    """The same with another bit among its numbers."""
+    middle = len(contents) // 2
+    return contents[:middle] + bytes([contents[middle] ^ 1]) + contents[middle + 1 :]
+
+
+def test_a_window_of_a_recording_is_read_by_its_seconds(films, tmp_path):
+    embed(films, tmp_path, "--stride", "0.25")
+    path = str(tmp_path / "long.safetensors")
+    rows, reader = load(path), EmbeddingReader(length=4, width=128, rate=7.0)  # the file knows better
+    assert reader.seconds(path) == pytest.approx(2.6)
+    middle = (rows.start + rows.end) / 2
+    for start in (0.0, 0.6, 1.3, 2.0):
+        here = (middle >= start) & (middle < start + 0.8)
+        reading = reader.read(path, start, 0.8)
+        assert reading.length == here.sum() >= 2
+        assert reading.values[: reading.length].equal(rows.features[here])
+    assert reader.read(path, 3.0, 0.8) is None
+
+
+def slowly(words: list[str], tell: Connection) -> None:
+    """The command in a process of its own; it tells of each file that is half there, and takes its time over it."""
+    own = durable.written
+
+    def written(path: Path, content: durable.Content) -> dict:
+        if ".safetensors" in path.name:
+            whole = b"".join(content.chunks)
+            path.write_bytes(whole[: len(whole) // 2])
+            tell.send(path.name)
+            time.sleep(0.1)
+            path.unlink()
+            content = durable.Content.of(whole)
+        return own(path, content)
+
+    durable.written = written
+    main(words)
+
+
+def test_a_killed_command_goes_on_to_the_same_bytes(films, tmp_path):
+    """Killed while it writes: what is there is whole, and launched again it makes what nobody disturbed would have."""
+    data = [
+        {"id": f"{n:02}", "video": "long.mp4", "start": round(0.04 * n, 2), "end": round(0.04 * n + 2, 2)}
+        for n in range(12)
+    ]
+    listing = films / "parts.jsonl"
+    listing.write_text("".join(json.dumps(row) + "\n" for row in data))
+    known = ["embed", str(films / "run"), "--data", str(listing), "--workers", "0", "--out"]
+    undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
+    assert main([*known, str(undisturbed)]) == 0
+    there, inside = Pipe(duplex=False)
+    process = get_context("fork").Process(target=slowly, args=([*known, str(killed)], inside))
+    process.start()
+    inside.close()
+    for _ in range(4):
+        there.recv()
+    process.kill()  # while it writes the fourth
+    process.join()
+    files = sorted(killed.glob("*.safetensors"))
+    assert len(files) == 3 and not any(damage(path) for path in files)
+    assert main([*known, str(killed)]) == 0
+    names = {path.name for path in undisturbed.iterdir()}
+    assert len(names) == 14 and names == {path.name for path in killed.iterdir()}
+    for name in names:
+        assert (undisturbed / name).read_bytes() == (killed / name).read_bytes()
 
 
 def test_a_masked_model_trains_on_what_was_embedded(films, tmp_path):
     embed(films, tmp_path)
     manifest = Manifest.open(tmp_path, modalities=["embedding"])
     assert [(row.id, manifest.classes[row.label]) for row in manifest] == [("long", "l"), ("scenes/short", "s")]
+    assert [row.sources["text"] for row in Manifest.open(tmp_path)][1] == "a film"
+    assert Manifest.open(tmp_path)[0].sources["text"][0] == {"text": "it ends", "start": 2.0, "end": 2.5}
     recipe = Recipe.load("lv_mae", ["size=tiny", "modalities.embedding.length=8", "window=40"])
     recipe = fit(recipe, manifest, tmp_path)
     clips = Clips(manifest, recipe.readers(), window=40.0)
@@ -167,7 +263,7 @@ def test_no_more_than_a_segment_is_read_at_a_time(films, monkeypatch):
     asked, read = [], VideoReader.read_windows
     record = lambda self, source, starts, duration: asked.extend(starts) or read(self, source, starts, duration)  # noqa: E731
     monkeypatch.setattr(VideoReader, "read_windows", record)
-    clips = reading(MaskedAutoencoder.from_pretrained(films / "run"), Manifest.open(films), 0.5, None)
+    clips = reading(MaskedAutoencoder.from_pretrained(films / "run"), Manifest.open(films), 0.5)
     pieces = iter(Segments(clips, [0]))
     for number in range(3):
         assert next(pieces).found.start == number * 0.5
@@ -175,5 +271,9 @@ def test_no_more_than_a_segment_is_read_at_a_time(films, monkeypatch):
 
 
 def test_an_impossible_wish_is_refused(films, tmp_path, capsys):
-    for wish, says in {("--stream", "sound"): "the run has video", ("--segment", "0"): "above 0"}.items():
+    for wish, says in {
+        ("--modalities", "sound"): "the run has video",
+        ("--segment", "0"): "above 0",
+        ("--stride", "-1"): "above 0",
+    }.items():
         assert embed(films, tmp_path, *wish) == 2 and says in capsys.readouterr().err

@@ -362,6 +362,35 @@ def test_embeddings_come_from_any_file_whole_or_by_window(tmp_path, ending):
         EmbeddingReader(width=4).read(str(path), 0.0, 1.0)
 
 
+@pytest.mark.parametrize("ending", [".safetensors", ".parquet"])
+def test_rows_with_seconds_are_those_whose_middle_is_in_the_window(tmp_path, ending):
+    rows = np.random.default_rng(0).normal(size=(20, 5)).astype(np.float32)
+    start, path = 3.0 + np.arange(20) / 4, tmp_path / f"a{ending}"
+
+    def write(end: np.ndarray) -> None:
+        if ending == ".safetensors":
+            save_file(
+                {"x": torch.from_numpy(rows), "start": torch.from_numpy(start), "end": torch.from_numpy(end)}, path
+            )
+        else:
+            columns = {f"f{i}": column for i, column in enumerate(rows.T)}
+            parquet.write_table(pa.table({"start": start, "end": end, **columns}), path)
+
+    write(start + 1)
+    for rate in (None, 9.0):  # the file knows better
+        reader = EmbeddingReader(length=8, width=5, rate=rate)
+        assert reader.seconds(str(path)) == 3 + 19 / 4 + 1
+        for begin, first, last in ((0.0, 0, 2), (3.5, 0, 8), (5.0, 6, 14), (6.625, 13, 20)):
+            reading = reader.read(str(path), begin, 4.0 if begin == 0 else 2.0)
+            assert reading.length == last - first and np.array_equal(reading.values[: last - first], rows[first:last])
+        assert reader.read(str(path), 0.0, 3.0) is None
+        with pytest.raises(SampleError, match=r"embedding\.length=12"):
+            reader.read(str(path), 3.5, 3.0)
+    write(np.full(20, np.nan))
+    with pytest.raises(SampleError, match="'end' holds no second"):
+        reader.read(str(path), 0.0, 1.0)
+
+
 def test_half_precision_and_single_embeddings_are_read(tmp_path):
     save_file({"features": torch.ones(3, dtype=torch.bfloat16)}, tmp_path / "a.safetensors")
     reading = EmbeddingReader(length=2, width=3).read(str(tmp_path / "a.safetensors"), 0.0, 1.0)

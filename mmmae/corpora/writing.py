@@ -14,6 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
+from mmmae.durable import replace
+
 CHANNELS = ("ax", "ay", "az", "gx", "gy", "gz")
 """Columns of one sensor: acceleration in m/s^2 (specific force, gravity included), then angular rate in rad/s."""
 
@@ -111,10 +113,8 @@ def write_imu(path: Path, time: np.ndarray, sensors: Mapping[str, np.ndarray]) -
 def write_manifest(out: Path, rows: Iterable[Mapping[str, object]]) -> Path:
     """Write `out/manifest.jsonl`, one object per recording; None is left out, paths become relative to `out`."""
     path = out / "manifest.jsonl"
-    with open(path, "w", newline="\n") as file:
-        for row in rows:
-            entry = {key: _relative(value, out) for key, value in row.items() if value is not None}
-            print(json.dumps(entry, ensure_ascii=False), file=file)
+    entries = ({key: _relative(value, out) for key, value in row.items() if value is not None} for row in rows)
+    replace(path, "".join(json.dumps(entry, ensure_ascii=False) + "\n" for entry in entries))
     return path
 
 

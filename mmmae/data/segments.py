@@ -1,4 +1,4 @@
-"""Segments of recordings, laid end to end: whole recordings without ever holding one."""
+"""Segments of recordings from beginning to end: whole recordings without ever holding one."""
 
 from __future__ import annotations
 
@@ -19,23 +19,30 @@ LEAST = 0.1  # share of a segment: a shorter rest at the end of a recording is l
 
 @dataclass(frozen=True)
 class Piece:
-    """One of the `total` segments of recording `index`, or why the recording cannot be read."""
+    """One of the `total` segments of recording `index`, or why the recording cannot be read.
+
+    start, end: seconds of the recording.
+    """
 
     index: int
     total: int
     found: Sample | SampleError
+    start: float = 0.0
+    end: float = 0.0
 
 
 class Segments(IterableDataset):
-    """Segments of recordings in order, one after the other from beginning to end; each worker reads recordings whole.
+    """Segments of recordings in order from beginning to end; each worker reads recordings whole.
 
-    A rest at the end of a recording is a shorter segment, unless it lasts less than a tenth of one. What has no time of
-    its own (an image, a caption) is one segment. Where a recording has nothing (silence), every stream of the segment
-    is absent. At no time more than a segment is held.
+    A rest at the end of a recording that no segment has is in a shorter one, unless it lasts less than a tenth of one.
+    What has no time of its own (an image, a caption) is one segment. Where a recording has nothing (silence), every
+    stream of the segment is absent. At no time more than a segment is held.
+
+    stride: seconds from the beginning of a segment to that of the next; None lays them end to end.
     """
 
-    def __init__(self, clips: Clips, indices: Sequence[int]):
-        self.clips, self.indices = clips, indices
+    def __init__(self, clips: Clips, indices: Sequence[int], stride: float | None = None):
+        self.clips, self.indices, self.stride = clips, indices, stride or clips.window
 
     def __iter__(self) -> Iterator[Piece]:
         worker = get_worker_info()
@@ -48,16 +55,18 @@ class Segments(IterableDataset):
                 yield Piece(index, 0, SampleError(place, error.reason, error.remedy, error.modality))
 
     def recording(self, index: int) -> Iterator[Piece]:
-        row, segment = self.clips.manifest[index], self.clips.window
+        row, segment, stride = self.clips.manifest[index], self.clips.window, self.stride
         start, end = row.start or 0.0, row.end
         if end is None:
             _, end = self.clips.extent(row, self.clips.sources(row))
         if end <= start:
             end = start + segment
-        total = max(1, math.ceil((end - start) / segment - LEAST))
+        overlap = max(segment - stride, 0.0)
+        total = max(1, math.ceil((end - start - overlap) / stride - LEAST * segment / stride))
         for number in range(total):
-            begin = start + number * segment
-            yield Piece(index, total, self.segment(replace(row, start=begin, end=min(begin + segment, end))))
+            begin = start + number * stride
+            until = min(begin + segment, end)
+            yield Piece(index, total, self.segment(replace(row, start=begin, end=until)), begin, until)
 
     def segment(self, row: Row) -> Sample:
         """The only window of a row that lasts no longer than a segment; what padding can fill up is filled up."""

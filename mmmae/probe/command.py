@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from mmmae.launch import add_checkpoint_arguments, listed, require_counts
 from modalities.errors import InputError
+
+if TYPE_CHECKING:
+    from mmmae.ranks import Ranks
 
 KINDS = ("linear", "knn", "attentive")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_checkpoint_arguments(parser, data="manifest with labels, or name of a corpus")
     add = parser.add_argument
-    add("run", type=Path, metavar="CHECKPOINT", help="a run, one of its checkpoints, or a saved model")
-    add("--data", metavar="PATH", help="manifest with labels, or name of a corpus (default: world)")
-    add("--modalities", metavar="A,B", help="streams to use (default: all that the data has)")
     add("--kind", default="linear", choices=KINDS, help="classifier on the frozen features (default: linear)")
     add("--shots", metavar="K,K", help="also with so many labels of each class, e.g. 1,5,10,50")
     add("--seeds", type=int, default=3, metavar="N", help="draws of validation part and shots (default: 3)")
@@ -22,9 +25,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--baseline", choices=["random"], help="beside the checkpoint: the same model with random weights")
     add("--drop", action="store_true", help="also test with each stream, and sensors of the IMU, withheld")
     add("--output", type=Path, default=Path("probed"), metavar="DIR", help="for results and pictures (default: probed)")
-    add("--batch-size", type=int, default=32, metavar="N", help="recordings encoded at once")
-    add("--workers", type=int, default=2, metavar="N", help="processes that read")
-    add("--outside", action="store_true", help="read files that lie outside of the data's folder, too")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -35,14 +35,20 @@ def run(arguments: argparse.Namespace) -> int:
     Raises:
         InputError: there is no such run or data, they do not fit each other, or the data has too few labels.
     """
-    import torch
+    from mmmae.ranks import Ranks
+
+    with Ranks() as ranks:
+        return probe(arguments, ranks)
+
+
+def probe(arguments: argparse.Namespace, ranks: Ranks) -> int:
+    """What `run` does, as one of several processes."""
     from rich.console import Console
     from rich.progress import Progress
 
     from mmmae.checkpoint import find
     from mmmae.data.source import open_data
     from mmmae.features import frozen, reading
-    from mmmae.launch import listed
     from mmmae.model import MaskedAutoencoder
     from mmmae.probe import pictures
     from mmmae.probe.fitting import Probe, cases
@@ -50,30 +56,35 @@ def run(arguments: argparse.Namespace) -> int:
     from mmmae.splits import split
 
     shots = numbers(arguments.shots)
-    for name in ("seeds", "views", "batch_size"):
-        if getattr(arguments, name) < 1:
-            raise InputError(f"--{name.replace('_', '-')} {getattr(arguments, name)}: expected 1 or more")
+    require_counts(arguments, "seeds", "views", "batch_size")
     models = {"pretrained": MaskedAutoencoder.from_pretrained(arguments.run)}
     recipe = models["pretrained"].recipe
     assert recipe is not None  # a checkpoint always has one
-    manifest = open_data(arguments.data, bad=1.0, outside=arguments.outside)
+    manifest = ranks.first(lambda: open_data(arguments.data, bad=1.0, outside=arguments.outside))
     rows = split(manifest, recipe.sections.data.holdout)
     clips = reading(models["pretrained"], manifest, listed(arguments.modalities), arguments.views)
     if arguments.baseline == "random":
         models["random"] = recipe.build(recipe.sections.training.seed).eval()
-    models = {name: model.to("cuda" if torch.cuda.is_available() else "cpu") for name, model in models.items()}
+    models = {name: model.to(ranks.device) for name, model in models.items()}
     probe = Probe(models, list(clips.readers), rows, arguments.kind, arguments.seeds)
     sweep = cases(clips, probe.kinds, arguments.seeds) if arguments.drop else {}
 
     console = Console()
-    settings = {"batch_size": arguments.batch_size, "workers": arguments.workers, "tokens": probe.sequences}
-    with Progress(console=console, transient=True) as progress:
+    settings = {
+        "batch_size": arguments.batch_size,
+        "workers": arguments.workers,
+        "tokens": probe.sequences,
+        "ranks": ranks,
+    }
+    with Progress(console=console, transient=True, disable=not ranks.main) as progress:
         labelled = sorted({*rows.train.tolist(), *rows.test.tolist()})
         bar = progress.add_task("encoding", total=len(labelled) + len(rows.test) * bool(sweep))
         tick = lambda count: progress.advance(bar, count)  # noqa: E731
         found, faults = frozen(clips, labelled, probe.asked(), tick=tick, **settings)
         asked = {key: (models["pretrained"], given) for key, given in sweep.items()}
         less, _ = frozen(clips, rows.test.tolist(), asked, tick=tick, **settings) if asked else ({}, [])
+        if not ranks.main:
+            return 0
         bar = progress.add_task("fitting", total=probe.fits(len(shots)))
         results = probe.results(found, shots, lambda: progress.advance(bar))
         dropped = probe.dropped(less)

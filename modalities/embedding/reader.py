@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -13,16 +13,31 @@ from modalities import limits, parquet
 from modalities.errors import InputError, SampleError
 from modalities.media import existing
 from modalities.reader import Reader, Reading
-from modalities.shapes import Shaped, Tensor
+from modalities.shapes import Float, Shaped, Tensor
+
+TIMES = ("start", "end")  # columns, or tensors (l,), that say which seconds of the recording a row is of
+NAMES = ("embeddings", "embedding")  # of the tensor to read among several
+
+
+class Rows(NamedTuple):
+    """What a file holds: features, and the seconds of the recording that each row is of, if the file says so."""
+
+    features: Shaped[Tensor, "l d"]
+    start: Float[Tensor, " l"] | None = None
+    end: Float[Tensor, " l"] | None = None
 
 
 class EmbeddingReader(Reader):
-    """Reads rows of features from .npy (l, d), .safetensors (one tensor, or the one called `embedding`) or .parquet.
+    """Reads rows of features from .npy (l, d), .safetensors (one tensor, or that called `embeddings`) or .parquet.
+
+    A safetensors or parquet file may say by `start` and `end` which seconds each row is of. Those rows are in a window
+    whose middle is.
 
     Args:
         length: embeddings per sample, padding included.
         width: features per embedding; null lets `survey` decide.
-        rate: embeddings per second, to read those of the window; null reads the first `length`, whatever the window.
+        rate: embeddings per second of files without times, to read those of the window; null reads the first `length`
+            of them, whatever the window.
     """
 
     typical: ClassVar[dict[str, Any]] = {"width": 512}
@@ -37,7 +52,10 @@ class EmbeddingReader(Reader):
         self.length, self.width, self.rate = length, width, rate
 
     def seconds(self, source: Any) -> float | None:
-        return None if self.rate is None else len(load(source)) / self.rate
+        rows = load(source)
+        if rows.end is not None:
+            return float(rows.end.max()) if len(rows.end) else 0.0
+        return None if self.rate is None else len(rows.features) / self.rate
 
     def read(self, source: Any, start: float, duration: float) -> Reading | None:
         return self.read_windows(source, [start], duration)[0]
@@ -47,25 +65,34 @@ class EmbeddingReader(Reader):
         rows = load(source)
         return [self.window(source, rows, start, duration) for start in starts]
 
-    def window(self, source: Any, rows: Shaped[Tensor, "l d"], start: float, duration: float) -> Reading | None:
+    def window(self, source: Any, rows: Rows, start: float, duration: float) -> Reading | None:
         blank = self.blank(duration).values
-        if rows.shape[1] != self.width:
-            reason = f"has {rows.shape[1]} features per embedding, the recipe reads {self.width}"
-            raise SampleError(source, reason, f"set `modalities.embedding.width={rows.shape[1]}`, or drop the row")
-        first, last = 0, self.length
-        if self.rate is not None:
-            first, last = round(start * self.rate), round((start + duration) * self.rate)
-        if last - first > self.length:
-            reason = f"the window of {duration:g} s holds {last - first} embeddings, the recipe reads {self.length}"
-            raise SampleError(source, reason, f"set `modalities.embedding.length={last - first}`")
-        rows = rows[max(first, 0) : max(last, 0)].float()
-        wrong = (~rows.isfinite()).any(1).nonzero()
+        if rows.features.shape[1] != self.width:
+            found = rows.features.shape[1]
+            reason = f"has {found} features per embedding, the recipe reads {self.width}"
+            raise SampleError(source, reason, f"set `modalities.embedding.width={found}`, or drop the row")
+        here = self.chosen(rows, start, duration)
+        if len(here) > self.length:
+            reason = f"the window of {duration:g} s holds {len(here)} embeddings, the recipe reads {self.length}"
+            raise SampleError(source, reason, f"set `modalities.embedding.length={len(here)}`")
+        here = [number for number in here if 0 <= number < len(rows.features)]
+        features = rows.features[here].float()
+        wrong = (~features.isfinite()).any(1).nonzero()
         if len(wrong):
-            raise SampleError(source, f"row {max(first, 0) + int(wrong[0]) + 1} is not finite", "mend the file")
-        if not len(rows):
+            raise SampleError(source, f"row {here[int(wrong[0])] + 1} is not finite", "mend the file")
+        if not len(features):
             return None
-        blank[: len(rows)] = rows
-        return Reading(blank, len(rows))
+        blank[: len(features)] = features
+        return Reading(blank, len(features))
+
+    def chosen(self, rows: Rows, start: float, duration: float) -> Sequence[int]:
+        """Numbers of the rows of a window, also of those that a file would have if it went on."""
+        if rows.start is not None and rows.end is not None:
+            middle = (rows.start + rows.end) / 2
+            return ((middle >= start) & (middle < start + duration)).nonzero()[:, 0].tolist()
+        if self.rate is None:
+            return range(self.length)
+        return range(round(start * self.rate), round((start + duration) * self.rate))
 
     def blank(self, duration: float) -> Reading:
         if self.width is None:
@@ -84,13 +111,13 @@ class EmbeddingReader(Reader):
         error = None
         for source in sources:
             try:
-                return {"width": load(source).shape[1]}
+                return {"width": load(source).features.shape[1]}
             except SampleError as sample:
                 error = sample
         raise InputError(f"embedding width: no file tells it\n  {error or 'no row has an embedding'}")
 
 
-def load(source: Any) -> Shaped[Tensor, "l d"]:
+def load(source: Any) -> Rows:
     """All embeddings of a file.
 
     Raises:
@@ -100,44 +127,59 @@ def load(source: Any) -> Shaped[Tensor, "l d"]:
     read = {".npy": from_array, ".safetensors": from_tensors, ".parquet": from_parquet}.get(path.suffix.lower())
     if read is None:
         raise SampleError(path, "is not .npy, .safetensors or .parquet", "convert it into one of them")
-    rows = read(path)
-    rows = rows[None] if rows.ndim == 1 else rows
-    if rows.ndim != 2 or not rows.shape[1] or rows.is_complex() or rows.dtype == torch.bool:
-        reason = f"holds {rows.dtype} of shape {tuple(rows.shape)}"
+    features, *times = read(path)
+    features = features[None] if features.ndim == 1 else features
+    if features.ndim != 2 or not features.shape[1] or features.is_complex() or features.dtype == torch.bool:
+        reason = f"holds {features.dtype} of shape {tuple(features.shape)}"
         raise SampleError(path, reason, "save numbers of shape (embeddings, features)")
-    return rows
+    for name, time in zip(TIMES, times, strict=False):
+        if time.shape != features.shape[:1] or time.is_complex() or not time.double().isfinite().all():
+            raise SampleError(path, f"{name!r} holds no second for each embedding", "write it again")
+    return Rows(features, *(time.double() for time in times))
 
 
-def from_array(path: Path) -> Tensor:
+def from_array(path: Path) -> list[Tensor]:
     try:
         rows = np.load(path, mmap_mode="r", allow_pickle=False)  # a header may claim more than the file holds
         if not isinstance(rows, np.ndarray):
             raise SampleError(path, "is an archive of arrays", "save one array with numpy.save")
         limits.refuse_above(limits.NUMBERS, rows.size, path, "numbers", "keep the features of one recording in a file")
-        return torch.from_numpy(np.array(rows))
+        return [torch.from_numpy(np.array(rows))]
     except (ValueError, TypeError, AttributeError, OSError, EOFError, OverflowError) as error:
         if isinstance(error, SampleError):
             raise
         raise SampleError(path, f"is no .npy array of numbers ({error})", "save it with numpy.save") from error
 
 
-def from_tensors(path: Path) -> Tensor:
+def from_tensors(path: Path) -> list[Tensor]:
+    """Features, then times if there are any."""
     from safetensors import SafetensorError, safe_open
 
     limits.refuse_long_header(path)
     try:
         with safe_open(path, framework="pt") as tensors:
             names = list(tensors.keys())
-            name = names[0] if len(names) == 1 else "embedding"
-            if name in names:
-                return tensors.get_tensor(name)
+            times = TIMES if set(TIMES) <= set(names) else ()
+            rest = [name for name in names if name not in times]
+            for name in rest if len(rest) == 1 else NAMES:
+                if name in rest:
+                    return [tensors.get_tensor(key) for key in (name, *times)]
     except (SafetensorError, OSError, ValueError) as error:
         raise SampleError(path, f"is no safetensors file ({error})", "write it again") from error
-    raise SampleError(path, f"holds the tensors {', '.join(names) or '(none)'}", "name the one to read `embedding`")
+    held = ", ".join(names) or "(none)"
+    raise SampleError(path, f"holds the tensors {held}", f"name the one to read `{NAMES[0]}`")
 
 
-def from_parquet(path: Path) -> Tensor:
-    columns = [column.to_numpy().astype(np.float32) for column in parquet.load(path).columns]
-    if not columns:
+def from_parquet(path: Path) -> list[Tensor]:
+    """Features, one column each, then times if there are any."""
+    table = parquet.load(path)
+    timed = set(TIMES) <= set(table.column_names)
+    features, times = [], {}
+    for name, column in zip(table.column_names, table.columns, strict=True):
+        if timed and name in TIMES:
+            times[name] = torch.from_numpy(column.to_numpy().astype(np.float64))
+        else:
+            features.append(column.to_numpy().astype(np.float32))
+    if not features:
         raise SampleError(path, "has no columns", "write one column per feature")
-    return torch.from_numpy(np.stack(columns, axis=1))
+    return [torch.from_numpy(np.stack(features, axis=1)), *(times[name] for name in TIMES if timed)]
