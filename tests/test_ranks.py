@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from accelerate import PartialState
 from hypothesis import given
 from hypothesis import strategies as st
 from torch.multiprocessing import start_processes
@@ -52,6 +53,7 @@ def as_rank(rank: int, words: list[str], says: Path, port: int, prepare: Callabl
     os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(WORLD), "ACCELERATE_USE_CPU": "true",
                    "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "GLOO_SOCKET_IFNAME": "lo"}  # fmt: skip
     sys.stdout, sys.stderr = ((says / f"{name}-{rank}").open("w", buffering=1) for name in ("out", "err"))
+    PartialState._reset_state()  # what a test before left in the process that was forked
     prepare(rank)
     (says / f"code-{rank}").write_text(str(main(words)))
 
