@@ -1,13 +1,23 @@
-"""`mmmae probe`: what can be read off the frozen features of a checkpoint, of each stream and of all together."""
+"""`mmmae probe`: which labels can be told by a checkpoint: from its frozen features, by it as it is, or fine-tuned."""
 
 from __future__ import annotations
 
 import argparse
+import math
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from modalities.errors import InputError
 
-KINDS = ("linear", "knn", "attentive")
+if TYPE_CHECKING:
+    from mmmae.model import MaskedAutoencoder
+    from mmmae.probe.finetune import Finetuning
+    from mmmae.probe.fitting import Probe
+    from mmmae.probe.whole import Head
+    from mmmae.splits import Split
+
+KINDS = ("linear", "knn", "attentive", "finetune", "head")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -15,14 +25,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("run", type=Path, metavar="CHECKPOINT", help="a run, one of its checkpoints, or a saved model")
     add("--data", metavar="PATH", help="manifest with labels, or name of a corpus (default: world)")
     add("--modalities", metavar="A,B", help="streams to use (default: all that the data has)")
-    add("--kind", default="linear", choices=KINDS, help="classifier on the frozen features (default: linear)")
+    add("--kind", default="linear", choices=KINDS, help="what tells the labels (default: linear)")
     add("--shots", metavar="K,K", help="also with so many labels of each class, e.g. 1,5,10,50")
     add("--seeds", type=int, default=3, metavar="N", help="draws of validation part and shots (default: 3)")
     add("--views", type=int, default=1, metavar="N", help="windows of each recording to average (default: 1)")
     add("--baseline", choices=["random"], help="beside the checkpoint: the same model with random weights")
     add("--drop", action="store_true", help="also test with each stream, and sensors of the IMU, withheld")
     add("--output", type=Path, default=Path("probed"), metavar="DIR", help="for results and pictures (default: probed)")
-    add("--batch-size", type=int, default=32, metavar="N", help="recordings encoded at once")
+    add("--epochs", type=int, metavar="N", help="passes over the training rows, of finetune (default: 30)")
+    add("--lr", type=float, metavar="RATE", help="highest learning rate, of finetune (default: by the model's width)")
+    add("--batch-size", type=int, default=32, metavar="N", help="recordings encoded, or trained on, at once")
     add("--workers", type=int, default=2, metavar="N", help="processes that read")
     add("--outside", action="store_true", help="read files that lie outside of the data's folder, too")
 
@@ -41,11 +53,11 @@ def run(arguments: argparse.Namespace) -> int:
 
     from mmmae.checkpoint import find
     from mmmae.data.source import open_data
-    from mmmae.features import frozen, reading
+    from mmmae.features import reading
     from mmmae.launch import listed
     from mmmae.model import MaskedAutoencoder
     from mmmae.probe import pictures
-    from mmmae.probe.fitting import Probe, cases
+    from mmmae.probe.fitting import majority
     from mmmae.probe.results import WIDE, table, written
     from mmmae.splits import split
 
@@ -53,6 +65,7 @@ def run(arguments: argparse.Namespace) -> int:
     for name in ("seeds", "views", "batch_size"):
         if getattr(arguments, name) < 1:
             raise InputError(f"--{name.replace('_', '-')} {getattr(arguments, name)}: expected 1 or more")
+    tuning = tuned(arguments)
     models = {"pretrained": MaskedAutoencoder.from_pretrained(arguments.run)}
     recipe = models["pretrained"].recipe
     assert recipe is not None  # a checkpoint always has one
@@ -62,21 +75,14 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.baseline == "random":
         models["random"] = recipe.build(recipe.sections.training.seed).eval()
     models = {name: model.to("cuda" if torch.cuda.is_available() else "cpu") for name, model in models.items()}
-    probe = Probe(models, list(clips.readers), rows, arguments.kind, arguments.seeds)
-    sweep = cases(clips, probe.kinds, arguments.seeds) if arguments.drop else {}
+    probe = study(arguments, models, list(clips.readers), rows, tuning)
 
     console = Console()
-    settings = {"batch_size": arguments.batch_size, "workers": arguments.workers, "tokens": probe.sequences}
     with Progress(console=console, transient=True) as progress:
-        labelled = sorted({*rows.train.tolist(), *rows.test.tolist()})
-        bar = progress.add_task("encoding", total=len(labelled) + len(rows.test) * bool(sweep))
-        tick = lambda count: progress.advance(bar, count)  # noqa: E731
-        found, faults = frozen(clips, labelled, probe.asked(), tick=tick, **settings)
-        asked = {key: (models["pretrained"], given) for key, given in sweep.items()}
-        less, _ = frozen(clips, rows.test.tolist(), asked, tick=tick, **settings) if asked else ({}, [])
-        bar = progress.add_task("fitting", total=probe.fits(len(shots)))
-        results = probe.results(found, shots, lambda: progress.advance(bar))
-        dropped = probe.dropped(less)
+        outcome = probe.run(
+            clips, shots, progress, drop=arguments.drop, batch_size=arguments.batch_size, workers=arguments.workers
+        )
+    results, dropped, faults = outcome.results, outcome.dropped, outcome.faults
 
     output: Path = arguments.output
     output.mkdir(parents=True, exist_ok=True)
@@ -86,8 +92,8 @@ def run(arguments: argparse.Namespace) -> int:
     wide = console.width >= WIDE
     console.print(
         table(
-            [probe.majority(), *full],
-            f"{arguments.kind} probe, {len(rows.train)} rows to train, {len(rows.test)} to test",
+            [majority(rows), *full],
+            f"{arguments.kind}: {len(rows.train)} rows to train, {len(rows.test)} to test",
             wide=wide,
         )
     )
@@ -100,7 +106,7 @@ def run(arguments: argparse.Namespace) -> int:
     said = {
         "checkpoint": str(find(arguments.run)), "data": str(manifest.path), "kind": arguments.kind,
         "views": arguments.views, "seeds": arguments.seeds, "classes": rows.classes, "notes": rows.notes,
-        "results": [result.tree() for result in [probe.majority(), *results, *dropped]],
+        "results": [result.tree() for result in [majority(rows), *results, *dropped]],
         "bad": [fault.id for fault in faults],
     }  # fmt: skip
     (output / "results.json").write_text(written(said), encoding="utf-8")
@@ -109,6 +115,42 @@ def run(arguments: argparse.Namespace) -> int:
     for path in (output / "results.json", *drawn):
         console.print(str(path), markup=False, highlight=False, soft_wrap=True)
     return 1 if faults else 0
+
+
+def study(
+    arguments: argparse.Namespace,
+    models: Mapping[str, MaskedAutoencoder],
+    streams: list[str],
+    rows: Split,
+    settings: Mapping[str, Any],
+) -> Probe | Finetuning | Head:
+    """What the kind means: frozen features, the whole model trained, or as it is."""
+    from mmmae.probe.finetune import Finetuning, Tuning
+    from mmmae.probe.fitting import Probe
+    from mmmae.probe.whole import Head
+
+    if arguments.kind == "finetune":
+        return Finetuning(models, rows, arguments.seeds, Tuning(**settings))
+    if arguments.kind == "head":
+        return Head(models, rows)
+    return Probe(models, streams, rows, arguments.kind, arguments.seeds)
+
+
+def tuned(arguments: argparse.Namespace) -> dict[str, Any]:
+    """What is said of fine-tuning.
+
+    Raises:
+        InputError: it is out of range, or something else is asked for.
+    """
+    given = {"epochs": arguments.epochs, "rate": arguments.lr}
+    given = {name: value for name, value in given.items() if value is not None}
+    if given and arguments.kind != "finetune":
+        raise InputError(f"--epochs and --lr are of --kind finetune, not of {arguments.kind}")
+    for name, value in given.items():
+        if not (1 if name == "epochs" else 0) <= value < math.inf or not value:
+            flag = {"epochs": "--epochs", "rate": "--lr"}[name]
+            raise InputError(f"{flag} {value}: expected {'1 or more' if name == 'epochs' else 'a number above 0'}")
+    return given
 
 
 def numbers(listed: str | None) -> list[int]:
