@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
+from contextlib import redirect_stderr
 from dataclasses import replace
 from functools import partial
+from io import StringIO
 from pathlib import Path
 
 import numpy as np
@@ -208,11 +211,13 @@ def people(tmp_path_factory) -> Path:
     write(folder, rows)
     small = ["size=tiny", "trunk.depth=1", "window=0.8", "modalities.imu.patch=10", "training.log_every=1"]
     small += ["objectives.classification={detached: true}", "training.workers=0", "training.trackers=[]"]
-    done = main(
-        ["train", "--recipe", "imu_mae", "--data", str(folder), "--output", str(folder / "run"), "--steps", "2",
-         "--batch-size", "8", *small]
-    )  # fmt: skip
+    with redirect_stderr(StringIO()) as said:
+        done = main(
+            ["train", "--recipe", "imu_mae", "--data", str(folder), "--output", str(folder / "run"), "--steps", "2",
+             "--batch-size", "8", *small]
+        )  # fmt: skip
     assert done == 0
+    (folder / "said").write_text(said.getvalue())
     return folder
 
 
@@ -234,7 +239,13 @@ def tuned(people: Path, model: MaskedAutoencoder, rows: Split, name: str = "pret
     return study.tuned(fit, clips, range(3), batch_size=8, workers=0, tick=lambda count: None)
 
 
-def test_the_side_is_told_while_training(people, capsys):
+def test_the_side_is_told_while_training(people):
+    said = (people / "said").read_text()
+    for line in (
+        r"step 2/2 loss .*classification/accuracy [\d.]+\)",
+        r"held-out loss .*classification/accuracy [\d.]+",
+    ):
+        assert re.search(line, said)
     lines = [json.loads(line) for line in (people / "run" / "log.jsonl").read_text().splitlines()]
     assert all(0 <= line["classification/accuracy"] <= 1 for line in lines)
     assert 0 <= lines[-1]["evaluation/classification/accuracy"] <= 1
@@ -279,7 +290,7 @@ def test_fine_tuning_learns_and_repeats_itself_without_the_labels_of_the_test(pe
     poisoned[rows.test] = (poisoned[rows.test] + 1) % 3
     outcomes = []
     for side, shots in ((rows, (2,)), (replace(rows, labels=poisoned), ())):
-        study = Finetuning({"pretrained": model}, side, 1, Tuning(steps=20, epochs=1, rounds=2))
+        study = Finetuning({"pretrained": model}, side, 1, Tuning(steps=30, epochs=1, rounds=2, rate=3e-3))
         with Progress(disable=True) as progress:
             outcomes.append(study.run(clips, shots, progress, drop=False, batch_size=8, workers=0))
             assert all(task.finished for task in progress.tasks)
