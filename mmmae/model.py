@@ -42,7 +42,9 @@ class MaskedAutoencoder(nn.Module):
         self.trunk = trunk
         self.objectives = cast("Mapping[str, Objective]", nn.ModuleDict(objectives))
         self.recipe = recipe
-        for part in (self.masking, self.trunk, *objectives.values(), self.tokenizers):
+        beside = [objective for objective in objectives.values() if objective.detached]  # last: the rest draws the same
+        asking = [objective for objective in objectives.values() if not objective.detached]
+        for part in (self.masking, self.trunk, *asking, self.tokenizers, *beside):
             part.apply(initialise)
 
     def forward(self, batch: Mapping[str, Signal]) -> Losses:

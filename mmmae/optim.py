@@ -29,21 +29,21 @@ def parameter_groups(model: MaskedAutoencoder, settings: Optimizer) -> list[dict
     only the shape of the schedule is shared.
     """
     top = model.trunk.depth + 1
-    order: list[AdamW] = [settings]
+    order: dict[int, AdamW] = {id(settings): settings}  # two modules with equal settings are two sides
     groups: dict[tuple[int, int, bool], list[nn.Parameter]] = {}
     for side, level, parameter in tagged(model, settings, 0, top):
-        if side not in order:
-            order.append(side)
+        order.setdefault(id(side), side)
         decays = parameter.ndim > 1 and getattr(parameter, "decay", True)
-        groups.setdefault((order.index(side), level, decays), []).append(parameter)
+        groups.setdefault((list(order).index(id(side)), level, decays), []).append(parameter)
+    told = list(order.values())
     covered = sum(len(group) for group in groups.values())
     assert covered == sum(p.requires_grad for p in model.parameters()), "every parameter belongs to one group"
     return [
         {
             "params": parameters,
-            "betas": order[side].betas,
-            "weight_decay": order[side].weight_decay if decays else 0.0,
-            "scale": order[side].lr / settings.lr * settings.layer_decay ** (top - level),
+            "betas": told[side].betas,
+            "weight_decay": told[side].weight_decay if decays else 0.0,
+            "scale": told[side].lr / settings.lr * settings.layer_decay ** (top - level),
             "side": side,
         }
         for (side, level, decays), parameters in sorted(groups.items(), key=lambda item: item[0])

@@ -208,6 +208,7 @@ class Recipe:
         """The model, its weights drawn from `seed` whatever else has been drawn before."""
         import torch
 
+        from mmmae.data.augment import require_mixable
         from mmmae.model import MaskedAutoencoder
 
         with torch.random.fork_rng(devices=[]):
@@ -229,6 +230,8 @@ class Recipe:
                     raise RecipeError(f"{self.name}: objectives.{name}: cannot be asked of {', '.join(self.streams)}")
             if not objectives:
                 raise RecipeError(f"{self.name}: objectives: none of them can be asked of {', '.join(self.streams)}")
+            if self.sections.data.mixup:
+                require_mixable(tokenizers, objectives, f"{self.name}: data.mixup")
             context = (tokenizers, self.masking(tokenizers), trunk, objectives, self)
             return make(MaskedAutoencoder, context, {}, f"{self.name}: objectives")
 

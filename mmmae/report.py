@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from mmmae.recipe import Recipe
 
 
+HELD = "evaluation/"  # what the names of held-out figures begin with
+
+
 class Clock:
     """Seconds that steps take, and how many of them pass waiting for data; pauses between steps do not count."""
 
@@ -103,16 +106,22 @@ class Report:
         line = {"step": step, **{name: rounded(value) for name, value in figures.items()}}
         with self.path.open("a", encoding="utf-8") as log:
             log.write(json.dumps(line) + "\n")
-        own = {name: value for name, value in figures.items() if "/" in name and not name.startswith("evaluation/")}
-        parts = " ".join(f"{name} {value:.3g}" for name, value in own.items())
+        held = {n.removeprefix(HELD): value for n, value in figures.items() if n.startswith(HELD)}
+        own = {name: value for name, value in figures.items() if not name.startswith(HELD)}
         speed = f"{figures['samples_per_second']:.1f} samples/s, waiting {figures['data_wait']:.0%}"
-        note = f"loss {figures['loss']:.4f} ({parts}) {speed}"
+        note = f"{told(own)} {speed}"
         self.progress.update(self.task, note=note)
         if self.progress.disable:
             self.say(f"step {step}/{self.steps} {note}")
-        if "evaluation/loss" in figures:
-            self.say(f"step {step} held-out loss {figures['evaluation/loss']:.4f}")
+        if held:
+            self.say(f"step {step} held-out {told(held)}")
         self.accelerator.log({k: v for k, v in line.items() if k != "step"}, step=step)
+
+
+def told(losses: Mapping[str, Any]) -> str:
+    """The loss and its parts, in words."""
+    parts = " ".join(f"{name} {value:.3g}" for name, value in losses.items() if "/" in name)
+    return f"loss {losses['loss']:.4f} ({parts})"
 
 
 def logged(path: Path, step: int) -> list[str]:

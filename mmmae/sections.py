@@ -27,6 +27,7 @@ class Data(Section):
     holdout: float = pydantic.Field(0.1, ge=0, lt=1, description="share of the rows kept for evaluation, by their id")
     repeats: int = pydantic.Field(1, ge=1, description="samples made of one decode (repeated augmentation, MAE-ST)")
     repeat: Literal["crops", "windows"] = pydantic.Field("crops", description="what a repeat draws anew")
+    mixup: float = pydantic.Field(0.0, ge=0, allow_inf_nan=False, description="alpha of the shares of mixed samples")
     bad: float = pydantic.Field(0.05, ge=0, le=1, description="share of recordings that may be unreadable")
     outside: bool = pydantic.Field(False, description="read files that lie outside of the manifest's folder as well")
 

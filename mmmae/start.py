@@ -27,8 +27,18 @@ def begin(model: MaskedAutoencoder, folder: Path) -> Path:
         InputError: names a file that is damaged, or lists the parameters that do not fit.
     """
     folder = sound(folder)
-    ours, theirs = lasting(model.state_dict()), lasting(read_weights(folder / MODEL))
-    theirs = {name: theirs[name] for name in narrowed(theirs, load_recipe(folder), list(model.tokenizers))}
+    inherit(model, read_weights(folder / MODEL), load_recipe(folder), f"training.start: {folder}")
+    return folder
+
+
+def inherit(model: MaskedAutoencoder, weights: Mapping[str, Tensor], recipe: Recipe, where: str) -> None:
+    """Give a fresh model those of the weights of another one, made by `recipe`, that outlive what it was trained for.
+
+    Raises:
+        InputError: lists the parameters that do not fit; `where` the weights come from.
+    """
+    ours, theirs = lasting(model.state_dict()), lasting(weights)
+    theirs = {name: theirs[name] for name in narrowed(theirs, recipe, list(model.tokenizers))}
     misfits = [f"missing there: {name}" for name in ours if name not in theirs]
     misfits += [f"unknown here: {name}" for name in theirs if name not in ours]
     misfits += [
@@ -38,11 +48,10 @@ def begin(model: MaskedAutoencoder, folder: Path) -> Path:
     if misfits:
         more = [f"and {len(misfits) - LISTED} more"] if len(misfits) > LISTED else []
         raise InputError(
-            f"training.start: {folder} does not fit this model; give both the same size, trunk and modalities\n  "
+            f"{where} does not fit this model; give both the same size, trunk and modalities\n  "
             + "\n  ".join([*misfits[:LISTED], *more])
         )
     model.load_state_dict(theirs, strict=False)
-    return folder
 
 
 def lasting(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:

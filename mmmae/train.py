@@ -244,13 +244,10 @@ class Trainer:
         return sums
 
     def prepare(self, batch: Batch, train: bool = False) -> Batch:
-        """To the device; there framed, and in training repeated and augmented."""
-        from mmmae.data.augment import repeat
+        """To the device; there framed, and in training repeated, augmented and mixed."""
+        from mmmae.data.augment import prepared
 
-        data = self.recipe.sections.data
-        batch = batch.to(self.accelerator.device, non_blocking=True)
-        repeats = data.repeats if train and data.repeat == "crops" else 1
-        return self.augment.train(train)(repeat(batch, repeats))
+        return prepared(batch, self.accelerator.device, self.augment, self.recipe.sections.data if train else None)
 
     def log(self, losses: dict, evaluate: bool) -> None:
         """A line of the log: this step's losses over all processes, speed, and held-out losses where asked."""

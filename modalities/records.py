@@ -65,16 +65,33 @@ class Signal:
 
 
 @dataclass(frozen=True)
+class Mixed:
+    """What the samples of a batch were mixed with (mixup, arXiv:1710.09412).
+
+    label: of the other sample. weight: of the sample itself, in [0, 1]; the other has the rest.
+    """
+
+    label: Int[Tensor, " b"]
+    weight: Float[Tensor, " b"]
+
+    def map(self, function) -> Mixed:
+        """The record with `function` applied to each of its tensors."""
+        return Mixed(function(self.label), function(self.weight))
+
+
+@dataclass(frozen=True)
 class Batch(Mapping[str, Signal]):
     """Signals by modality, plus what each sample is called.
 
     key: the hash of (seed, epoch, index) from which everything random about a sample is drawn.
+    mixed: with which other samples these were mixed; None where they are themselves.
     """
 
     signals: dict[str, Signal]
     key: Int[Tensor, " b"]
     ids: Sequence[str] = ()
     label: Int[Tensor, " b"] | None = None
+    mixed: Mixed | None = None
 
     @classmethod
     def of(cls, signals: Mapping[str, Signal]) -> Batch:
@@ -109,7 +126,8 @@ class Batch(Mapping[str, Signal]):
         """The batch with `function` applied to each of its tensors."""
         signals = {m: signal.map(function) for m, signal in self.signals.items()}
         label = None if self.label is None else function(self.label)
-        return replace(self, signals=signals, key=function(self.key), label=label)
+        mixed = None if self.mixed is None else self.mixed.map(function)
+        return replace(self, signals=signals, key=function(self.key), label=label, mixed=mixed)
 
 
 @dataclass(frozen=True)

@@ -68,11 +68,13 @@ def together(words: list[str], says: Path, prepare: Callable[[int], None] = lamb
 
 
 def command(walks: Path, name: str, *more: str) -> list[str]:
-    return [name, str(walks / "run"), "--data", str(walks), "--workers", "0", "--batch-size", "2", *more]
+    name, *kind = name.split()
+    return [name, str(walks / "run"), *kind, "--data", str(walks), "--workers", "0", "--batch-size", "2", *more]
 
 
 COMMANDS = {
     "probe": ["--drop", "--seeds", "1", "--output"],
+    "probe --kind finetune": ["--modalities", "imu", "--epochs", "1", "--seeds", "2", "--output"],
     "retrieve": ["--output"],
     "embed": ["--segment", "0.8", "--stride", "0.3", "--out"],
 }

@@ -65,9 +65,8 @@ class Adversarial(Objective):
             raise ValueError(f"streams name {sorted(unknown)}, but predictions of numbers are those of {list(outputs)}")
         if width is not None and width < 1:
             raise ValueError(f"a discriminator's width is at least 1, got {width}")
-        critics = {
-            name: Discriminator(outputs[name], width or outputs[name], optimizer or AdamW()) for name in self.judges
-        }
+        own = optimizer or AdamW()
+        critics = {name: Discriminator(outputs[name], width or outputs[name], own) for name in self.judges}
         self.discriminators = cast("Mapping[str, Discriminator]", nn.ModuleDict(critics))
 
     @classmethod

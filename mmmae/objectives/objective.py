@@ -87,12 +87,16 @@ class Objective(nn.Module, ABC):
     answers: the streams that it leaves an answer for in the step. judges: those whose answers it looks at, so that an
         objective which gives them must stand before it. teaches: whether a masking learns from it. couples: whether
         what it asks of one stream changes how another is trained, even where the trunk has nothing in common.
+    detached: whether it learns beside the model, which is not to differ by its presence. takes_mixed: whether it knows
+        what to make of mixed samples (`Batch.mixed`).
     """
 
     answers: Sequence[str] = ()
     judges: Sequence[str] = ()
     teaches: bool = False
     couples: bool = True
+    detached: bool = False
+    takes_mixed: bool = False
 
     def __init__(self, weight: float, weights: Mapping[str, float] | None = None):
         super().__init__()
@@ -126,8 +130,13 @@ def check(objectives: Mapping[str, Objective], learns: bool, apart: Sequence[str
 
     Raises:
         ValueError: one judges answers that none before it gives; or a masking has no teacher, or a teacher no masking;
-            or nothing brings the streams together.
+            or nothing brings the streams together; or all learn beside the model.
     """
+    if objectives and all(objective.detached for objective in objectives.values()):
+        raise ValueError(
+            f"{', '.join(objectives)} learns beside the model, which nothing else teaches; "
+            "set detached=false, or add an objective"
+        )
     answered: set[str] = set()
     for name, objective in objectives.items():
         if missing := [stream for stream in objective.judges if stream not in answered]:

@@ -80,11 +80,14 @@ def both(train: Examples, validation: Examples) -> Examples:
 
 def balanced(model: Any, examples: Examples) -> float:
     """Mean recall over the classes of the examples."""
+    return mean_recall(examples.labels, model.predict(examples.x))
+
+
+def mean_recall(labels: np.ndarray, predicted: np.ndarray) -> float:
+    """Balanced accuracy: the mean over the classes of the labels (n,) of the share that is predicted."""
     from sklearn.metrics import recall_score
 
-    known = np.unique(examples.labels)
-    predicted = model.predict(examples.x)
-    return float(recall_score(examples.labels, predicted, labels=known, average="macro"))
+    return float(recall_score(labels, predicted, labels=np.unique(labels), average="macro"))
 
 
 def spread_out(model: Any, x: np.ndarray, classes: int) -> np.ndarray:

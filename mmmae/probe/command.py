@@ -1,30 +1,39 @@
-"""`mmmae probe`: what can be read off the frozen features of a checkpoint, of each stream and of all together."""
+"""`mmmae probe`: which labels can be told by a checkpoint: from its frozen features, by it as it is, or fine-tuned."""
 
 from __future__ import annotations
 
 import argparse
+import math
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mmmae.launch import add_checkpoint_arguments, listed, require_counts
 from modalities.errors import InputError
 
 if TYPE_CHECKING:
+    from mmmae.model import MaskedAutoencoder
+    from mmmae.probe.finetune import Finetuning
+    from mmmae.probe.fitting import Probe
+    from mmmae.probe.whole import Head
     from mmmae.ranks import Ranks
+    from mmmae.splits import Split
 
-KINDS = ("linear", "knn", "attentive")
+KINDS = ("linear", "knn", "attentive", "finetune", "head")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_checkpoint_arguments(parser, data="manifest with labels, or name of a corpus")
     add = parser.add_argument
-    add("--kind", default="linear", choices=KINDS, help="classifier on the frozen features (default: linear)")
+    add("--kind", default="linear", choices=KINDS, help="what tells the labels (default: linear)")
     add("--shots", metavar="K,K", help="also with so many labels of each class, e.g. 1,5,10,50")
     add("--seeds", type=int, default=3, metavar="N", help="draws of validation part and shots (default: 3)")
     add("--views", type=int, default=1, metavar="N", help="windows of each recording to average (default: 1)")
     add("--baseline", choices=["random"], help="beside the checkpoint: the same model with random weights")
     add("--drop", action="store_true", help="also test with each stream, and sensors of the IMU, withheld")
     add("--output", type=Path, default=Path("probed"), metavar="DIR", help="for results and pictures (default: probed)")
+    add("--epochs", type=int, metavar="N", help="passes over the training rows, of finetune (default: 30)")
+    add("--lr", type=float, metavar="RATE", help="highest learning rate, of finetune (default: by the model's width)")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -48,15 +57,16 @@ def probe(arguments: argparse.Namespace, ranks: Ranks) -> int:
 
     from mmmae.checkpoint import find
     from mmmae.data.source import open_data
-    from mmmae.features import frozen, reading
+    from mmmae.features import reading
     from mmmae.model import MaskedAutoencoder
     from mmmae.probe import pictures
-    from mmmae.probe.fitting import Probe, cases
+    from mmmae.probe.fitting import majority
     from mmmae.probe.results import WIDE, table, written
     from mmmae.splits import split
 
     shots = numbers(arguments.shots)
     require_counts(arguments, "seeds", "views", "batch_size")
+    tuning = tuned(arguments)
     models = {"pretrained": MaskedAutoencoder.from_pretrained(arguments.run)}
     recipe = models["pretrained"].recipe
     assert recipe is not None  # a checkpoint always has one
@@ -66,28 +76,16 @@ def probe(arguments: argparse.Namespace, ranks: Ranks) -> int:
     if arguments.baseline == "random":
         models["random"] = recipe.build(recipe.sections.training.seed).eval()
     models = {name: model.to(ranks.device) for name, model in models.items()}
-    probe = Probe(models, list(clips.readers), rows, arguments.kind, arguments.seeds)
-    sweep = cases(clips, probe.kinds, arguments.seeds) if arguments.drop else {}
 
     console = Console()
-    settings = {
-        "batch_size": arguments.batch_size,
-        "workers": arguments.workers,
-        "tokens": probe.sequences,
-        "ranks": ranks,
-    }
     with Progress(console=console, transient=True, disable=not ranks.main) as progress:
-        labelled = sorted({*rows.train.tolist(), *rows.test.tolist()})
-        bar = progress.add_task("encoding", total=len(labelled) + len(rows.test) * bool(sweep))
-        tick = lambda count: progress.advance(bar, count)  # noqa: E731
-        found, faults = frozen(clips, labelled, probe.asked(), tick=tick, **settings)
-        asked = {key: (models["pretrained"], given) for key, given in sweep.items()}
-        less, _ = frozen(clips, rows.test.tolist(), asked, tick=tick, **settings) if asked else ({}, [])
-        if not ranks.main:
-            return 0
-        bar = progress.add_task("fitting", total=probe.fits(len(shots)))
-        results = probe.results(found, shots, lambda: progress.advance(bar))
-        dropped = probe.dropped(less)
+        outcome = study(arguments, models, list(clips.readers), rows, tuning).run(
+            clips, shots, progress, drop=arguments.drop, batch_size=arguments.batch_size, workers=arguments.workers,
+            ranks=ranks,
+        )  # fmt: skip
+    if not ranks.main:
+        return 0
+    results, dropped, faults = outcome.results, outcome.dropped, outcome.faults
 
     output: Path = arguments.output
     output.mkdir(parents=True, exist_ok=True)
@@ -97,8 +95,8 @@ def probe(arguments: argparse.Namespace, ranks: Ranks) -> int:
     wide = console.width >= WIDE
     console.print(
         table(
-            [probe.majority(), *full],
-            f"{arguments.kind} probe, {len(rows.train)} rows to train, {len(rows.test)} to test",
+            [majority(rows), *full],
+            f"{arguments.kind}: {len(rows.train)} rows to train, {len(rows.test)} to test",
             wide=wide,
         )
     )
@@ -111,7 +109,7 @@ def probe(arguments: argparse.Namespace, ranks: Ranks) -> int:
     said = {
         "checkpoint": str(find(arguments.run)), "data": str(manifest.path), "kind": arguments.kind,
         "views": arguments.views, "seeds": arguments.seeds, "classes": rows.classes, "notes": rows.notes,
-        "results": [result.tree() for result in [probe.majority(), *results, *dropped]],
+        "results": [result.tree() for result in [majority(rows), *results, *dropped]],
         "bad": [fault.id for fault in faults],
     }  # fmt: skip
     (output / "results.json").write_text(written(said), encoding="utf-8")
@@ -120,6 +118,42 @@ def probe(arguments: argparse.Namespace, ranks: Ranks) -> int:
     for path in (output / "results.json", *drawn):
         console.print(str(path), markup=False, highlight=False, soft_wrap=True)
     return 1 if faults else 0
+
+
+def study(
+    arguments: argparse.Namespace,
+    models: Mapping[str, MaskedAutoencoder],
+    streams: list[str],
+    rows: Split,
+    settings: Mapping[str, Any],
+) -> Probe | Finetuning | Head:
+    """What the kind means: frozen features, the whole model trained, or as it is."""
+    from mmmae.probe.finetune import Finetuning, Tuning
+    from mmmae.probe.fitting import Probe
+    from mmmae.probe.whole import Head
+
+    if arguments.kind == "finetune":
+        return Finetuning(models, rows, arguments.seeds, Tuning(**settings))
+    if arguments.kind == "head":
+        return Head(models, rows)
+    return Probe(models, streams, rows, arguments.kind, arguments.seeds)
+
+
+def tuned(arguments: argparse.Namespace) -> dict[str, Any]:
+    """What is said of fine-tuning.
+
+    Raises:
+        InputError: it is out of range, or something else is asked for.
+    """
+    given = {"epochs": arguments.epochs, "rate": arguments.lr}
+    given = {name: value for name, value in given.items() if value is not None}
+    if given and arguments.kind != "finetune":
+        raise InputError(f"--epochs and --lr are of --kind finetune, not of {arguments.kind}")
+    for name, value in given.items():
+        if not (1 if name == "epochs" else 0) <= value < math.inf or not value:
+            flag = {"epochs": "--epochs", "rate": "--lr"}[name]
+            raise InputError(f"{flag} {value}: expected {'1 or more' if name == 'epochs' else 'a number above 0'}")
+    return given
 
 
 def numbers(listed: str | None) -> list[int]:

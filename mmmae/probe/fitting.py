@@ -8,15 +8,18 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from mmmae.features import Frozen, Given
+from mmmae.features import Frozen, Given, frozen
 from mmmae.metrics import scores
 from mmmae.probe.attentive import attentive
 from mmmae.probe.classifiers import Examples, Fitted, knn, linear
-from mmmae.probe.results import Result
+from mmmae.probe.results import Outcome, Result
 
 if TYPE_CHECKING:
+    from rich.progress import Progress
+
     from mmmae.data.dataset import Clips
     from mmmae.model import MaskedAutoencoder
+    from mmmae.ranks import Ranks
     from mmmae.splits import Split
 
 CLASSIFIERS = {"linear": linear, "knn": knn, "attentive": attentive}
@@ -69,14 +72,34 @@ class Probe:
         """How many classifiers `results` fits."""
         return len(self.kinds) * len(self.models) * (1 + shots) * self.seeds
 
-    def majority(self) -> Result:
-        """What always naming the shares of the training classes gives."""
-        train, test = (self.rows.labels[part] for part in (self.rows.train, self.rows.test))
-        shares = np.bincount(train, minlength=len(self.rows.classes)) / len(train)
-        result = Result("none", "majority", train=len(train), test=len(test))
-        chances = np.tile(shares, (len(test), 1))
-        result.add(test, chances, scores(test, chances))
-        return result
+    def run(
+        self,
+        clips: Clips,
+        shots: Sequence[int],
+        progress: Progress,
+        *,
+        drop: bool,
+        batch_size: int,
+        workers: int,
+        ranks: Ranks,
+    ) -> Outcome:
+        """Encode the rows of the clips, fit the probes, and test them; with `drop` also where something is withheld.
+
+        All processes encode, the main one does the rest; the outcome is there.
+        """
+        sweep = cases(clips, self.kinds, self.seeds) if drop else {}
+        settings = {"batch_size": batch_size, "workers": workers, "tokens": self.sequences, "ranks": ranks}
+        labelled, test = sorted({*self.rows.train.tolist(), *self.rows.test.tolist()}), self.rows.test.tolist()
+        bar = progress.add_task("encoding", total=len(labelled) + len(test) * bool(sweep))
+        tick = lambda count: progress.advance(bar, count)  # noqa: E731
+        found, faults = frozen(clips, labelled, self.asked(), tick=tick, **settings)
+        asked = {key: (self.models["pretrained"], given) for key, given in sweep.items()}
+        less, _ = frozen(clips, test, asked, tick=tick, **settings) if asked else ({}, [])
+        if not ranks.main:
+            return Outcome([], [], [])
+        fitting = progress.add_task("fitting", total=self.fits(len(shots)))
+        results = self.results(found, shots, lambda: progress.advance(fitting))
+        return Outcome(results, self.dropped(less), faults)
 
     def results(
         self, found: Mapping[tuple[str, str], Frozen], shots: Sequence[int], tick: Callable[[], object] = lambda: None
@@ -135,6 +158,16 @@ class Probe:
                 result.add(labels, given, scores(labels, given))
             result.test = len(labels)
         return list(done.values())
+
+
+def majority(rows: Split) -> Result:
+    """What always naming the shares of the training classes gives."""
+    train, test = (rows.labels[part] for part in (rows.train, rows.test))
+    shares = np.bincount(train, minlength=len(rows.classes)) / len(train)
+    result = Result("none", "majority", train=len(train), test=len(test))
+    chances = np.tile(shares, (len(test), 1))
+    result.add(test, chances, scores(test, chances))
+    return result
 
 
 def cases(clips: Clips, kinds: Sequence[str], draws: int) -> dict[Case, Given]:

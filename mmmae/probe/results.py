@@ -15,6 +15,8 @@ from mmmae.metrics import NAMES, spread
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from mmmae.data.faults import Fault
+
 FIRST = ("accuracy", "balanced", "auroc")  # figures that a narrow terminal has room for
 WIDE = 130  # columns of one that has room for all
 KEYS = ("features", "model", "shots", "withheld", "sensors", "train", "test")
@@ -57,6 +59,15 @@ class Result:
         named = {name: getattr(self, name) for name in KEYS}
         counts = None if self.confusion is None else self.confusion.tolist()
         return {**named, "scores": spread(self.seeds), "chosen": self.chosen, "confusion": counts}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What an evaluation found: its results, those with something withheld, and the recordings it could not read."""
+
+    results: list[Result]
+    dropped: list[Result]
+    faults: list[Fault]
 
 
 def table(results: Sequence[Result], title: str, *, wide: bool = True) -> Table:

@@ -6,7 +6,8 @@ A recording's second 0 is the 0 of its time column, or the column's first value 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -115,26 +116,48 @@ class IMUReader(Reader):
     def survey(cls, settings: dict[str, Any], sources: Iterable[Any], folder: Path) -> dict[str, Any]:
         """Sensors (all names in order of appearance, or their count) and channels of the first readable recordings.
 
+        With `mean` or `std` set to "data", what they are of each channel, over all sensors of those recordings.
+
         Raises:
             InputError: they are left open and no recording tells them.
         """
         defaults = {"sensors": None, "channels": 6}
         missing = [key for key, default in defaults.items() if settings.get(key, default) is None]
+        missing += [key for key in ("mean", "std") if settings.get(key) == "data"]
         if not missing:
             return {}
-        tables, error = [], None
+        tables, error = {}, None
         for source in sources:
             try:
-                tables.append(load(source))
+                table = load(source)
+                tables.setdefault(table.path, table)
             except SampleError as sample:
                 error = sample
             if len(tables) == SURVEYED:
                 break
         if not tables:
             raise InputError(f"imu {' and '.join(missing)}: no recording tells them\n  {error or 'no row has an imu'}")
-        names = list(dict.fromkeys(name for table in tables for name in table.names or ()))
-        found = {"sensors": names or tables[0].values.shape[1], "channels": tables[0].values.shape[2]}
-        return {key: found[key] for key in missing}
+        first, *_ = tables.values()
+        names = list(dict.fromkeys(name for table in tables.values() for name in table.names or ()))
+        found = {"sensors": names or first.values.shape[1], "channels": first.values.shape[2]}
+        return {key: found[key] for key in missing if key in found} | moments(tables.values(), settings, missing)
+
+
+def moments(tables: Iterable[Table], settings: Mapping[str, Any], asked: Iterable[str]) -> dict[str, list[float]]:
+    """Mean and standard deviation of each channel that the recipe reads, those of the two that are asked for.
+
+    Every recording counts alike. What does not vary gets the deviation 1.
+    """
+    channels = settings.get("channels", 6)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # a channel without any reading
+        rows = [table.values[..., :channels].reshape(-1, table.values[..., :channels].shape[-1]) for table in tables]
+        means = np.array([np.nanmean(values, axis=0) for values in rows])
+        squares = np.array([np.nanmean(np.square(values, dtype=np.float64), axis=0) for values in rows])
+        mean = np.nanmean(means, axis=0)
+        std = np.sqrt(np.maximum(np.nanmean(squares, axis=0) - mean**2, 0.0))
+    found = {"mean": np.nan_to_num(mean), "std": np.where(std > 1e-6, std, 1.0)}
+    return {key: [float(f"{value:.4g}") for value in found[key]] for key in ("mean", "std") if key in asked}
 
 
 def resample(

@@ -38,7 +38,7 @@ class IMUTokenizer(Tokenizer):
         graph: message passing, `gin`, `gat` or None. `layers` rounds of it.
         edges: pairs of sensors that hear each other, when the manifest has none; None joins all.
         mean, std: of each channel, in its units; by default 0, and gravity for accelerations, half a turn a second for
-            rotations.
+            rotations. In a recipe `data` stands for those of the training recordings.
 
     >>> tokenizer = IMUTokenizer(64, patch=10)
     >>> patches = tokenizer.patchify(Signal(torch.randn(2, 100, 3, 6)))
@@ -65,8 +65,8 @@ class IMUTokenizer(Tokenizer):
         graph: Literal["gin", "gat"] | None = None,
         layers: int = 1,
         edges: list[tuple[int, int]] | None = None,
-        mean: Sequence[float] | None = None,
-        std: Sequence[float] | None = None,
+        mean: Sequence[float] | Literal["data"] | None = None,
+        std: Sequence[float] | Literal["data"] | None = None,
         positions: Kind = "grid",
     ):
         super().__init__(dim, positions=positions)
@@ -80,8 +80,10 @@ class IMUTokenizer(Tokenizer):
         self.axes = ("time", "channel", "sensor") if apart else ("time", "sensor")
         self.readings, self.channels = channels, 1 if apart else channels  # of a sensor, and of a patch
         self.patch, self.kind, self.fft, self.hop, self.apart = patch, kind, fft, hop, apart
-        mean = [0.0] * channels if mean is None else mean
-        if std is None:
+        if kind == "stft" and "data" in (mean, std):
+            raise ValueError("mean and std of the data are those of readings; with kind: stft give those of magnitudes")
+        mean = [0.0] * channels if mean in (None, "data") else mean  # "data": nobody has measured them yet
+        if std in (None, "data"):
             usual = [GRAVITY] * min(channels, 3) + [HALF_TURN] * max(channels - 3, 0)
             std = usual if kind == "raw" else [1.0] * channels
         if not len(mean) == len(std) == channels:

@@ -1,0 +1,229 @@
+"""Fine-tuning: the whole model learns the labels, from a checkpoint's weights or, to compare, from random ones."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from mmmae.data.augment import prepared
+from mmmae.data.faults import Fault
+from mmmae.data.loader import Loader
+from mmmae.optim import adamw, clip, learning_rate, set_learning_rate
+from mmmae.probe.classifiers import mean_recall
+from mmmae.probe.results import Outcome, Result
+from mmmae.probe.whole import Told, counted, refuse_drop, tested, together, told
+from mmmae.recipe import Recipe
+from mmmae.sections import Optimizer
+from mmmae.start import inherit
+from modalities.records import Batch
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+    from mmmae.data.dataset import Clips
+    from mmmae.model import MaskedAutoencoder
+    from mmmae.ranks import Ranks
+    from mmmae.splits import Split
+
+UNSCALED = 256  # the batch for which a rate is what it says (mmmae.optim.learning_rate)
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """How the whole model is trained: as VideoMAE is fine-tuned (ViT-B, arXiv:2203.12602), in fewer epochs.
+
+    epochs: passes over the training rows; steps: no fewer than these, however few rows there are.
+    rate: the highest learning rate, whatever the batch; None is 1e-3 at width 128 and less in proportion to the width.
+    layer_decay: of a checkpoint's weights; random ones all learn at the full rate, having nothing to keep.
+    rounds: how often, evenly spaced, the validation part is looked at.
+    """
+
+    epochs: int = 30
+    steps: int = 200
+    rate: float | None = None
+    betas: tuple[float, float] = (0.9, 0.999)
+    weight_decay: float = 0.05
+    layer_decay: float = 0.75
+    warmup: float = 0.1
+    clip: float = 1.0
+    smoothing: float = 0.1
+    mixup: float = 0.8
+    rounds: int = 10
+
+    def length(self, rows: int, batch_size: int) -> int:
+        """Steps on so many rows."""
+        return max(self.steps, self.epochs * math.ceil(rows / batch_size))
+
+    def optimizer(self, model: MaskedAutoencoder, keeps: bool) -> Optimizer:
+        rate = self.rate or 1e-3 * 128 / model.trunk.width
+        decay = self.layer_decay if keeps else 1.0
+        return Optimizer(
+            lr=rate, betas=self.betas, weight_decay=self.weight_decay, warmup=self.warmup, final=0.0, layer_decay=decay,
+            clip=self.clip,
+        )  # fmt: skip
+
+    def recipe(self, recipe: Recipe, streams: Sequence[str], classes: int) -> Recipe:
+        """The recipe of a run with nothing hidden and only the label asked for; its augmentation stays."""
+        recipe = recipe.narrow(streams)
+        changed = {
+            "masking": {name: {"use": "random", "ratio": 0.0} for name in recipe.streams},
+            "objectives": {"classification": {"classes": classes, "smoothing": self.smoothing}},
+            "data": {"mixup": 0.0},
+        }
+        plain = Recipe(recipe.tree | changed, recipe.name, recipe.narrowed)
+        words = [tokenizer.words for tokenizer in plain.build().tokenizers.values()]
+        mixup = 0.0 if any(count is not None for count in words) else self.mixup
+        return plain.changed({"data": {"mixup": mixup}})
+
+
+@dataclass(frozen=True)
+class Fit:
+    """One training: which result it adds to, with which seed, on which rows, selected on which."""
+
+    result: Result
+    seed: int
+    train: np.ndarray
+    validation: np.ndarray
+
+
+@dataclass
+class Finetuning:
+    """Models fine-tuned with all labels and few, on all streams together.
+
+    models: `pretrained`, whose weights are begun with, and `random` if that is compared: weights that each seed draws.
+    rows: who learns, selects and is tested. seeds: how many draws.
+    """
+
+    models: Mapping[str, MaskedAutoencoder]
+    rows: Split
+    seeds: int
+    tuning: Tuning = Tuning()
+    faults: dict[str, Fault] = field(default_factory=dict, init=False)
+
+    def run(
+        self,
+        clips: Clips,
+        shots: Sequence[int],
+        progress: Progress,
+        *,
+        drop: bool,
+        batch_size: int,
+        workers: int,
+        ranks: Ranks,
+    ) -> Outcome:
+        """A result for each model, with all labels first, then with so many of each class.
+
+        Each process trains some of the models; the outcome is in the main one.
+
+        clips: the windows of validation and test.
+
+        Raises:
+            InputError: streams are to be withheld; or training diverges.
+        """
+        refuse_drop(drop, "finetune")
+        fits = self.fits("+".join(clips.readers), shots)
+        bar = progress.add_task("fine-tuning", total=sum(self.recordings(fit, batch_size) for fit in fits))
+        tick = lambda count: progress.advance(bar, ranks.counted(count))  # noqa: E731
+        settings = {"batch_size": batch_size, "workers": workers, "tick": tick}
+        columns = counted(clips.manifest)
+        done: dict[int, tuple[Told, int]] = {}
+        for number in range(ranks.number, len(fits), ranks.world):
+            model, step = self.tuned(fits[number], clips, columns, **settings)
+            done[number] = together([told(model, clips, self.rows.test.tolist(), **settings)], clips), step
+            self.note(done[number][0].faults)
+        for own in ranks.gathered(list(self.faults.values())):
+            self.note(own)
+        found = {number: made for own in ranks.gathered(done) for number, made in own.items()}
+        for number, (said, step) in sorted(found.items()):
+            fit = fits[number]
+            tested(fit.result, said, self.rows, columns)
+            fit.result.train = len(fit.train) + (len(fit.validation) if fit.result.shots is None else 0)
+            fit.result.chosen.append({"step": step})
+        results = list({id(fit.result): fit.result for fit in fits}.values()) if ranks.main else []
+        return Outcome(results, [], sorted(self.faults.values(), key=lambda fault: fault.id))
+
+    def fits(self, features: str, shots: Sequence[int]) -> list[Fit]:
+        """What is to be trained, in order."""
+        found = []
+        for k in (None, *shots):
+            for name in self.models:
+                result = Result(features, name, k)
+                for seed in range(self.seeds):
+                    train, validation = self.rows.parts(seed)
+                    if k is not None:
+                        train, validation = (self.rows.shots(rows, k, seed) for rows in (train, validation))
+                    found.append(Fit(result, seed, train, validation))
+        return found
+
+    def recordings(self, fit: Fit, batch_size: int) -> int:
+        """How many are read for it, over and over."""
+        batch_size = min(batch_size, len(fit.train))
+        learned = batch_size * self.tuning.length(len(fit.train), batch_size)
+        return learned + self.tuning.rounds * len(fit.validation) + len(self.rows.test)
+
+    def note(self, faults: Sequence[Fault]) -> None:
+        self.faults |= {fault.id: fault for fault in faults}
+
+    def tuned(
+        self,
+        fit: Fit,
+        clips: Clips,
+        columns: Sequence[int],
+        *,
+        batch_size: int,
+        workers: int,
+        tick: Callable[[int], object],
+    ) -> tuple[MaskedAutoencoder, int]:
+        """The model after that step, of some evenly spaced ones, at which it does best on the validation part.
+
+        Best is the balanced accuracy; of equal ones the last.
+        """
+        source, manifest = self.models["pretrained"], clips.manifest
+        assert source.recipe is not None  # a checkpoint always has one
+        recipe = self.tuning.recipe(source.recipe, list(clips.readers), manifest.labels)
+        model, keeps = recipe.build(fit.seed), fit.result.model == "pretrained"
+        if keeps:
+            inherit(model, source.state_dict(), source.recipe, "the checkpoint")
+        model = model.to(next(source.parameters()).device)
+        batch_size = min(batch_size, len(fit.train))
+        steps = self.tuning.length(len(fit.train), batch_size)
+        own = recipe.clips(manifest.select(fit.train.tolist()), seed=fit.seed)
+        batches = islice(Loader(own, batch_size, workers=workers, note=self.note), steps)
+        best, kept, chosen = -1.0, {}, 0
+        for step in learn(model, recipe, batches, steps, self.tuning.optimizer(model, keeps)):
+            tick(batch_size)
+            if step * self.tuning.rounds % steps >= self.tuning.rounds:  # not the first step of a tenth, or the last
+                continue
+            part = fit.validation.tolist()
+            found = together([told(model, clips, part, batch_size=batch_size, workers=workers, tick=tick)], clips)
+            score = mean_recall(self.rows.labels[found.indices], found.probabilities[:, columns].argmax(1))
+            if score >= best:
+                best, chosen = score, step
+                kept = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+        model.load_state_dict(kept)
+        return model, chosen
+
+
+def learn(
+    model: MaskedAutoencoder, recipe: Recipe, batches: Iterable[Batch], steps: int, settings: Optimizer
+) -> Iterator[int]:
+    """Take a step on each batch; says after each how many there were."""
+    optimizer, augment = adamw(model, settings), recipe.augment()
+    device = next(model.parameters()).device
+    half = device.type == "cuda" and torch.cuda.is_bf16_supported()
+    for step, batch in enumerate(batches):
+        set_learning_rate(optimizer, learning_rate(step, steps, settings, UNSCALED))
+        model.train()
+        with torch.autocast(device.type, torch.bfloat16, enabled=half):
+            losses = model(prepared(batch, device, augment, recipe.sections.data))
+        losses.total.backward()
+        clip(optimizer, settings.clip)
+        optimizer.step()
+        optimizer.zero_grad()
+        yield step + 1

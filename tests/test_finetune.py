@@ -1,0 +1,390 @@
+"""The whole model learns labels: mixed samples, fine-tuning, a run's own classifier, one that learns on the side."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from contextlib import redirect_stderr
+from dataclasses import replace
+from functools import partial
+from io import StringIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tiny
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.progress import Progress
+from test_house import NoSync
+from test_probe import MOTIONS, motion, write
+from torch.nn.functional import cross_entropy, one_hot
+from torch.testing import assert_close
+
+from mmmae.__main__ import main
+from mmmae.corpora.writing import write_imu
+from mmmae.data.augment import blended, mixup, prepared, repeat, repeat_keys, weights
+from mmmae.data.fit import fit
+from mmmae.data.manifest import Manifest
+from mmmae.features import reading
+from mmmae.model import MaskedAutoencoder
+from mmmae.objectives.classification import BESIDE
+from mmmae.optim import adamw, clip, set_learning_rate
+from mmmae.probe import finetune
+from mmmae.probe.finetune import Finetuning, Fit, Tuning
+from mmmae.probe.results import Result
+from mmmae.probe.whole import told
+from mmmae.ranks import Ranks
+from mmmae.recipe import Recipe
+from mmmae.settings import RecipeError
+from mmmae.splits import Split, split
+from modalities.records import Batch, Signal
+
+NUMBERS = {name: settings for name, settings in reversed(tiny.tokenizers()) if name != "text"}
+seeds = st.integers(0, 1000)
+
+# Mixed samples
+
+
+def labelled(batch: Batch, *labels: int) -> Batch:
+    return replace(batch, label=torch.tensor(labels))
+
+
+@pytest.mark.parametrize(("name", "settings"), NUMBERS.items(), ids=str)
+@given(seed=seeds)
+def test_samples_are_mixed_by_their_shares(name, settings, seed):
+    """What is padding or a gap says nothing; a step counts where either has it; with weight 1 nothing changes."""
+    tokenizer = tiny.cutter(name, settings)
+    signal = tiny.record(name, settings, tokenizer, 4, seed, ragged=True)
+    weight = torch.tensor([1.0, 0.3, 0.75, 1.0])
+    found, litter = blended(signal, weight), blended(tiny.littered(signal), weight)
+    assert found.values.equal(litter.values) and found.values.dtype == signal.values.dtype
+    clean = torch.where(tiny.beyond(signal), torch.zeros_like(signal.values), signal.values)
+    for one, other in ((0, 3), (3, 0)):
+        assert found.values[one].equal(clean[one]), other
+        assert found.length[one] == signal.length[one]
+    expected = 0.3 * clean[1].float() + 0.7 * clean[2].float()
+    assert_close(found.values[1].float(), expected, rtol=1e-5, atol=0.5 if clean.dtype == torch.uint8 else 1e-5)
+    assert found.length[1] == found.length[2] == signal.length[1:3].max()
+    if signal.observed is not None:
+        assert found.observed.equal(~tiny.beyond(replace(signal, length=found.length, observed=found.observed))[..., 0])
+        there = ~tiny.beyond(signal)[..., 0]
+        assert found.observed[1].equal(there[1] | there[2]) and found.observed[0].equal(there[0])
+        assert found.edges[1].equal(signal.edges[1].maximum(signal.edges[2]))
+        assert found.edges[0].equal(signal.edges[0])
+    same = blended(signal, torch.ones(4))
+    assert same.values.equal(clean) and same.length.equal(signal.length)
+
+
+def test_a_hint_is_that_of_the_heavier_sample():
+    signal = Signal(torch.zeros(2, 1, 3, 4, 4, dtype=torch.uint8), hint=torch.tensor([1.0, 2.0])[:, None, None, None])
+    assert blended(signal, torch.tensor([0.4, 0.9])).hint.flatten().tolist() == [2, 2]
+
+
+@torch.no_grad()
+def test_the_loss_of_mixed_samples_is_that_of_mixed_labels():
+    recipe = tiny.tiny("videomae_v2_finetune", ["objectives.classification.classes=3"])
+    model, batch = recipe.build(), labelled(recipe.example(batch_size=5), 2, 0, 1, -1, 1)
+    mixed = mixup(batch, torch.tensor([0.8, 0.9, 0.4, 0.5, 0.1]))
+    assert mixed.mixed.weight.tolist() == pytest.approx([0.8, 1, 0.4, 1, 0.1])  # the second's partner has no label
+    step = model.step(mixed)
+    logits, _ = model.objectives["classification"].tell(step.tokens)
+    share = mixed.mixed.weight[:, None]
+    target = share * one_hot(batch.label.clamp_min(0), 3) + (1 - share) * one_hot(batch.label.flip(0).clamp_min(0), 3)
+    assert_close(target.sum(1), torch.ones(5))
+    known = [0, 1, 2, 4]
+    losses = model(mixed)
+    assert_close(losses["classification/label"], cross_entropy(logits[known], target[known], label_smoothing=0.1))
+    assert_close(losses["classification/accuracy"], target.gather(1, logits.argmax(1)[:, None])[known].mean())
+    assert model(mixup(batch, torch.ones(5))) == model(batch)
+    assert mixup(replace(batch, label=None), torch.zeros(5)).mixed is None
+
+
+def test_shares_follow_their_law_and_belong_to_the_sample():
+    key = tiny.keys(4000)
+    for alpha in (0.2, 0.8, 5.0):
+        drawn = weights(key, alpha)
+        assert drawn.min() >= 0 and drawn.max() <= 1
+        assert drawn.mean().item() == pytest.approx(0.5, abs=0.03)
+        assert drawn.var().item() == pytest.approx(1 / (4 * (2 * alpha + 1)), rel=0.06)
+    assert weights(key[5:9], 0.8).equal(weights(key, 0.8)[5:9])
+
+
+def test_only_training_mixes_and_never_waits_for_the_device():
+    recipe = tiny.tiny("videomae_v2_finetune", ["data={repeats: 2, mixup: 0.8}"])
+    batch, augment, device = recipe.example(batch_size=3, ragged=True), recipe.augment(), torch.device("cpu")
+    batch = labelled(batch, 0, 1, 1)
+    assert prepared(batch, device, augment).mixed is None
+    trained = prepared(batch, device, augment, recipe.sections.data)
+    assert len(trained.key) == 6 and repeat(batch, 2).key.equal(repeat_keys(batch.key, 2))
+    assert trained.mixed.weight.equal(weights(trained.key, 0.8))
+    assert trained.mixed.label.tolist() == [1, 1, 1, 1, 0, 0]
+    assert trained.only(["video"]).to("cpu").map(lambda x: x[:2]).mixed.label.tolist() == [1, 1]
+    plain = replace(recipe.sections, data=recipe.sections.data.model_copy(update={"mixup": 0.0})).data
+    assert prepared(batch, device, augment, plain).mixed is None
+    with NoSync():
+        mixup(batch, torch.rand(3))
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        (["objectives.classification.classes=2"], "data.mixup: text is made of words"),
+        (["modalities.text=null", "masking.text=null", "objectives.masked_language=null"], "classification"),
+    ],
+)
+def test_what_cannot_be_mixed_is_refused(changes, says):
+    with pytest.raises(RecipeError, match=says):
+        tiny.tiny("default", ["data.mixup=0.2", *changes]).build()
+    with pytest.raises(RecipeError, match="mixup"):
+        tiny.tiny("default", ["data.mixup=-1"])
+
+
+# Beside the model
+
+
+SIDES = {
+    "adversary": ("videomae", [f"objectives.adversarial={{optimizer: {json.dumps(BESIDE.model_dump())}}}"]),
+    "sampler": ("adamae", []),  # a masking with weights
+    "streams": ("default", []),
+}
+
+
+@pytest.mark.parametrize("name", SIDES)
+def test_a_classifier_on_the_side_changes_nothing_else(name):
+    recipe, changes = SIDES[name]
+    changes = [*changes, "trunk.depth=1", "optimizer.clip=0.01"]
+    weights, losses = [], []
+    for more in ([], ["objectives.classification={detached: true}"]):
+        made = tiny.tiny(recipe, [*changes, *more])
+        model, batch = made.build(), made.example(batch_size=4)
+        optimizer = adamw(model, made.sections.optimizer)
+        before = {name: p.detach().clone() for name, p in model.named_parameters() if "classification" in name}
+        for _ in range(3):
+            set_learning_rate(optimizer, 1e-2)
+            found = model(batch)
+            found.total.backward()
+            norm = clip(optimizer, made.sections.optimizer.clip)[0]
+            optimizer.step()
+            optimizer.zero_grad()
+        weights.append(model.state_dict())
+        losses.append({"norm": norm.item(), "total": found.total.item()})
+    assert losses[0] == losses[1]
+    assert all(torch.equal(weights[1][name], tensor) for name, tensor in weights[0].items())
+    assert len(before) == 4 and not any(torch.equal(weights[1][name], old) for name, old in before.items())
+
+
+def test_a_classifier_on_the_side_learns_what_it_can_and_needs_a_model_that_does():
+    made = tiny.tiny("videomae", ["objectives.classification={detached: true}", "trunk.depth=1"])
+    model, batch = made.build(), made.example(batch_size=16, seed=4)
+    clips = batch["video"].values // 2 + 64 * batch.label[:, None, None, None, None].byte()
+    batch = replace(batch, signals={"video": replace(batch["video"], values=clips)})
+    optimizer = adamw(model, made.sections.optimizer)
+    for _ in range(30):
+        set_learning_rate(optimizer, 1e-4)
+        model(batch).total.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    assert model(batch)["classification/accuracy"] == 1
+    with pytest.raises(RecipeError, match="classification learns beside the model"):
+        tiny.tiny("videomae_v2_finetune", ["objectives.classification.detached=true", "data.mixup=0"]).build()
+
+
+# Fine-tuning
+
+
+@pytest.fixture(scope="module")
+def people(tmp_path_factory) -> Path:
+    """Six people with one sensor, and a run that learned what they do beside its own task."""
+    folder = tmp_path_factory.mktemp("moving")
+    rows = []
+    for person in range(6):
+        for take, kind in enumerate(MOTIONS * 2):
+            name = f"{person}-{take}"
+            seconds = (0.8, 2.4)[take % 2]
+            readings = {"hand": motion(kind, person, take, seconds)}
+            write_imu(folder / f"{name}.csv", np.arange(round(50 * seconds)) / 50, readings)
+            split = "test" if person > 3 else "train"
+            rows.append({"id": name, "imu": f"{name}.csv", "label": kind, "group": f"{person}", "split": split})
+    rows.insert(4, {"id": "unlabelled", "imu": "1-0.csv", "group": "1", "split": "train"})
+    write(folder, rows)
+    small = ["size=tiny", "trunk.depth=1", "window=0.8", "modalities.imu.patch=10", "training.log_every=1"]
+    small += ["objectives.classification={detached: true}", "training.workers=0", "training.trackers=[]"]
+    with redirect_stderr(StringIO()) as said:
+        done = main(
+            ["train", "--recipe", "imu_mae", "--data", str(folder), "--output", str(folder / "run"), "--steps", "2",
+             "--batch-size", "8", *small]
+        )  # fmt: skip
+    assert done == 0
+    (folder / "said").write_text(said.getvalue())
+    return folder
+
+
+@pytest.fixture(scope="module")
+def model(people) -> MaskedAutoencoder:
+    return MaskedAutoencoder.from_pretrained(people / "run")
+
+
+@pytest.fixture(scope="module")
+def rows(people) -> Split:
+    return split(Manifest.open(people), 0.3)
+
+
+def tuned(people: Path, model: MaskedAutoencoder, rows: Split, name: str = "pretrained", **tuning) -> tuple:
+    """One training on all rows, with seed 0: the model and the step that it was kept at."""
+    study = Finetuning({"pretrained": model}, rows, 1, Tuning(**{"steps": 10, "epochs": 1, "rounds": 5, **tuning}))
+    clips = reading(model, Manifest.open(people))
+    fit = Fit(Result("imu", name), 0, *rows.parts(0))
+    return study.tuned(fit, clips, range(3), batch_size=8, workers=0, tick=lambda count: None)
+
+
+def test_the_side_is_told_while_training(people):
+    said = (people / "said").read_text()
+    for line in (
+        r"step 2/2 loss .*classification/accuracy [\d.]+\)",
+        r"held-out loss .*classification/accuracy [\d.]+",
+    ):
+        assert re.search(line, said)
+    lines = [json.loads(line) for line in (people / "run" / "log.jsonl").read_text().splitlines()]
+    assert all(0 <= line["classification/accuracy"] <= 1 for line in lines)
+    assert 0 <= lines[-1]["evaluation/classification/accuracy"] <= 1
+    assert lines[0]["loss"] == lines[0]["reconstruction/imu"]
+
+
+def test_the_checkpoint_is_where_fine_tuning_begins(people, model, rows):
+    lasting = {n: w for n, w in model.state_dict().items() if n.startswith(("tokenizers.", "trunk."))}
+    for name, same in (("pretrained", True), ("random", False)):
+        found = tuned(people, model, rows, name, rate=1e-9)[0].state_dict()
+        assert all(torch.allclose(found[key], weight, atol=1e-6) for key, weight in lasting.items()) == same
+    assert not any(key.startswith("objectives.reconstruction") for key in found)
+
+
+def test_what_does_best_in_validation_is_kept_and_only_training_rows_are_learned_from(people, model, rows, monkeypatch):
+    ids, states, scores = set(), [], iter([0.1, 0.7, 0.7, 0.2, 0.3])
+
+    def learned(batch: Batch, *rest) -> Batch:
+        ids.update(batch.ids)
+        assert batch.label.min() >= 0
+        return prepared(batch, *rest)
+
+    def selecting(model: MaskedAutoencoder, clips, indices, **settings):
+        states.append({name: weight.clone() for name, weight in model.state_dict().items()})
+        assert indices == rows.parts(0)[1].tolist()
+        return told(model, clips, indices, **settings)
+
+    monkeypatch.setattr(finetune, "prepared", learned)
+    monkeypatch.setattr(finetune, "told", selecting)
+    monkeypatch.setattr(finetune, "mean_recall", lambda labels, predicted: next(scores))
+    found, step = tuned(people, model, rows, steps=15)
+    names = [row["id"] for row in Manifest.open(people).columns("id")]
+    assert ids == {names[index] for index in rows.parts(0)[0]}
+    assert step == 9 and len(states) == 5
+    assert all(torch.equal(weight, states[2][name]) for name, weight in found.state_dict().items())
+    assert not all(torch.equal(weight, states[4][name]) for name, weight in found.state_dict().items())
+
+
+def test_fine_tuning_learns_and_repeats_itself_without_the_labels_of_the_test(people, model, rows):
+    clips = reading(model, Manifest.open(people), windows=2)
+    poisoned = rows.labels.copy()
+    poisoned[rows.test] = (poisoned[rows.test] + 1) % 3
+    outcomes = []
+    for side, shots in ((rows, (2,)), (replace(rows, labels=poisoned), ())):
+        study = Finetuning({"pretrained": model}, side, 1, Tuning(steps=30, epochs=1, rounds=2, rate=3e-3))
+        with Progress(disable=True) as progress:
+            outcomes.append(study.run(clips, shots, progress, drop=False, batch_size=8, workers=0, ranks=Ranks()))
+            assert all(task.finished for task in progress.tasks)
+    (whole, few), (other,) = (outcome.results for outcome in outcomes)
+    assert whole.seeds[0]["accuracy"] > 0.8 and other.seeds[0]["accuracy"] < 0.2
+    assert whole.confusion.sum(0).tolist() == other.confusion.sum(0).tolist() and whole.chosen == other.chosen
+    assert (whole.train, whole.test, few.train, few.shots) == (24, 12, 6, 2)
+
+
+def test_few_rows_are_learned_from_for_long_and_all_for_some_epochs():
+    assert Tuning().length(5, 5) == 200 and Tuning().length(3200, 32) == 30 * 100
+    assert Tuning(epochs=100).length(65, 32) == 300
+
+
+def test_the_test_is_the_mean_over_windows(people, model):
+    manifest = Manifest.open(people)
+    (index,) = [i for i, row in enumerate(manifest) if row.id == "2-1"]  # of 2.4 s
+    found = told(model, reading(model, manifest, windows=2), [index], batch_size=4, workers=0)
+    reader = model.recipe.readers()["imu"]
+    windows = [reader.read(manifest[index].sources["imu"], start, 0.8).values for start in (0.4, 1.2)]
+    with torch.no_grad():
+        tokens = model.encode({"imu": Signal(torch.stack(windows), duration=torch.full((2,), 0.8))})
+        said = model.objectives["classification"].tell(tokens)[0].softmax(1).double()
+    assert not torch.allclose(said[0], said[1], atol=1e-4)
+    np.testing.assert_allclose(found.probabilities[0], said.mean(0), atol=1e-5)
+
+
+def test_words_are_not_mixed_but_fine_tuned():
+    recipe = tiny.tiny("default", ["masking={use: synchronous}"])
+    alone = Tuning().recipe(recipe, ["imu"], 3)
+    assert alone.sections.data.mixup == 0.8 and list(alone.tree["objectives"]) == ["classification"]
+    both = Tuning().recipe(recipe, ["imu", "text"], 3)
+    assert both.sections.data.mixup == 0
+    losses = both.build()(both.example(batch_size=2))
+    assert losses.total.isfinite()
+    step = both.build().step(both.example(batch_size=2))
+    assert all(plan.hidden.shape[1] == 0 for plan in step.plans.values())
+
+
+# The commands
+
+
+def command(people: Path, out: Path, *more: str) -> int:
+    return main(["probe", str(people / "run"), "--data", str(people), "--output", str(out), "--workers", "0", *more])
+
+
+def test_fine_tuning_from_files_to_pictures(people, tmp_path, monkeypatch):
+    monkeypatch.setattr(finetune, "Tuning", partial(Tuning, steps=2, rounds=2))
+    options = ["--epochs", "1", "--lr", "1e-3", "--seeds", "2", "--shots", "1", "--baseline", "random"]
+    assert command(people, tmp_path, "--kind", "finetune", *options) == 0
+    found = json.loads((tmp_path / "results.json").read_text())
+    assert [(r["features"], r["model"], r["shots"]) for r in found["results"]] == [
+        ("none", "majority", None),
+        *(("imu", name, k) for k in (None, 1) for name in ("pretrained", "random")),
+    ]
+    assert all(len(r["chosen"]) == 2 for r in found["results"][1:])
+    assert (tmp_path / "shots.png").is_file()
+
+
+def test_a_run_is_tested_with_its_own_classifier(people, tmp_path, capsys):
+    assert command(people, tmp_path, "--kind", "head", "--views", "2") == 0
+    found = json.loads((tmp_path / "results.json").read_text())["results"][1]
+    manifest, model = Manifest.open(people), MaskedAutoencoder.from_pretrained(people / "run")
+    rows = split(manifest, 0.1)
+    said = told(model, reading(model, manifest, windows=2), rows.test.tolist(), batch_size=5, workers=0)
+    right = (said.probabilities.argmax(1) == rows.labels[said.indices]).mean()
+    assert found["scores"]["accuracy"]["values"] == [pytest.approx(right)] and found["test"] == 12
+
+
+@pytest.mark.parametrize(
+    ("wish", "says"),
+    [
+        (["--kind", "head", "--shots", "1"], "--shots"),
+        (["--kind", "finetune", "--drop"], "--drop"),
+        (["--kind", "linear", "--lr", "1"], "--kind finetune"),
+        (["--kind", "finetune", "--lr", "0"], "--lr 0"),
+        (["--kind", "finetune", "--epochs", "0"], "--epochs 0"),
+    ],
+)
+def test_wishes_that_make_no_sense_are_refused(people, tmp_path, capsys, wish, says):
+    assert command(people, tmp_path, *wish) == 2 and says in capsys.readouterr().err
+
+
+def test_a_run_without_a_classifier_or_with_other_labels_says_so(people, tmp_path, capsys):
+    manifest = Manifest.open(people)
+    make: Callable[[str], Recipe] = lambda change: Recipe.load("imu_mae", ["size=tiny", "window=0.8", change])  # noqa: E731
+    for change, says in (
+        ("modalities.imu.patch=10", "was not trained with `classification`, but with reconstruction"),
+        ("objectives.classification.classes=4", "3 labels, the run was trained to tell 4"),
+    ):
+        run = tmp_path / says[:3]
+        fit(make(change).changed({"modalities": {"imu": {"patch": 10}}}), manifest, tmp_path).build().save_pretrained(
+            run
+        )
+        assert main(["probe", str(run), "--data", str(people), "--kind", "head", "--output", str(tmp_path / "o")]) == 2
+        assert says in capsys.readouterr().err
