@@ -128,9 +128,11 @@ class IMUReader(Reader):
             return {}
         tables, error = {}, None
         for source in sources:
+            path = str(source["path"] if isinstance(source, dict) else source)
+            if path in tables:  # another window of it
+                continue
             try:
-                table = load(source)
-                tables.setdefault(table.path, table)
+                tables[path] = load(source)
             except SampleError as sample:
                 error = sample
             if len(tables) == SURVEYED:
