@@ -81,7 +81,8 @@ COMMANDS = {
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_two_processes_make_and_say_what_one_does(walks, tmp_path, capfd, name):
+def test_two_processes_make_and_say_what_one_does(walks, tmp_path, capfd, monkeypatch, name):
+    monkeypatch.setattr("mmmae.probe.finetune.Tuning.length", lambda *_: 4)
     out = tmp_path / "out"
     words = command(walks, name, *COMMANDS[name], str(out))
     capfd.readouterr()

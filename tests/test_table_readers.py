@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 from pyarrow import parquet
 from safetensors.torch import save_file
 
+from mmmae.corpora.writing import write_imu
 from modalities.embedding import EmbeddingReader
 from modalities.errors import InputError, SampleError
-from modalities.imu import IMUReader
+from modalities.imu import IMUReader, IMUTokenizer
 from modalities.text import TextReader, Vocabulary
 
 # IMU
@@ -420,3 +421,25 @@ def test_settings_are_checked():
     ]:
         with pytest.raises(ValueError, match=next(iter(bad))):
             reader(**bad)
+
+
+def test_moments_of_sensors_are_those_of_all_readings_of_the_files(tmp_path):
+    values = [np.random.default_rng(n).normal(n, 2 + n, size=(50, 2, 6)) for n in range(2)]
+    values[0][:25, 1] = np.nan
+    values[0][..., 5] = values[1][..., 5] = 3.0  # nothing to divide by
+    sources = []
+    for number, readings in enumerate(values):
+        write_imu(tmp_path / f"{number}.csv", np.arange(50) / 50, {"hip": readings[:, 0], "wrist": readings[:, 1]})
+        sources += [{"path": str(tmp_path / f"{number}.csv")}] * (3 - number)  # windows of one file count once
+    found = IMUReader.survey({"sensors": 2, "mean": "data", "std": "data"}, sources, tmp_path)
+    assert set(found) == {"mean", "std"}
+    mean = np.mean([np.nanmean(v, axis=(0, 1)) for v in values], axis=0)
+    square = np.mean([np.nanmean(v**2, axis=(0, 1)) for v in values], axis=0)
+    std = np.append(np.sqrt(square - mean**2)[:5], 1.0)
+    np.testing.assert_allclose(found["mean"], mean, rtol=1e-3)
+    np.testing.assert_allclose(found["std"], std, rtol=1e-3)
+    tokenizer = IMUTokenizer(8, patch=10, mean=found["mean"], std=found["std"])
+    assert IMUReader.survey({"sensors": 2, "std": [1.0] * 6}, sources, tmp_path) == {}
+    assert tokenizer.std[:5].tolist() == pytest.approx(found["std"][:5])
+    with pytest.raises(ValueError, match="stft"):
+        IMUTokenizer(8, patch=16, kind="stft", std="data")
