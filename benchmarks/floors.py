@@ -26,7 +26,7 @@ from mmmae.data.source import open_data
 from mmmae.data.views import views
 from mmmae.features import Frozen, reading
 from mmmae.launch import listed
-from mmmae.probe.fitting import Probe
+from mmmae.probe.fitting import Probe, majority
 from mmmae.probe.results import table
 from mmmae.splits import split
 from modalities.records import Signal
@@ -84,6 +84,7 @@ def main() -> None:
     parser.add_argument("--modalities", type=listed, default=None)
     parser.add_argument("--data", required=True)
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--folds", type=int, default=None)
     parser.add_argument("overrides", nargs="*")
     arguments = parser.parse_args()
     recipe = Recipe.load(arguments.recipe, arguments.overrides, arguments.modalities)
@@ -105,9 +106,10 @@ def main() -> None:
     width = max(parts[0].shape[1] for parts in found.values())
     means = {name: padded(np.concatenate(parts), width) for name, parts in found.items()}
     frozen = Frozen(np.array(indices), means)
-    probe = Probe({"simple": recipe.build()}, names, rows, "linear", arguments.seeds)
+    folds = [rows] if arguments.folds is None else rows.folds(arguments.folds)
+    probe = Probe({"simple": recipe.build()}, names, folds, "linear", arguments.seeds)
     results = probe.results({(kind, "simple"): frozen for kind in probe.kinds}, [])
-    Console(width=150).print(table([probe.majority(), *results], f"simple features, {arguments.data}"))
+    Console(width=150).print(table([majority(folds), *results], f"simple features, {arguments.data}"))
 
 
 def padded(x: np.ndarray, width: int) -> np.ndarray:

@@ -6,7 +6,7 @@ import os
 import zlib
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -43,6 +43,20 @@ class Split:
         chosen = set(names[: max(1, round(VALIDATION * len(names)))])
         held = np.array([self.units[index] in chosen for index in self.train], dtype=bool)
         return self.train[~held], self.train[held]
+
+    def folds(self, count: int) -> list[Split]:
+        """All labelled rows in so many parts that divide no unit, each the test of a split whose training is the rest.
+
+        As many as there are units, or more, leave one out at a time; of fewer, a hash decides what goes together.
+        """
+        known = np.sort(np.concatenate([self.train, self.test]))
+        names = drawn({self.units[index] for index in known}, "folds")
+        place = {name: number % min(count, len(names)) for number, name in enumerate(names)}
+        part = np.array([place[self.units[index]] for index in known])
+        return [
+            replace(self, train=known[part != number], test=known[part == number])
+            for number in range(min(count, len(names)))
+        ]
 
     def shots(self, rows: np.ndarray, k: int, seed: int) -> np.ndarray:
         """At most k rows of each class; those of a smaller k are among those of a larger one."""

@@ -25,7 +25,7 @@ from mmmae.metrics import ranking, scores, spread
 from mmmae.model import MaskedAutoencoder
 from mmmae.probe.attentive import attentive
 from mmmae.probe.classifiers import STRENGTHS, Examples, knn, linear
-from mmmae.probe.fitting import CLASSIFIERS, Case, Probe, cases
+from mmmae.probe.fitting import CLASSIFIERS, Case, Probe, cases, majority
 from mmmae.recipe import Recipe
 from mmmae.splits import MEDIA, Split, divided, split
 from modalities.errors import InputError
@@ -231,7 +231,7 @@ def features(rows: Split, hint: float, width: int = 8, tokens: int = 3) -> Froze
 
 
 def probed(model: MaskedAutoencoder, rows: Split, found: Frozen, kind: str, seeds: int = 2, shots: tuple = ()) -> list:
-    probe = Probe({"pretrained": model}, ["imu", "text"], rows, kind, seeds)
+    probe = Probe({"pretrained": model}, ["imu", "text"], [rows], kind, seeds)
     return probe.results({("imu+text", "pretrained"): found}, shots)
 
 
@@ -255,6 +255,26 @@ def test_labels_of_the_test_select_nothing(model, kind):
     before, after = (probed(model, one, found, kind, seeds, shots) for one in (rows, replace(rows, labels=poisoned)))
     assert [result.chosen for result in before] == [result.chosen for result in after]
     assert before[0].seeds != after[0].seeds
+
+
+@given(st.integers(2, 12))
+def test_folds_test_every_row_once_and_divide_no_group(count):
+    rows = invented()
+    folds = rows.folds(count)
+    assert len(folds) == min(count, len({rows.units[index] for index in [*rows.train, *rows.test]}))
+    assert sorted(index for fold in folds for index in fold.test) == sorted([*rows.train, *rows.test])
+    for fold in folds:
+        assert sorted([*fold.train, *fold.test]) == sorted([*rows.train, *rows.test])
+        assert not {rows.units[index] for index in fold.train} & {rows.units[index] for index in fold.test}
+
+
+def test_figures_of_folds_are_those_of_all_their_tests(model):
+    rows = invented()
+    probe = Probe({"pretrained": model}, ["imu", "text"], rows.folds(4), "knn", 2)
+    (result,) = probe.results({("imu+text", "pretrained"): features(rows, 20.0)}, [])
+    everyone = len(rows.train) + len(rows.test)
+    assert result.test == everyone and result.confusion.sum() == 2 * everyone and len(result.chosen) == 8
+    assert majority(rows.folds(4)).test == everyone and result.seeds[0]["accuracy"] == 1.0
 
 
 def test_the_validation_part_selects():

@@ -28,6 +28,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--kind", default="linear", choices=KINDS, help="what tells the labels (default: linear)")
     add("--shots", metavar="K,K", help="also with so many labels of each class, e.g. 1,5,10,50")
     add("--seeds", type=int, default=3, metavar="N", help="draws of validation part and shots (default: 3)")
+    add(
+        "--folds",
+        type=int,
+        metavar="N",
+        help="cross-validation by groups instead of one test part; many: one at a time",
+    )
     add("--views", type=int, default=1, metavar="N", help="windows of each recording to average (default: 1)")
     add("--baseline", choices=["random"], help="beside the checkpoint: the same model with random weights")
     add("--drop", action="store_true", help="also test with each stream, and sensors of the IMU, withheld")
@@ -66,12 +72,15 @@ def probe(arguments: argparse.Namespace, ranks: Ranks) -> int:
 
     shots = numbers(arguments.shots)
     require_counts(arguments, "seeds", "views", "batch_size")
+    if arguments.folds is not None and (arguments.folds < 2 or arguments.kind in ("finetune", "head")):
+        raise InputError(f"--folds {arguments.folds} --kind {arguments.kind}: expected 2 or more of a frozen kind")
     tuning = tuned(arguments)
     models = {"pretrained": MaskedAutoencoder.from_pretrained(arguments.run)}
     recipe = models["pretrained"].recipe
     assert recipe is not None  # a checkpoint always has one
     manifest = ranks.first(lambda: open_data(arguments.data, bad=1.0, outside=arguments.outside))
     rows = split(manifest, recipe.sections.data.holdout)
+    folds = [rows] if arguments.folds is None else rows.folds(arguments.folds)
     clips = reading(models["pretrained"], manifest, listed(arguments.modalities), arguments.views)
     if arguments.baseline == "random":
         models["random"] = recipe.build(recipe.sections.training.seed).eval()
@@ -79,7 +88,7 @@ def probe(arguments: argparse.Namespace, ranks: Ranks) -> int:
 
     console = Console()
     with Progress(console=console, transient=True, disable=not ranks.main) as progress:
-        outcome = study(arguments, models, list(clips.readers), rows, tuning).run(
+        outcome = study(arguments, models, list(clips.readers), folds, tuning).run(
             clips, shots, progress, drop=arguments.drop, batch_size=arguments.batch_size, workers=arguments.workers,
             ranks=ranks,
         )  # fmt: skip
@@ -95,8 +104,8 @@ def probe(arguments: argparse.Namespace, ranks: Ranks) -> int:
     wide = console.width >= WIDE
     console.print(
         table(
-            [majority(rows), *full],
-            f"{arguments.kind}: {len(rows.train)} rows to train, {len(rows.test)} to test",
+            [majority(folds), *full],
+            f"{arguments.kind}: {count(folds)}",
             wide=wide,
         )
     )
@@ -108,8 +117,9 @@ def probe(arguments: argparse.Namespace, ranks: Ranks) -> int:
         drawn.append(pictures.missing([*mine, *dropped], output / "drop.png"))
     said = {
         "checkpoint": str(find(arguments.run)), "data": str(manifest.path), "kind": arguments.kind,
-        "views": arguments.views, "seeds": arguments.seeds, "classes": rows.classes, "notes": rows.notes,
-        "results": [result.tree() for result in [majority(rows), *results, *dropped]],
+        "views": arguments.views, "seeds": arguments.seeds, "folds": len(folds), "classes": rows.classes,
+        "notes": rows.notes,
+        "results": [result.tree() for result in [majority(folds), *results, *dropped]],
         "bad": [fault.id for fault in faults],
     }  # fmt: skip
     (output / "results.json").write_text(written(said), encoding="utf-8")
@@ -124,7 +134,7 @@ def study(
     arguments: argparse.Namespace,
     models: Mapping[str, MaskedAutoencoder],
     streams: list[str],
-    rows: Split,
+    folds: list[Split],
     settings: Mapping[str, Any],
 ) -> Probe | Finetuning | Head:
     """What the kind means: frozen features, the whole model trained, or as it is."""
@@ -133,10 +143,17 @@ def study(
     from mmmae.probe.whole import Head
 
     if arguments.kind == "finetune":
-        return Finetuning(models, rows, arguments.seeds, Tuning(**settings))
+        return Finetuning(models, folds[0], arguments.seeds, Tuning(**settings))
     if arguments.kind == "head":
-        return Head(models, rows)
-    return Probe(models, streams, rows, arguments.kind, arguments.seeds)
+        return Head(models, folds[0])
+    return Probe(models, streams, folds, arguments.kind, arguments.seeds)
+
+
+def count(folds: list[Split]) -> str:
+    """How many rows learn and are tested, in words."""
+    if len(folds) == 1:
+        return f"{len(folds[0].train)} rows to train, {len(folds[0].test)} to test"
+    return f"{sum(len(rows.test) for rows in folds)} rows, each tested once in {len(folds)} folds"
 
 
 def tuned(arguments: argparse.Namespace) -> dict[str, Any]:

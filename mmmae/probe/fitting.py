@@ -38,17 +38,18 @@ class Case(NamedTuple):
 class Probe:
     """Probes of one kind on models' features of each stream alone and of all together.
 
-    streams: of the joint pass; rows: who learns, selects and is tested; seeds: how many draws.
+    streams: of the joint pass. folds: who learns, selects and is tested; where there are several, the figures are those
+    of all their tests together. seeds: how many draws.
     """
 
     models: Mapping[str, MaskedAutoencoder]
     streams: Sequence[str]
-    rows: Split
+    folds: Sequence[Split]
     kind: str
     seeds: int
 
     def __post_init__(self) -> None:
-        self.fitted: dict[tuple[str, int], Fitted] = {}  # of the checkpoint with all labels, by features and seed
+        self.fitted: dict[tuple[str, int, int], Fitted] = {}  # of the checkpoint with all labels: features, seed, fold
 
     @property
     def sequences(self) -> bool:
@@ -70,7 +71,7 @@ class Probe:
 
     def fits(self, shots: int) -> int:
         """How many classifiers `results` fits."""
-        return len(self.kinds) * len(self.models) * (1 + shots) * self.seeds
+        return len(self.kinds) * len(self.models) * (1 + shots) * self.seeds * len(self.folds)
 
     def run(
         self,
@@ -89,7 +90,8 @@ class Probe:
         """
         sweep = cases(clips, self.kinds, self.seeds) if drop else {}
         settings = {"batch_size": batch_size, "workers": workers, "tokens": self.sequences, "ranks": ranks}
-        labelled, test = sorted({*self.rows.train.tolist(), *self.rows.test.tolist()}), self.rows.test.tolist()
+        labelled = sorted({index for rows in self.folds for index in [*rows.train.tolist(), *rows.test.tolist()]})
+        test = sorted({index for rows in self.folds for index in rows.test.tolist()})
         bar = progress.add_task("encoding", total=len(labelled) + len(test) * bool(sweep))
         tick = lambda count: progress.advance(bar, count)  # noqa: E731
         found, faults = frozen(clips, labelled, self.asked(), tick=tick, **settings)
@@ -110,35 +112,33 @@ class Probe:
             for (features, model), part in found.items():
                 done.append(result := Result(features, model, k))
                 for seed in range(self.seeds):
-                    self.fit(result, part, seed)
-                    tick()
+                    self.fit(result, part, seed, tick)
         return done
 
-    def fit(self, result: Result, part: Frozen, seed: int) -> None:
-        """Fit one classifier and add its figures."""
-        train, validation = self.rows.parts(seed)
-        if result.shots is not None:
-            train, validation = (self.rows.shots(rows, result.shots, seed) for rows in (train, validation))
-        streams = result.features.split("+")
-        learned, selecting, tested = (
-            self.examples(part, rows, streams) for rows in (train, validation, self.rows.test)
-        )
-        classify = CLASSIFIERS[self.kind]
+    def fit(self, result: Result, part: Frozen, seed: int, tick: Callable[[], object]) -> None:
+        """Fit one classifier in each fold and add the figures of their tests."""
+        told = []
         few = result.shots is not None
-        fitted = classify(learned, selecting, classes=len(self.rows.classes), seed=seed, few=few)
-        given = fitted.predict(tested.x)
-        result.train = len(learned.labels) + (0 if few else len(selecting.labels))
-        result.test = len(tested.labels)
-        result.add(tested.labels, given, scores(tested.labels, given))
-        result.chosen.append(fitted.chosen)
-        if result.model == "pretrained" and not few:
-            self.fitted[result.features, seed] = fitted
+        for number, rows in enumerate(self.folds):
+            train, validation = rows.parts(seed)
+            if result.shots is not None:
+                train, validation = (rows.shots(side, result.shots, seed) for side in (train, validation))
+            streams = result.features.split("+")
+            learned, selecting, tested = (self.examples(part, side, streams) for side in (train, validation, rows.test))
+            fitted = CLASSIFIERS[self.kind](learned, selecting, classes=len(rows.classes), seed=seed, few=few)
+            told.append((tested.labels, fitted.predict(tested.x)))
+            result.train = len(learned.labels) + (0 if few else len(selecting.labels))
+            result.chosen.append(fitted.chosen)
+            if result.model == "pretrained" and not few:
+                self.fitted[result.features, seed, number] = fitted
+            tick()
+        add(result, told)
 
     def examples(self, part: Frozen, rows: np.ndarray, streams: Sequence[str]) -> Examples:
         """Inputs and labels of some rows, without those that have none of the streams and those that are bad."""
         here = part.rows(rows)
         here = here[[any(not np.isnan(part.means[m][row, 0]) for m in streams if m in part.means) for row in here]]
-        return Examples(self.inputs(part, streams)[here], self.rows.labels[part.indices[here]])
+        return Examples(self.inputs(part, streams)[here], self.folds[0].labels[part.indices[here]])
 
     def inputs(self, part: Frozen, streams: Sequence[str]) -> np.ndarray:
         return part.sequence(streams) if self.sequences else part.matrix(streams)
@@ -151,22 +151,32 @@ class Probe:
             result = done.setdefault(
                 named, Result(case.features, "pretrained", withheld=case.withheld, sensors=case.sensors)
             )
-            x, here = self.inputs(part, case.features.split("+")), part.rows(self.rows.test)
-            labels = self.rows.labels[part.indices[here]]
+            x = self.inputs(part, case.features.split("+"))
             for seed in range(self.seeds) if case.sensors is None else [case.draw]:
-                given = self.fitted[case.features, seed].predict(x[here])
-                result.add(labels, given, scores(labels, given))
-            result.test = len(labels)
+                told = []
+                for number, rows in enumerate(self.folds):
+                    here = part.rows(rows.test)
+                    fitted = self.fitted[case.features, seed, number]
+                    told.append((rows.labels[part.indices[here]], fitted.predict(x[here])))
+                add(result, told)
         return list(done.values())
 
 
-def majority(rows: Split) -> Result:
+def add(result: Result, told: Sequence[tuple[np.ndarray, np.ndarray]]) -> None:
+    """Add one seed's figures: labels (n,) and probabilities (n, classes) of each fold's test."""
+    labels, given = (np.concatenate(parts) for parts in zip(*told, strict=True))
+    result.test = len(labels)
+    result.add(labels, given, scores(labels, given))
+
+
+def majority(folds: Sequence[Split]) -> Result:
     """What always naming the shares of the training classes gives."""
-    train, test = (rows.labels[part] for part in (rows.train, rows.test))
-    shares = np.bincount(train, minlength=len(rows.classes)) / len(train)
-    result = Result("none", "majority", train=len(train), test=len(test))
-    chances = np.tile(shares, (len(test), 1))
-    result.add(test, chances, scores(test, chances))
+    result = Result("none", "majority", train=len(folds[-1].train))
+    told = []
+    for rows in folds:
+        shares = np.bincount(rows.labels[rows.train], minlength=len(rows.classes)) / len(rows.train)
+        told.append((rows.labels[rows.test], np.tile(shares, (len(rows.test), 1))))
+    add(result, told)
     return result
 
 
