@@ -27,7 +27,7 @@ types: .venv/ready
 	$(BIN)/pyright
 
 tests: .venv/ready
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses 2 --dist loadfile
 
 clean:
 	rm -rf .venv build *.egg-info runs/demo
