@@ -190,8 +190,10 @@ def embedded(
     import torch
 
     from mmmae.data.sample import collate
+    from mmmae.features import augmentation
     from modalities.embedding.reader import Rows
 
+    augment, device = augmentation(model), next(model.parameters()).device
     waiting: dict[int, list[Piece]] = defaultdict(list)
     known: dict[int, list[Tensor]] = defaultdict(list)
     times: dict[int, list[tuple[float, float]]] = defaultdict(list)
@@ -207,7 +209,7 @@ def embedded(
         complete = len(times[index]) == piece.total
         if complete or len(waiting[index]) == batch_size:
             found = [piece.found for piece in waiting.pop(index) if not isinstance(piece.found, SampleError)]
-            known[index].append(vectors(model, collate([found])))
+            known[index].append(vectors(model, augment(collate([found]).to(device))))
         if complete:
             start, end = torch.tensor(times.pop(index), dtype=torch.float64).T.contiguous()
             yield index, Rows(torch.cat(known.pop(index)), start, end)
@@ -218,7 +220,7 @@ def vectors(model: MaskedAutoencoder, batch: Batch) -> Float[Tensor, "b d"]:
     import torch
 
     with torch.inference_mode():
-        streams = list(model.encode(batch.to(next(model.parameters()).device)).values())
+        streams = list(model.encode(batch).values())
         there = torch.stack([tokens.present() for tokens in streams], 1).float()
         means = torch.stack([tokens.mean().float() for tokens in streams], 1)
         return ((means * there[..., None]).sum(1) / there.sum(1, keepdim=True).clamp_min(1)).cpu()

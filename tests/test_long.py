@@ -154,6 +154,21 @@ def test_every_segment_is_embedded_with_its_seconds(films, tmp_path, capsys, end
             assert_close(tokens.mean()[0], row)
 
 
+def test_what_a_recipe_always_changes_is_embedded_changed(films, tmp_path):
+    recipe = tiny.tiny("default", ["window=0.5", "augment={video: {flip: 1.0, always: true}}"], modalities=["video"])
+    model = recipe.build()
+    model.save_pretrained(tmp_path / "run")
+    words = ["embed", str(tmp_path / "run"), "--data", str(films), "--out", str(tmp_path / "out"), "--workers", "0"]
+    assert main(words) == 1  # of the film that is cut off
+    clip = recipe.readers()["video"].read(str(films / "scenes" / "short.mp4"), 0.0, 0.5).values[None]
+    batch = Batch({"video": Signal(clip, duration=torch.tensor([0.5]))}, torch.tensor([0]))
+    changed = recipe.augment().eval()(batch)
+    assert not torch.equal(changed["video"].values, clip)
+    with torch.no_grad():
+        tokens = model.encode(changed)["video"]
+    assert_close(load(tmp_path / "out" / "scenes" / "short.safetensors").features[0], tokens.mean()[0])
+
+
 def test_what_is_embedded_stays_and_what_is_missing_or_damaged_is_made(films, tmp_path, capsys):
     for ending in ("safetensors", "parquet"):
         out = tmp_path / ending

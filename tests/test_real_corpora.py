@@ -23,6 +23,7 @@ from scipy.spatial.transform import Rotation
 from mmmae import corpora
 from mmmae.corpora import basic_motions, doom, drums, hapt, mocap, prompts, stamps
 from mmmae.corpora.doom import head as doom_head
+from mmmae.corpora.doom.game import Game, Played
 from mmmae.corpora.doom.player import Player
 from mmmae.corpora.mocap import body as mocap_body
 from mmmae.corpora.mocap.motion import Motion
@@ -634,3 +635,12 @@ def test_what_lies_in_packages_is_written_the_same_every_time(tmp_path, monkeypa
         assert files == {
             p.relative_to(again): hashlib.sha256(p.read_bytes()).digest() for p in again.rglob("*") if p.is_file()
         }
+
+
+def test_doom_begins_elsewhere_when_an_episode_ends_too_early(monkeypatch):
+    tried = []
+    monkeypatch.setattr(
+        Game, "attempt", lambda self, *given: tried.append(given) or (Played() if given[-1] == 2 else None)
+    )
+    assert isinstance(object.__new__(Game).play(7, "map01", "2", 35), Played)
+    assert tried == [(7, "map01", "2", 35, number) for number in range(3)]

@@ -6,6 +6,7 @@ import contextlib
 import tempfile
 from collections import Counter
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -80,12 +81,17 @@ class Game:
         self.folder.cleanup()
 
     def play(self, key: int, level: str, weapon: str, tics: int) -> Played:
-        """Play one episode: arm, go to a drawn thing of the level, look around, then act and record `tics` tics."""
+        """Record `tics` tics of an episode; one in which the player stumbles through the exit begins elsewhere."""
+        attempts = (self.attempt(key, level, weapon, tics, number) for number in count())
+        return next(played for played in attempts if played is not None)
+
+    def attempt(self, key: int, level: str, weapon: str, tics: int, number: int) -> Played | None:
+        """Play one episode: arm, go to a drawn thing of the level, look around, then act; None if it ends too early."""
         game, still = self.game, [0] * len(BUTTONS)
         game.set_doom_map(level)
         game.set_seed(key & 0x7FFFFFFF)
         game.new_episode()
-        where, look = draw(key, "doom/start", 2)
+        where, look = draw(key, f"doom/start/{number}" if number else "doom/start", 2)
         things = sorted((thing.id, thing.position_x, thing.position_y) for thing in game.get_state().objects)
         _, x, y = things[int(where * len(things))]
         for command in ("god", "give all", f"use {weapon}", f"warp {x} {y}"):
@@ -95,6 +101,8 @@ class Game:
         player, played = Player(key), Played()
         for tic in range(-BEFORE, tics + AFTER):
             state = game.get_state()
+            if state is None:
+                return None
             played.head.append(state.game_variables.copy())
             action = player.act(state, tic) if tic >= -READY else still
             if 0 <= tic < tics:
