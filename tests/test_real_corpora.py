@@ -374,6 +374,15 @@ def test_doom_for_real(tmp_path):
     assert sound.shape[1] == pytest.approx(doom.SOUND, abs=2048)
 
 
+def test_doom_begins_elsewhere_when_an_episode_ends_too_early(monkeypatch):
+    tried = []
+    monkeypatch.setattr(
+        Game, "attempt", lambda self, *given: tried.append(given) or (Played() if given[-1] == 2 else None)
+    )
+    assert isinstance(object.__new__(Game).play(7, "map01", "2", 35), Played)
+    assert tried == [(7, "map01", "2", 35, number) for number in range(3)]
+
+
 # ------------------------------------------------------------------------------------------------------- basic_motions
 
 
@@ -635,12 +644,3 @@ def test_what_lies_in_packages_is_written_the_same_every_time(tmp_path, monkeypa
         assert files == {
             p.relative_to(again): hashlib.sha256(p.read_bytes()).digest() for p in again.rglob("*") if p.is_file()
         }
-
-
-def test_doom_begins_elsewhere_when_an_episode_ends_too_early(monkeypatch):
-    tried = []
-    monkeypatch.setattr(
-        Game, "attempt", lambda self, *given: tried.append(given) or (Played() if given[-1] == 2 else None)
-    )
-    assert isinstance(object.__new__(Game).play(7, "map01", "2", 35), Played)
-    assert tried == [(7, "map01", "2", 35, number) for number in range(3)]
