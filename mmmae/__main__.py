@@ -7,7 +7,7 @@ import sys
 from importlib import import_module
 
 from mmmae import __version__
-from mmmae.launch import guarded
+from mmmae.launch import guarded, leave
 
 # command: (module with add_arguments and run, what it does); modules are imported when their command is used
 COMMANDS = {
@@ -45,4 +45,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

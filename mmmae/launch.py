@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import errno
+import os
 import sys
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from typing import NoReturn
 
 ROOT = Path(__file__).resolve().parent.parent
 HALTED = 3  # exit code of a run that ended itself
@@ -127,6 +129,15 @@ def guarded(command: Callable[[argparse.Namespace], int], arguments: argparse.Na
         return 130
 
 
+def leave(code: int) -> NoReturn:
+    """End this process; one of several at once, for a thread of gloo that is at work while Python ends aborts it."""
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
+
+
 def shadowed() -> str | None:
     """What to say if a foreign package named like one of ours would be imported in its place; None if none would."""
     for package in ("modalities", "fusion", "configs"):
@@ -160,8 +171,6 @@ def asked_processes() -> int | None:
 
 def precision(setting: str) -> str | None:
     """Accelerate's mixed precision: bf16 where the device has it; None lets `accelerate launch` decide."""
-    import os
-
     import torch
 
     if setting != "auto":

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 if __name__ == "__main__" and not __package__:
     sys.path[0] = str(Path(__file__).resolve().parent.parent)  # a script's own folder must not come before the house
 
-from mmmae.launch import Halted, check_processes, guarded, listed, overrides_of, precision, training_parser
+from mmmae.launch import Halted, check_processes, guarded, leave, listed, overrides_of, precision, training_parser
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -281,4 +281,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 import time
 
 import torch
 from torch.optim import AdamW
 
+from mmmae.launch import leave
 from mmmae.model import MaskedAutoencoder
 from mmmae.train import main
 
@@ -52,4 +52,4 @@ def install() -> None:
 
 if __name__ == "__main__":
     install()
-    sys.exit(main())
+    leave(main())
