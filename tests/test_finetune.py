@@ -34,7 +34,7 @@ from mmmae.objectives.classification import BESIDE
 from mmmae.optim import adamw, clip, set_learning_rate
 from mmmae.probe import finetune
 from mmmae.probe.finetune import Finetuning, Fit, Tuning
-from mmmae.probe.results import Result
+from mmmae.probe.results import Result, Wish
 from mmmae.probe.whole import told
 from mmmae.ranks import Ranks
 from mmmae.recipe import Recipe
@@ -293,7 +293,7 @@ def test_fine_tuning_learns_and_repeats_itself_without_the_labels_of_the_test(pe
     for side, shots in ((rows, (2,)), (replace(rows, labels=poisoned), ())):
         study = Finetuning({"pretrained": model}, side, 1, Tuning(steps=30, epochs=1, rounds=2, rate=3e-3))
         with Progress(disable=True) as progress:
-            outcomes.append(study.run(clips, shots, progress, drop=False, batch_size=8, workers=0, ranks=Ranks()))
+            outcomes.append(study.run(Wish(clips, shots, progress, Ranks(), drop=False, batch_size=8, workers=0)))
             assert all(task.finished for task in progress.tasks)
     (whole, few), (other,) = (outcome.results for outcome in outcomes)
     assert whole.seeds[0]["accuracy"] > 0.8 and other.seeds[0]["accuracy"] < 0.2

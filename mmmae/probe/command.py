@@ -67,7 +67,7 @@ def probe(arguments: argparse.Namespace, ranks: Ranks) -> int:
     from mmmae.model import MaskedAutoencoder
     from mmmae.probe import pictures
     from mmmae.probe.fitting import majority
-    from mmmae.probe.results import WIDE, table, written
+    from mmmae.probe.results import WIDE, Wish, table, written
     from mmmae.splits import split
 
     shots = numbers(arguments.shots)
@@ -88,10 +88,9 @@ def probe(arguments: argparse.Namespace, ranks: Ranks) -> int:
 
     console = Console()
     with Progress(console=console, transient=True, disable=not ranks.main) as progress:
-        outcome = study(arguments, models, list(clips.readers), folds, tuning).run(
-            clips, shots, progress, drop=arguments.drop, batch_size=arguments.batch_size, workers=arguments.workers,
-            ranks=ranks,
-        )  # fmt: skip
+        size, workers = arguments.batch_size, arguments.workers
+        wish = Wish(clips, shots, progress, ranks, drop=arguments.drop, batch_size=size, workers=workers)
+        outcome = study(arguments, models, list(clips.readers), folds, tuning).run(wish)
     if not ranks.main:
         return 0
     results, dropped, faults = outcome.results, outcome.dropped, outcome.faults

@@ -16,7 +16,7 @@ from mmmae.data.faults import Fault
 from mmmae.data.loader import Loader
 from mmmae.optim import adamw, clip, learning_rate, set_learning_rate
 from mmmae.probe.classifiers import mean_recall
-from mmmae.probe.results import Outcome, Result
+from mmmae.probe.results import Outcome, Result, Wish
 from mmmae.probe.whole import Told, counted, refuse_drop, tested, together, told
 from mmmae.recipe import Recipe
 from mmmae.sections import Optimizer
@@ -24,11 +24,8 @@ from mmmae.start import inherit
 from modalities.records import Batch
 
 if TYPE_CHECKING:
-    from rich.progress import Progress
-
     from mmmae.data.dataset import Clips
     from mmmae.model import MaskedAutoencoder
-    from mmmae.ranks import Ranks
     from mmmae.splits import Split
 
 UNSCALED = 256  # the batch for which a rate is what it says (mmmae.optim.learning_rate)
@@ -106,17 +103,7 @@ class Finetuning:
     tuning: Tuning = Tuning()
     faults: dict[str, Fault] = field(default_factory=dict, init=False)
 
-    def run(
-        self,
-        clips: Clips,
-        shots: Sequence[int],
-        progress: Progress,
-        *,
-        drop: bool,
-        batch_size: int,
-        workers: int,
-        ranks: Ranks,
-    ) -> Outcome:
+    def run(self, wish: Wish) -> Outcome:
         """A result for each model, with all labels first, then with so many of each class.
 
         Each process trains some of the models; the outcome is in the main one.
@@ -126,11 +113,12 @@ class Finetuning:
         Raises:
             InputError: streams are to be withheld; or training diverges.
         """
-        refuse_drop(drop, "finetune")
-        fits = self.fits("+".join(clips.readers), shots)
-        bar = progress.add_task("fine-tuning", total=sum(self.recordings(fit, batch_size) for fit in fits))
-        tick = lambda count: progress.advance(bar, ranks.counted(count))  # noqa: E731
-        settings = {"batch_size": batch_size, "workers": workers, "tick": tick}
+        clips, ranks, batch_size = wish.clips, wish.ranks, wish.batch_size
+        refuse_drop(wish.drop, "finetune")
+        fits = self.fits("+".join(clips.readers), wish.shots)
+        bar = wish.progress.add_task("fine-tuning", total=sum(self.recordings(fit, batch_size) for fit in fits))
+        tick = lambda count: wish.progress.advance(bar, ranks.counted(count))  # noqa: E731
+        settings = {**wish.reading, "tick": tick}
         columns = counted(clips.manifest)
         done: dict[int, tuple[Told, int]] = {}
         for number in range(ranks.number, len(fits), ranks.world):

@@ -9,17 +9,13 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from mmmae.features import Frozen, Given, frozen
-from mmmae.metrics import scores
 from mmmae.probe.attentive import attentive
 from mmmae.probe.classifiers import Examples, Fitted, knn, linear
-from mmmae.probe.results import Outcome, Result
+from mmmae.probe.results import Outcome, Result, Wish
 
 if TYPE_CHECKING:
-    from rich.progress import Progress
-
     from mmmae.data.dataset import Clips
     from mmmae.model import MaskedAutoencoder
-    from mmmae.ranks import Ranks
     from mmmae.splits import Split
 
 CLASSIFIERS = {"linear": linear, "knn": knn, "attentive": attentive}
@@ -73,23 +69,14 @@ class Probe:
         """How many classifiers `results` fits."""
         return len(self.kinds) * len(self.models) * (1 + shots) * self.seeds * len(self.folds)
 
-    def run(
-        self,
-        clips: Clips,
-        shots: Sequence[int],
-        progress: Progress,
-        *,
-        drop: bool,
-        batch_size: int,
-        workers: int,
-        ranks: Ranks,
-    ) -> Outcome:
+    def run(self, wish: Wish) -> Outcome:
         """Encode the rows of the clips, fit the probes, and test them; with `drop` also where something is withheld.
 
         All processes encode, the main one does the rest; the outcome is there.
         """
-        sweep = cases(clips, self.kinds, self.seeds) if drop else {}
-        settings = {"batch_size": batch_size, "workers": workers, "tokens": self.sequences, "ranks": ranks}
+        clips, ranks, progress = wish.clips, wish.ranks, wish.progress
+        sweep = cases(clips, self.kinds, self.seeds) if wish.drop else {}
+        settings = {**wish.reading, "tokens": self.sequences, "ranks": ranks}
         labelled = sorted({index for rows in self.folds for index in [*rows.train.tolist(), *rows.test.tolist()]})
         test = sorted({index for rows in self.folds for index in rows.test.tolist()})
         bar = progress.add_task("encoding", total=len(labelled) + len(test) * bool(sweep))
@@ -99,8 +86,8 @@ class Probe:
         less, _ = frozen(clips, test, asked, tick=tick, **settings) if asked else ({}, [])
         if not ranks.main:
             return Outcome([], [], [])
-        fitting = progress.add_task("fitting", total=self.fits(len(shots)))
-        results = self.results(found, shots, lambda: progress.advance(fitting))
+        fitting = progress.add_task("fitting", total=self.fits(len(wish.shots)))
+        results = self.results(found, wish.shots, lambda: progress.advance(fitting))
         return Outcome(results, self.dropped(less), faults)
 
     def results(
@@ -165,8 +152,7 @@ class Probe:
 def add(result: Result, told: Sequence[tuple[np.ndarray, np.ndarray]]) -> None:
     """Add one seed's figures: labels (n,) and probabilities (n, classes) of each fold's test."""
     labels, given = (np.concatenate(parts) for parts in zip(*told, strict=True))
-    result.test = len(labels)
-    result.add(labels, given, scores(labels, given))
+    result.add(labels, given)
 
 
 def majority(folds: Sequence[Split]) -> Result:

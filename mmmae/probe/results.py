@@ -1,4 +1,4 @@
-"""What a probe found, as a table and as JSON."""
+"""What an evaluation is asked for and what it found, as a table and as JSON."""
 
 from __future__ import annotations
 
@@ -10,12 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mmmae.metrics import NAMES, spread
+from mmmae.metrics import NAMES, scores, spread
 
 if TYPE_CHECKING:
+    from rich.progress import Progress
     from rich.table import Table
 
+    from mmmae.data.dataset import Clips
     from mmmae.data.faults import Fault
+    from mmmae.ranks import Ranks
 
 FIRST = ("accuracy", "balanced", "auroc")  # figures that a narrow terminal has room for
 WIDE = 130  # columns of one that has room for all
@@ -43,9 +46,10 @@ class Result:
     chosen: list[dict[str, Any]] = field(default_factory=list)
     confusion: np.ndarray | None = None
 
-    def add(self, labels: np.ndarray, probabilities: np.ndarray, scores: dict[str, float]) -> None:
-        """What one seed found."""
-        self.seeds.append(scores)
+    def add(self, labels: np.ndarray, probabilities: np.ndarray) -> None:
+        """What one seed says, (n, classes), of rows with these labels."""
+        self.test = len(labels)
+        self.seeds.append(scores(labels, probabilities))
         if self.confusion is None:
             self.confusion = np.zeros((probabilities.shape[1],) * 2, dtype=int)
         np.add.at(self.confusion, (labels, probabilities.argmax(1)), 1)
@@ -59,6 +63,27 @@ class Result:
         named = {name: getattr(self, name) for name in KEYS}
         counts = None if self.confusion is None else self.confusion.tolist()
         return {**named, "scores": spread(self.seeds), "chosen": self.chosen, "confusion": counts}
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What every kind of evaluation is asked for.
+
+    clips: the windows of the rows that it encodes or tests. shots: also with so many labels of each class.
+    drop: also with streams and sensors withheld. batch_size, workers: recordings at once, and who reads them.
+    """
+
+    clips: Clips
+    shots: Sequence[int]
+    progress: Progress
+    ranks: Ranks
+    drop: bool
+    batch_size: int
+    workers: int
+
+    @property
+    def reading(self) -> dict[str, Any]:
+        return {"batch_size": self.batch_size, "workers": self.workers}
 
 
 @dataclass(frozen=True)

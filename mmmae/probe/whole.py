@@ -12,18 +12,14 @@ import torch
 from mmmae.data.faults import Fault
 from mmmae.data.views import views
 from mmmae.features import augmentation
-from mmmae.metrics import scores
 from mmmae.objectives.classification import Classification
-from mmmae.probe.results import Outcome, Result
+from mmmae.probe.results import Outcome, Result, Wish
 from modalities.errors import InputError
 
 if TYPE_CHECKING:
-    from rich.progress import Progress
-
     from mmmae.data.dataset import Clips
     from mmmae.data.manifest import Manifest
     from mmmae.model import MaskedAutoencoder
-    from mmmae.ranks import Ranks
     from mmmae.splits import Split
 
 
@@ -127,35 +123,24 @@ class Head:
     models: Mapping[str, MaskedAutoencoder]
     rows: Split
 
-    def run(
-        self,
-        clips: Clips,
-        shots: Sequence[int],
-        progress: Progress,
-        *,
-        drop: bool,
-        batch_size: int,
-        workers: int,
-        ranks: Ranks,
-    ) -> Outcome:
+    def run(self, wish: Wish) -> Outcome:
         """One result for each model, on all streams of the clips together; in the main process.
 
         Raises:
             InputError: a model has no classifier, or one of other labels; or what is asked for needs another kind.
         """
-        if shots:
+        clips, ranks = wish.clips, wish.ranks
+        if wish.shots:
             raise InputError("--shots: --kind head learns from no label here\n  choose another --kind")
-        refuse_drop(drop, "head")
+        refuse_drop(wish.drop, "head")
         for model in self.models.values():
             require_same_labels(judge(model), clips.manifest)
-        bar = progress.add_task("testing", total=len(self.models) * len(self.rows.test))
+        bar = wish.progress.add_task("testing", total=len(self.models) * len(self.rows.test))
         results, faults = [], {}
-        own = ranks.share(self.rows.test.tolist(), batch_size)
+        own = ranks.share(self.rows.test.tolist(), wish.batch_size)
         for name, model in self.models.items():
-            said = told(
-                model, clips, own, batch_size=batch_size, workers=workers,
-                tick=lambda count: progress.advance(bar, ranks.counted(count)),
-            )  # fmt: skip
+            tick = lambda count: wish.progress.advance(bar, ranks.counted(count))  # noqa: E731
+            said = told(model, clips, own, tick=tick, **wish.reading)
             parts = ranks.gathered(said)
             if not ranks.main:
                 continue
@@ -169,9 +154,7 @@ class Head:
 
 def tested(result: Result, found: Told, rows: Split, columns: Sequence[int]) -> None:
     """Add one seed's figures; `columns` are those of the labels that the split knows."""
-    labels, given = rows.labels[found.indices], found.probabilities[:, columns]
-    result.test = len(labels)
-    result.add(labels, given, scores(labels, given))
+    result.add(rows.labels[found.indices], found.probabilities[:, columns])
 
 
 def refuse_drop(drop: bool, kind: str) -> None:
