@@ -84,7 +84,8 @@ class Attention(nn.Module):
     def split(self, x: Float[Tensor, "b k d"]) -> tuple[Tensor, Tensor, Tensor]:
         """Queries, keys and values of every head, (b, heads, k, width / heads) each."""
         bias = torch.cat([self.q_bias, torch.zeros_like(self.q_bias), self.v_bias])
-        q, k, v = rearrange(linear(x, self.qkv.weight, bias), "b n (three h d) -> three b h n d", three=3, h=self.heads)
+        three = linear(x, self.qkv.weight, bias).chunk(3, -1)
+        q, k, v = (rearrange(y, "b n (h d) -> b h n d", h=self.heads) for y in three)
         return q, k, v
 
     @torch.no_grad()

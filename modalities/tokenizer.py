@@ -76,7 +76,11 @@ class Tokenizer(nn.Module, ABC):
 
     def target(self, patches: Patches, pick: Int[Tensor, "b m"]) -> Shaped[Tensor, "b m p"]:
         """What a decoder must say about the patches at `pick`, in the network's units."""
-        return self.standardise(take(patches.values, pick))
+        return self.standardise(self.contents(patches, pick))
+
+    def contents(self, patches: Patches, pick: Int[Tensor, "b m"]) -> Shaped[Tensor, "b m p"]:
+        """The same in natural units."""
+        return take(patches.values, pick)
 
     def restore(self, patches: Patches, predicted: Float[Tensor, "b m p"], pick: Int[Tensor, "b m"]) -> Tensor:
         """The signal with predictions (in the network's units) in place of the patches at `pick`."""

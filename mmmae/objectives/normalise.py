@@ -18,39 +18,43 @@ NORMS = ("n0", "n1", "n2")
 
 @dataclass(frozen=True)
 class Moments:
-    """Mean and scale of each patch, broadcastable to its values."""
+    """Mean and scale of each patch: of each of its c channels, or (c = 1) of all its values."""
 
-    mean: Float[Tensor, "b m q"]
-    scale: Float[Tensor, "b m q"]
+    mean: Float[Tensor, "b m 1 c"]
+    scale: Float[Tensor, "b m 1 c"]
 
 
-def moments(x: Float[Tensor, "b m p"], norm: Norm, channels: int) -> Moments:
-    """What a norm subtracts from a patch and divides it by.
+def moments(x: Float[Tensor, "b m v c"], norm: Norm) -> Moments:
+    """What a norm subtracts from a patch, its values laid out as `apart` does, and divides it by.
 
     n1: of each channel, sqrt(unbiased variance) + 1e-6 (VideoMAE, arXiv:2203.12602); n2: of all values together,
-    sqrt(unbiased variance + 1e-6) (MAE, arXiv:2111.06377); n0: nothing.
+    sqrt(unbiased variance + 1e-6) (MAE, arXiv:2111.06377).
     """
-    if norm == "n0":
-        return Moments(torch.zeros_like(x[..., :1]), torch.ones_like(x[..., :1]))
-    if norm == "n2":
-        return Moments(x.mean(-1, keepdim=True), (x.var(-1, keepdim=True) + 1e-6).sqrt())
-    by_channel = rearrange(x, "b m (v c) -> b m v c", c=channels)
-    mean, std = by_channel.mean(-2), by_channel.var(-2).sqrt() + 1e-6
-    values = x.shape[-1] // channels
-    return Moments(mean.repeat(1, 1, values), std.repeat(1, 1, values))
+    mean, variance = x.mean(-2, keepdim=True), x.var(-2, keepdim=True)
+    return Moments(mean, variance.sqrt() + 1e-6 if norm == "n1" else (variance + 1e-6).sqrt())
+
+
+def apart(x: Float[Tensor, "b m p"], tokenizer: Tokenizer, norm: Norm) -> Float[Tensor, "b m v c"]:
+    """The values of each patch by channel, for n1, or all together."""
+    return rearrange(x, "b m (v c) -> b m v c", c=tokenizer.channels if norm == "n1" else 1)
 
 
 def units(tokenizer: Tokenizer, patches: Patches, pick: Int[Tensor, "b m"], norm: Norm) -> Float[Tensor, "b m p"]:
     """Patches in the units that a norm works in: natural ones scaled to about one for n1, the network's for others."""
-    x = tokenizer.target(patches, pick).float()
-    return tokenizer.natural(x) / tokenizer.full_scale if norm == "n1" else x
+    if norm == "n1":
+        return tokenizer.contents(patches, pick) / tokenizer.full_scale
+    return tokenizer.target(patches, pick).float()
 
 
 def target(tokenizer: Tokenizer, patches: Patches, pick: Int[Tensor, "b m"], norm: Norm) -> Float[Tensor, "b m p"]:
     """What a decoder must say about the patches at `pick`."""
     x = units(tokenizer, patches, pick, norm)
-    at = moments(x, norm, tokenizer.channels)
-    return (x - at.mean) / at.scale
+    if norm == "n0":
+        return x
+    by_channel = apart(x, tokenizer, norm)  # a view of x, which is nobody else's: every pass over targets costs
+    at = moments(by_channel, norm)
+    by_channel.sub_(at.mean).div_(at.scale)
+    return x
 
 
 def denormalise(
@@ -69,13 +73,14 @@ def denormalise(
     """
     if norm == "n0":
         return predicted.float()
-    at = moments(units(tokenizer, patches, visible, norm), norm, tokenizer.channels)
+    at = moments(apart(units(tokenizer, patches, visible, norm), tokenizer, norm), norm)
     here, there = patches.coords[pick].float(), patches.coords[visible].float()
     closeness = -0.5 * torch.cdist(here, there) ** 2
     if shown is not None:
         closeness = closeness.masked_fill(~shown[:, None, :], -1e9)
     weight = closeness.softmax(-1)
-    x = predicted.float() * (weight @ at.scale) + weight @ at.mean
+    scale, mean = ((weight @ x[..., 0, :])[..., None, :] for x in (at.scale, at.mean))
+    x = (apart(predicted.float(), tokenizer, norm) * scale + mean).flatten(2)
     if norm == "n1":
         return tokenizer.standardise(x * tokenizer.full_scale)
     return x

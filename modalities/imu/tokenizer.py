@@ -12,7 +12,7 @@ from torch import nn
 
 from modalities.graph import GraphLayer, adjacency, edge_matrix
 from modalities.positions import Kind
-from modalities.records import Patches, Places, Signal, Tokens, lattice, take
+from modalities.records import Patches, Places, Signal, Tokens, lattice
 from modalities.shapes import Float, Int, Shaped, Tensor
 from modalities.tokenizer import Tokenizer, fractions
 
@@ -168,14 +168,18 @@ class IMUTokenizer(Tokenizer):
 
     def scaled(self, values: Shaped[Tensor, "b k p"], coords: Int[Tensor, "b k axes"]) -> Float[Tensor, "b k p"]:
         """Patches at their places in the units that the network works in."""
-        values = self.standardise(values)
-        return (values - self.mean[coords[..., 1:2]]) / self.std[coords[..., 1:2]] if self.apart else values
+        return self.placed(values, coords) if self.apart else self.standardise(values)
+
+    def placed(self, values: Shaped[Tensor, "b k p"], coords: Int[Tensor, "b k axes"]) -> Float[Tensor, "b k p"]:
+        """Patches of one channel each, standardised as the channel at their place is."""
+        return (values - self.mean[coords[..., 1:2]]) / self.std[coords[..., 1:2]]
 
     def lift(self, values: Shaped[Tensor, "b k p"], places: Places) -> Float[Tensor, "b k d"]:
         return self.project(self.scaled(values, places.coords))
 
-    def target(self, patches: Patches, pick: Int[Tensor, "b m"]) -> Float[Tensor, "b m p"]:
-        return self.scaled(take(patches.values, pick), patches.coords[pick])
+    def contents(self, patches: Patches, pick: Int[Tensor, "b m"]) -> Float[Tensor, "b m p"]:
+        values = super().contents(patches, pick)
+        return self.placed(values, patches.coords[pick]) if self.apart else values
 
     def restore(self, patches: Patches, predicted: Float[Tensor, "b m p"], pick: Int[Tensor, "b m"]) -> Tensor:
         if self.apart:
