@@ -39,10 +39,16 @@ class Split:
 
     def parts(self, seed: int) -> tuple[np.ndarray, np.ndarray]:
         """The training rows without the validation part, and that part: a fifth of the units, drawn by the seed."""
+        return self.rounds(seed)[0]
+
+    def rounds(self, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
+        """`parts`, with each fifth of the units in turn as the validation part; the last takes what is left over."""
         names = drawn({self.units[index] for index in self.train}, f"validation/{seed}")
-        chosen = set(names[: max(1, round(VALIDATION * len(names)))])
-        held = np.array([self.units[index] in chosen for index in self.train], dtype=bool)
-        return self.train[~held], self.train[held]
+        size = max(1, round(VALIDATION * len(names)))
+        last = min(round(1 / VALIDATION), len(names)) - 1
+        place = {name: min(number // size, last) for number, name in enumerate(names)}
+        part = np.array([place[self.units[index]] for index in self.train])
+        return [(self.train[part != number], self.train[part == number]) for number in range(last + 1)]
 
     def folds(self, count: int) -> list[Split]:
         """All labelled rows in so many parts that divide no unit, each the test of a split whose training is the rest.

@@ -15,6 +15,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as reference
+from sklearn.linear_model import LogisticRegression
 
 from mmmae.__main__ import main
 from mmmae.corpora.writing import write_imu
@@ -24,7 +25,7 @@ from mmmae.features import Frozen, Given, frozen, reading, withhold
 from mmmae.metrics import ranking, scores, spread
 from mmmae.model import MaskedAutoencoder
 from mmmae.probe.attentive import attentive
-from mmmae.probe.classifiers import STRENGTHS, Examples, knn, linear
+from mmmae.probe.classifiers import Examples, knn, linear, log_loss, prepared, strongest
 from mmmae.probe.fitting import CLASSIFIERS, Case, Probe, cases, majority
 from mmmae.recipe import Recipe
 from mmmae.splits import MEDIA, Split, divided, split
@@ -286,9 +287,35 @@ def test_the_validation_part_selects():
     validation, test = (noise.normal(size=(500, 40)).astype(np.float32) for _ in range(2))
     truth = noise.integers(0, 2, 500)
     validation[:, 0] += 1.5 * truth
-    chosen = linear(Examples(x, labels), Examples(validation, truth), classes=2, seed=0, few=True)
-    assert chosen.chosen["C"] in STRENGTHS[:3] and chosen.predict(test).shape == (500, 2)
-    assert linear(Examples(x, labels), Examples(x, labels), classes=2, seed=0, few=True).chosen["C"] >= 0.1
+    chosen = linear([(Examples(x, labels), Examples(validation, truth))], classes=2, seed=0, few=True)
+    assert chosen.chosen["C"] <= 0.03 and chosen.predict(test).shape == (500, 2)
+    assert linear([(Examples(x, labels),) * 2], classes=2, seed=0, few=True).chosen["C"] >= 0.1
+
+
+def test_the_strongest_penalty_within_one_standard_error_of_the_best_is_chosen():
+    rounds = np.array([[2.0, 2.0, 2.0], [1.2, 1.0, 1.4], [1.0, 0.8, 1.5], [1.0, 0.7, 1.3]])  # the last: 1.0 +- 0.17
+    assert strongest(rounds) == 2
+    assert strongest(rounds[:, :1]) == 2  # of one round the best, and of equal ones the strongest
+    assert strongest(rounds - 0.5 * (np.arange(4) == 0)[:, None]) == 2 and strongest(rounds[:1]) == 0
+
+
+def test_labels_that_a_part_never_showed_do_not_choose():
+    noise = np.random.default_rng(0)
+    x, labels = noise.normal(size=(60, 4)).astype(np.float32), noise.integers(0, 2, 60)
+    model = prepared(LogisticRegression()).fit(x, labels)
+    more = Examples(np.concatenate([x, x[:5]]), np.concatenate([labels, np.full(5, 7)]))
+    assert log_loss(model, more) == log_loss(model, Examples(x, labels)) > 0
+
+
+def test_every_unit_is_in_the_validation_part_of_one_round():
+    rows = invented()
+    for seed in range(3):
+        rounds = rows.rounds(seed)
+        assert len(rounds) == min(5, len({rows.units[index] for index in rows.train}))
+        assert all(np.array_equal(a, b) for a, b in zip(rounds[0], rows.parts(seed), strict=True))
+        assert sorted(np.concatenate([held for _, held in rounds]).tolist()) == sorted(rows.train.tolist())
+        for train, held in rounds:
+            assert {rows.units[i] for i in train}.isdisjoint({rows.units[i] for i in held}) and len(train) and len(held)
 
 
 def test_a_missing_stream_is_its_training_mean_and_an_absent_token_is_nothing():
@@ -296,12 +323,12 @@ def test_a_missing_stream_is_its_training_mean_and_an_absent_token_is_nothing():
     part = features(rows, 3.0)
     examples = Examples(part.matrix(["imu", "text"]), rows.labels)
     for classify in (linear, knn):
-        fitted = classify(examples, examples, classes=classes, seed=0, few=True)
+        fitted = classify([(examples, examples)], classes=classes, seed=0, few=True)
         gone, filled = examples.x.copy(), examples.x.copy()
         gone[:, 8:], filled[:, 8:] = np.nan, examples.x[:, 8:].mean(0)
         np.testing.assert_allclose(fitted.predict(gone), fitted.predict(filled), atol=1e-5)
     tokens = Examples(part.sequence(["imu", "text"]), rows.labels)
-    fitted = attentive(tokens, tokens, classes=classes, seed=0, few=True)
+    fitted = attentive([(tokens, tokens)], classes=classes, seed=0, few=True)
     padded = np.concatenate([tokens.x, np.full_like(tokens.x, np.nan)], 1)
     np.testing.assert_allclose(fitted.predict(tokens.x), fitted.predict(padded), atol=1e-5)
     assert np.isfinite(fitted.predict(np.full_like(tokens.x, np.nan))).all()

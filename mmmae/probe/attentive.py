@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Sequence
 from itertools import count, islice
 
 import numpy as np
@@ -53,11 +54,12 @@ class Pooler(nn.Module):
         return absent & ~absent.all(1, keepdim=True)
 
 
-def attentive(train: Examples, validation: Examples, *, classes: int, seed: int, few: bool) -> Fitted:
+def attentive(rounds: Sequence[tuple[Examples, Examples]], *, classes: int, seed: int, few: bool) -> Fitted:
     """A `Pooler` trained by AdamW, as it was after the round with the best balanced accuracy on the validation part.
 
     Unlike the linear probe it never learns from the validation part: that stays to say when to stop.
     """
+    train, validation = rounds[0]
     device = "cuda" if torch.cuda.is_available() else "cpu"
     every = torch.from_numpy(train.x).flatten(0, 1).float()
     every = every[~every[:, 0].isnan()]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -107,13 +108,18 @@ class Probe:
         told = []
         few = result.shots is not None
         for number, rows in enumerate(self.folds):
-            train, validation = rows.parts(seed)
-            if result.shots is not None:
-                train, validation = (rows.shots(side, result.shots, seed) for side in (train, validation))
             streams = result.features.split("+")
-            learned, selecting, tested = (self.examples(part, side, streams) for side in (train, validation, rows.test))
-            fitted = CLASSIFIERS[self.kind](learned, selecting, classes=len(rows.classes), seed=seed, few=few)
+            rounds = rows.rounds(seed)
+            if result.shots is not None:
+                train, validation = rounds[0]
+                rounds = [(rows.shots(train, result.shots, seed), rows.shots(validation, result.shots, seed))]
+            elif self.kind != "linear":  # one part is enough for the others to select by
+                rounds = rounds[:1]
+            of = partial(self.examples, part, streams=streams)
+            parts, tested = [(of(train), of(validation)) for train, validation in rounds], of(rows.test)
+            fitted = CLASSIFIERS[self.kind](parts, classes=len(rows.classes), seed=seed, few=few)
             told.append((tested.labels, fitted.predict(tested.x)))
+            learned, selecting = parts[0]
             result.train = len(learned.labels) + (0 if few else len(selecting.labels))
             result.chosen.append(fitted.chosen)
             if result.model == "pretrained" and not few:
