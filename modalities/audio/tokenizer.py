@@ -100,9 +100,16 @@ class AudioTokenizer(Tokenizer):
                 # torch.stft centres a short window inside fft samples; the shift puts frame i at i * hop again.
                 lead = (self.fft - self.window) // 2
                 padded = nn.functional.pad(wave.float(), (lead, self.fft))
-                return (self.mel(padded)[..., :frames] + FLOOR["mel"]).log().mT
-            padded = nn.functional.pad(wave.float(), (0, self.window))
-            return torch.stack([self.fbank(one)[:frames] for one in padded])
+                power = torch.stft(
+                    padded, self.fft, self.hop, self.window, self.mel.spectrogram.window, center=False,
+                    return_complex=True,
+                ).abs().pow(2.0)  # fmt: skip
+                return (self.mel.mel_scale(power)[..., :frames] + FLOOR["mel"]).log().mT
+            # One after the other, each ending with a whole hop, so that all frames are computed at once.
+            stride = -(-(wave.shape[1] + self.window) // self.hop)
+            waves = nn.functional.pad(wave.float(), (0, stride * self.hop - wave.shape[1])).flatten()
+            spectra = self.fbank(nn.functional.pad(waves, (0, self.window)))[: len(wave) * stride]
+            return rearrange(spectra, "(b n) m -> b n m", n=stride)[:, :frames]
 
     def fbank(self, wave: Float[Tensor, " s"]) -> Float[Tensor, "frames mels"]:
         """Kaldi filter banks with the settings of AST (arXiv:2104.01778)."""
