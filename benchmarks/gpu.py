@@ -3,10 +3,10 @@
     python benchmarks/gpu.py [--sizes base,small,large] [--json FILE] [--minutes 8]
     python benchmarks/gpu.py --device cpu --sizes tiny          whether it runs; no measurement
 
-A step is forward, backward and fused AdamW under bfloat16 autocast, 16 frames of 224 x 224. Ours begins with uint8 on the
-device and draws its mask in the step; transformers' (SDPA) begins with float pixels and a mask made beforehand. MFU is
-three times the FLOPs of our own forward (torch.utils.flop_counter) over time over the bf16 matrix rate measured first;
-of each recipe's own: a lighter one does not seem faster by it. Peaks are those of a step with its model and optimizer.
+A step is forward, backward and fused AdamW under bfloat16 autocast, 16 frames of 224 x 224. Ours begins with uint8 on
+the device and draws its mask in the step; transformers' (SDPA) begins with float pixels and a mask made beforehand.
+MFU: three times the FLOPs of a recipe's own forward (torch.utils.flop_counter), over time, over the bf16 matrix rate
+that is measured first. Peaks are those of a step with its model and optimizer.
 
 Imports torch, transformers (with the YAML reader that it brings), einops, torchaudio and torch_geometric, nothing else:
 recipes are read from configs/ without being checked.
@@ -24,7 +24,6 @@ import sys
 import time
 from collections.abc import Callable
 from functools import partial
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +33,8 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(ROOT))  # so that nothing need be installed
+# ruff: noqa: E402
 
 from fusion.masking.independent import Independent
 from fusion.sizes import SIZES
@@ -43,7 +43,7 @@ from mmmae.model import MaskedAutoencoder
 from mmmae.settings import KINDS, defined, signature
 from modalities.records import Batch, Signal
 
-FRAMES, PIXELS = 16, 224
+FRAMES = 16
 ROOM = 0.35  # of the card's memory that a step may take
 LARGEST = 256  # clips of a batch
 
@@ -57,7 +57,14 @@ def part(kind: str, use: str) -> type:
 def recipe(name: str) -> dict[str, Any]:
     """A recipe of configs/ as it is written, over its base."""
     tree = yaml.safe_load((ROOT / "configs" / f"{name}.yaml").read_text(encoding="utf-8"))
-    return recipe(tree.pop("base")) | tree if "base" in tree else tree
+    return overlay(recipe(tree.pop("base")), tree) if "base" in tree else tree
+
+
+def overlay(base: Any, top: Any) -> Any:
+    """A recipe over its base: another `use` replaces a section whole."""
+    if not (isinstance(base, dict) and isinstance(top, dict)) or top.get("use", base.get("use")) != base.get("use"):
+        return top
+    return base | {key: overlay(base.get(key), value) for key, value in top.items()}
 
 
 def known(cls: type, settings: dict[str, Any] | None, *leave: str) -> dict[str, Any]:
@@ -91,7 +98,7 @@ def build(tree: dict[str, Any], size: str) -> MaskedAutoencoder:
     return MaskedAutoencoder(tokenizers, Independent(maskings=maskings), trunk, objectives)
 
 
-def theirs(size: str) -> nn.Module:
+def theirs(size: str, pixels: int) -> nn.Module:
     """VideoMAE of transformers, with its weights drawn by itself."""
     from transformers import VideoMAEConfig, VideoMAEForPreTraining
 
@@ -99,7 +106,7 @@ def theirs(size: str) -> nn.Module:
     keys = ("hidden_size", "num_hidden_layers", "num_attention_heads")
     encoder, decoder = SIZES[size]
     sizes = dict(zip(keys, encoder, strict=True)) | {f"decoder_{k}": n for k, n in zip(keys, decoder, strict=True)}
-    sizes |= {"intermediate_size": 4 * encoder[0], "decoder_intermediate_size": 4 * decoder[0]}
+    sizes |= {"intermediate_size": 4 * encoder[0], "decoder_intermediate_size": 4 * decoder[0], "image_size": pixels}
     return VideoMAEForPreTraining(VideoMAEConfig(**sizes, use_mean_pooling=False, attn_implementation="sdpa"))
 
 
@@ -109,6 +116,7 @@ class Card:
     def __init__(self, device: str, minutes: float):
         self.device, self.end = torch.device(device), time.monotonic() + 60 * minutes
         self.real = self.device.type == "cuda"
+        self.pixels = 224 if self.real else 64
 
     def left(self) -> float:
         return self.end - time.monotonic()
@@ -180,16 +188,16 @@ def ours_step(card: Card, name: str, size: str, batch: int, compiled: bool = Fal
 
 
 def theirs_step(card: Card, size: str, batch: int) -> Callable[[], None]:
-    model = theirs(size).to(card.device).train()
-    pixels = torch.randn(batch, FRAMES, 3, PIXELS, PIXELS, device=card.device)
-    places = (PIXELS // 16) ** 2
+    model = theirs(size, card.pixels).to(card.device).train()
+    pixels = torch.randn(batch, FRAMES, 3, card.pixels, card.pixels, device=card.device)
+    places = (card.pixels // 16) ** 2
     masked = torch.rand(batch, places, device=card.device).argsort(1) < int(0.9 * places)
     masked = masked.repeat(1, FRAMES // 2)
     return stepper(card, model, lambda: model(pixels, bool_masked_pos=masked).loss)
 
 
 def clip(card: Card, batch: int) -> Batch:
-    values = torch.randint(0, 256, (batch, FRAMES, 3, PIXELS, PIXELS), dtype=torch.uint8, device=card.device)
+    values = torch.randint(0, 256, (batch, FRAMES, 3, card.pixels, card.pixels), dtype=torch.uint8, device=card.device)
     return Batch({"video": Signal(values)}, torch.arange(batch, device=card.device))
 
 
@@ -267,7 +275,7 @@ def streams(card: Card, tree: dict[str, Any], times: int) -> Batch:
     seconds = torch.full((1,), window, device=card.device)
     for name, s in tree["modalities"].items():
         if name == "video":
-            shape = (1, s["frames"] * times, 3, s["size"], s["size"])
+            shape = (1, s["frames"] * times, 3, card.pixels, card.pixels)
             values = torch.randint(0, 256, shape, dtype=torch.uint8, device=card.device)
         elif name == "audio":
             values = torch.randn(1, round(window * s["rate"]), device=card.device)
