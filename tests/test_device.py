@@ -104,7 +104,7 @@ def test_nothing_crosses_between_host_and_device(name, ragged):
     """Values that the host would have to know do not exist here, and what it would have to send is seen."""
     base, changes = tiny.SYSTEMS[name]
     if name in HIDING:  # a film is enough, and everything follows from its shape
-        recipe = tiny.tiny(base, [change for change in changes if ".video" in change], ["video"])
+        recipe = tiny.tiny(base, [c for c in changes if ".video" in c or not c.startswith("masking.")], ["video"])
     else:
         recipe = tiny.tiny(base, changes)
     model, batch = recipe.build(), recipe.example(batch_size=2, ragged=ragged)
