@@ -68,7 +68,8 @@ class Positions(nn.Module):
             raise ValueError(f"sine-cosine positions need an even width, got {dim}")
         if kind not in get_args(Kind):
             raise ValueError(f"positions are one of {', '.join(get_args(Kind))}, got {kind!r}")
-        self.dim, self.kind, self.grid = dim, kind, grid
+        self.dim, self.grid = dim, grid
+        self.kind: Kind = kind
         if kind == "learned":
             if grid is None:
                 raise ValueError("learned positions need a grid known beforehand, as a video's frames and size tell it")

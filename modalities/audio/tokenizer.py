@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torchaudio
@@ -108,8 +108,9 @@ class AudioTokenizer(Tokenizer):
                 # torch.stft centres a short window inside fft samples; the shift puts frame i at i * hop again.
                 lead = (self.fft - self.window) // 2
                 padded = nn.functional.pad(wave.float(), (lead, self.fft))
+                taper: Any = self.mel.spectrogram.window
                 power = torch.stft(
-                    padded, self.fft, self.hop, self.window, self.mel.spectrogram.window, center=False,
+                    padded, self.fft, self.hop, self.window, taper, center=False,
                     return_complex=True,
                 ).abs().pow(2.0)  # fmt: skip
                 return (self.mel.mel_scale(power)[..., :frames] + FLOOR["mel"]).log().mT
