@@ -128,7 +128,11 @@ class MLP(nn.Sequential):
         super().__init__(nn.Linear(width, ratio * width), nn.GELU(), nn.Linear(ratio * width, width))
 
 
-class Block(nn.Module):
+class Layer(nn.Module):
+    """One of many alike, in a trunk or a decoder: what is compiled, computed anew or spread over processes as one."""
+
+
+class Block(Layer):
     """Attention then MLP, each on a normalised copy and added back."""
 
     def __init__(self, width: int, heads: int):
@@ -143,7 +147,7 @@ class Block(nn.Module):
         return x + self.mlp(self.norm2(x))
 
 
-class CrossBlock(nn.Module):
+class CrossBlock(Layer):
     """Attention to a context, then MLP."""
 
     def __init__(self, width: int, heads: int):

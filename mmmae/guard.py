@@ -27,6 +27,7 @@ class Taken:
 
     step: int
     flags: Tensor  # (2,) over all processes: something was not finite; somebody was asked to stop
+    arrived: torch.cuda.Event | None  # when the flags are on the host; None where they have never been elsewhere
     loss: Tensor
     norms: Sequence[Tensor]
     ids: Sequence[str]
@@ -70,7 +71,7 @@ class Guard:
         flags = self.over_all(torch.stack([~finite, asked]))
         if not scaled:
             self.optimizer.grad_scale, self.optimizer.found_inf = None, flags[0].clamp(max=1)  # pyright: ignore
-        self.pending.append(Taken(step, flags, loss.detach(), norms, ids))
+        self.pending.append(Taken(step, *sent(flags), loss.detach(), norms, ids))
         if self.policy == "halt":
             self.settle()
 
@@ -100,6 +101,8 @@ class Guard:
         """
         while len(self.pending) > but:
             taken = self.pending.pop(0)
+            if taken.arrived is not None:
+                taken.arrived.synchronize()
             bad, asked = taken.flags.tolist()
             self.stop = self.stop or asked > 0
             self.row = self.row + 1 if bad else 0
@@ -130,3 +133,16 @@ class Guard:
                 + f"; the weights are those before\n  look at the samples in {self.path}; lower optimizer.lr, set "
                 "optimizer.clip, or train with training.precision=no; then launch again to resume"
             )  # fmt: skip
+
+
+def sent(flags: Tensor) -> tuple[Tensor, torch.cuda.Event | None]:
+    """Flags on their way to the host, and when they are there.
+
+    To read them off the device later would wait for everything that it has been given to do until then.
+    """
+    if not flags.is_cuda:
+        return flags, None
+    arrived = torch.cuda.Event()
+    flags = torch.empty_like(flags, device="cpu", pin_memory=True).copy_(flags, non_blocking=True)
+    arrived.record()
+    return flags, arrived

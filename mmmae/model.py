@@ -50,7 +50,8 @@ class MaskedAutoencoder(nn.Module):
     def forward(self, batch: Mapping[str, Signal]) -> Losses:
         """Losses by part and their weighted sum."""
         step = self.step(batch)
-        parts = {name: losses for name, objective in self.objectives.items() if (losses := objective(step))}
+        said = {name: objective(step) for name, objective in self.objectives.items()}
+        parts = {name: losses for name, losses in said.items() if losses}
         total = torch.stack([self.objectives[name].weigh(losses) for name, losses in parts.items()]).sum()
         named = {f"{name}/{part}": loss for name, losses in parts.items() for part, loss in losses.items()}
         return Losses(named, total=total)
@@ -90,7 +91,7 @@ class MaskedAutoencoder(nn.Module):
         """Tell everything that follows a schedule how far training is, from 0 to 1."""
         for module in self.modules():
             if isinstance(module, Scheduled):
-                module.progress = progress
+                module.advance(progress)
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write weights (safetensors) and the full recipe (JSON) to a folder."""

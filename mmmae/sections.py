@@ -60,7 +60,10 @@ class Training(Section):
     start: str | None = pydantic.Field(None, description="run or checkpoint whose trunk and tokenizers to begin with")
     seed: int = 0
     precision: Literal["auto", "no", "bf16", "fp16"] = "auto"
-    compile: bool = False
+    compile: bool = pydantic.Field(False, description="compile the model (in several processes each layer by itself)")
+    recompute: bool = pydantic.Field(
+        False, description="compute layers anew on the way back instead of keeping what they computed"
+    )
     nonfinite: Literal["skip", "halt"] = pydantic.Field(
         "skip", description="at a loss or gradient that is not finite: leave out the step (ten in a row end the run)"
     )

@@ -89,7 +89,6 @@ class Trainer:
     ):
         from accelerate import DistributedType
 
-        from fusion.blocks import Block, CrossBlock
         from mmmae import checkpoint
         from mmmae.agree import agreed
         from mmmae.data.faults import FILE, BadSamples
@@ -97,6 +96,7 @@ class Trainer:
         from mmmae.data.source import open_data
         from mmmae.evaluation import Evaluation
         from mmmae.guard import Guard
+        from mmmae.layers import compile_model, recompute, spread
         from mmmae.optim import adamw
         from mmmae.report import Clock, Report
         from mmmae.resume import require_same, resumed
@@ -127,12 +127,14 @@ class Trainer:
         began = None if origin is None else begin(model, Path(origin))
         model = model.to(accelerator.device)
         optimizer = adamw(model, recipe.sections.optimizer)
-        if self.settings.compile:
-            for block in model.modules():
-                if isinstance(block, Block | CrossBlock):  # where the time goes; what lies around them never recompiles
-                    block.compile()
-        self.model, self.optimizer = accelerator.prepare(model, optimizer)
         sharded = accelerator.distributed_type == DistributedType.FSDP
+        if self.settings.recompute:
+            recompute(model)
+        if self.settings.compile:
+            compile_model(model, whole=accelerator.num_processes == 1)
+        if sharded:
+            spread(accelerator.state.fsdp_plugin, model)
+        self.model, self.optimizer = accelerator.prepare(model, optimizer)
         if sharded:
             from torch.distributed.fsdp import register_fsdp_forward_method  # takes a second to import
 

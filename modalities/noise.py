@@ -12,6 +12,7 @@ import zlib
 
 import torch
 
+from modalities.constant import constant
 from modalities.shapes import Float, Int, Tensor
 
 GOLDEN = 0x9E3779B97F4A7C15
@@ -52,8 +53,14 @@ def sample_key(seed: int, epoch: int, index: int) -> int:
 
 def draw(key: int, purpose: str, count: int = 1) -> list[float]:
     """`count` uniform numbers in [0, 1) for one sample; equals `uniform` on a tensor of one key."""
-    base = mix((key & WORD) ^ zlib.crc32(purpose.encode()))
+    base = mix((key & WORD) ^ word(purpose))
     return [(mix((base + i) & WORD) >> 40) / (1 << 24) for i in range(count)]
+
+
+@constant
+def word(purpose: str) -> int:
+    """The number that stands for a purpose (CRC-32)."""
+    return zlib.crc32(purpose.encode())
 
 
 def uniform(key: Int[Tensor, " b"], purpose: str, count: int) -> Float[Tensor, "b count"]:
@@ -63,7 +70,7 @@ def uniform(key: Int[Tensor, " b"], purpose: str, count: int) -> Float[Tensor, "
 
 def numbered(key: Int[Tensor, " b"], purpose: str, index: Int[Tensor, "#b count"]) -> Float[Tensor, "b count"]:
     """Those of the numbers of `uniform` that stand at `index`, without drawing the others."""
-    base = mix_tensor(key ^ zlib.crc32(purpose.encode()))
+    base = mix_tensor(key ^ word(purpose))
     words = mix_tensor(base[:, None] + index)
     return ((words >> 40) & ((1 << 24) - 1)).float() / (1 << 24)  # 24 bits: exact in float32
 
@@ -75,7 +82,7 @@ def normal(u: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
 
 def apart(key: Int[Tensor, " b"], name: str) -> Int[Tensor, " b"]:
     """Other keys of the same samples: whatever is drawn from them is drawn independently of the plain keys."""
-    return mix_tensor(key ^ zlib.crc32(name.encode()))
+    return mix_tensor(key ^ word(name))
 
 
 def permutation(seed: int, epoch: int, count: int) -> Int[Tensor, " count"]:

@@ -29,7 +29,6 @@ def sincos(position: Shaped[Tensor, " n"], dim: int, longest: float = 10_000.0) 
     return torch.stack([angle.sin(), angle.cos()], -1).flatten(1).float()
 
 
-@lru_cache(maxsize=64)
 def table(kind: Kind, grid: tuple[int, ...], dim: int, device: torch.device) -> Float[Tensor, "n dim"]:
     """Positions of every patch of a grid, in row-major order."""
     coords = lattice(grid, device)
@@ -40,6 +39,9 @@ def table(kind: Kind, grid: tuple[int, ...], dim: int, device: torch.device) -> 
     share = dim // (2 * len(grid)) * 2  # an even number of columns for each axis; the first takes what is left
     widths = [dim - share * (len(grid) - 1)] + [share] * (len(grid) - 1)
     return torch.cat([sincos(axis, width, AXIS) for axis, width in zip(coords.unbind(1), widths, strict=True)], 1)
+
+
+remembered = lru_cache(maxsize=64)(table)
 
 
 def ravel(coords: Int[Tensor, "b k axes"], grid: tuple[int, ...]) -> Int[Tensor, "b k"]:
@@ -66,7 +68,8 @@ class Positions(nn.Module):
             raise ValueError(f"sine-cosine positions need an even width, got {dim}")
         if kind not in get_args(Kind):
             raise ValueError(f"positions are one of {', '.join(get_args(Kind))}, got {kind!r}")
-        self.dim, self.kind, self.grid = dim, kind, grid
+        self.dim, self.grid = dim, grid
+        self.kind: Kind = kind
         if kind == "learned":
             if grid is None:
                 raise ValueError("learned positions need a grid known beforehand, as a video's frames and size tell it")
@@ -75,7 +78,8 @@ class Positions(nn.Module):
     def forward(self, places: Places | Tokens) -> Float[Tensor, "b k d"]:
         if self.kind == "learned":
             return self.lookup(places)
-        rows = table(self.kind, places.grid, self.dim, places.coords.device)
+        make = table if torch.compiler.is_compiling() else remembered  # in a graph they cost less than a guard
+        rows = make(self.kind, places.grid, self.dim, places.coords.device)
         return rows[ravel(places.coords, places.grid)]
 
     def lookup(self, places: Places | Tokens) -> Float[Tensor, "b k d"]:

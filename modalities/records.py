@@ -222,3 +222,8 @@ def lattice(grid: tuple[int, ...], device=None) -> Int[Tensor, "n axes"]:
     """Coordinates of every patch of a grid in row-major order."""
     axes = [torch.arange(size, device=device) for size in grid]
     return torch.stack(torch.meshgrid(*axes, indexing="ij"), -1).reshape(-1, len(grid))
+
+
+def beside(numbers: Sequence[int], like: Float[Tensor, "*shape"]) -> Float[Tensor, " count"]:
+    """Numbers of the code where another tensor is: written there, for a copy would make host and device wait."""
+    return torch.stack([like.new_full((), number) for number in numbers])

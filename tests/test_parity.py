@@ -63,15 +63,19 @@ def test_a_spectrogram_is_that_of_transformers(spectrum):
     assert_close(found, wanted, rtol=0, atol=0.02 if spectrum == "fbank" else 2e-3)
 
 
-def test_filter_banks_are_kaldi_s():
+@pytest.mark.parametrize("rate", [16_000, 22_050])
+def test_filter_banks_are_torchaudio_s_bit_for_bit(rate):
     from torchaudio.compliance.kaldi import fbank
 
-    found = AudioTokenizer(8, rate=RATE, mels=128, spectrum="fbank").spectrogram(Signal(waves()))
-    wanted = fbank(
-        waves()[:1], htk_compat=True, sample_frequency=RATE, use_energy=False, window_type="hanning",
-        num_mel_bins=128, dither=0.0, frame_shift=10,
-    )  # fmt: skip
-    assert_close(found[0, : len(wanted)], wanted)
+    tokenizer = AudioTokenizer(8, rate=rate, mels=128, spectrum="fbank")
+    found = tokenizer.spectrogram(Signal(waves()))
+    for wave, ours in zip(waves(), found, strict=True):
+        wanted = fbank(
+            wave[None], htk_compat=True, sample_frequency=rate, use_energy=False, window_type="hanning",
+            num_mel_bins=128, dither=0.0, frame_length=1000 * tokenizer.window / rate,
+            frame_shift=1000 * tokenizer.hop / rate,
+        )  # fmt: skip
+        assert torch.equal(ours[: len(wanted)], wanted)
 
 
 @pytest.mark.parametrize("spectrum", ["mel", "fbank"])

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import tiny
 import torch
 import torch.distributed as dist
+from accelerate import FullyShardedDataParallelPlugin
+from accelerate.utils.fsdp_utils import fsdp2_prepare_model
 from safetensors.torch import load_file
-from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
+from torch import nn
+from torch.distributed.fsdp import FSDPModule, register_fsdp_forward_method
 from torch.distributed.tensor import DTensor
 from torch.testing import assert_close
 
-from fusion.blocks import Block
 from mmmae import checkpoint
+from mmmae.layers import layers, recompute, spread
 from mmmae.optim import adamw, clip, set_learning_rate
 
 WORLD = 2
@@ -25,16 +29,24 @@ def whole(value: torch.Tensor) -> torch.Tensor:
     return value.full_tensor() if isinstance(value, DTensor) else value.clone()
 
 
+def shard(model: nn.Module) -> None:
+    """As the trainer does it, by as much of Accelerate as works without a GPU; layers are recomputed, too."""
+    recompute(model)
+    plugin = FullyShardedDataParallelPlugin(fsdp_version=2, cpu_ram_efficient_loading=False)
+    spread(plugin, model)
+    state = SimpleNamespace(fsdp_plugin=plugin)
+    fsdp2_prepare_model(SimpleNamespace(state=state, mixed_precision="no", is_main_process=True), model)
+    register_fsdp_forward_method(model, "reconstruct")
+    sharded = [module for module in model.modules() if isinstance(module, FSDPModule)]
+    assert set(sharded) == {model, *layers(model)}
+
+
 def one_step(folder: Path, rank: int = 0, world: int = 1) -> None:
     """A step on this process's part of a batch, then a checkpoint; then that checkpoint put back."""
-    recipe = tiny.tiny("default", []).narrow(["video", "audio"])
+    recipe = tiny.tiny("default", ["masking.video={use: block, ratio: 0.5}"]).narrow(["video", "audio"])
     model, batch = recipe.build(), recipe.example(batch_size=4)
     if world > 1:
-        for module in model.modules():
-            if isinstance(module, Block):
-                fully_shard(module)
-        fully_shard(model)
-        register_fsdp_forward_method(model, "reconstruct")
+        shard(model)
     optimizer = adamw(model, recipe.sections.optimizer)
     set_learning_rate(optimizer, 1e-3)
     own = batch.map(lambda x: x[rank * 4 // world : (rank + 1) * 4 // world])

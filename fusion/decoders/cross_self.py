@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import nn
 
-from fusion.blocks import EPS, MLP, Attention, CrossAttention, attendable
+from fusion.blocks import EPS, MLP, Attention, CrossAttention, Layer, attendable
 from fusion.decoders.decoder import Contents, Decoder, Ends
 from fusion.streams import join
 from modalities.positions import Kind
@@ -15,7 +15,7 @@ from modalities.records import Places, Tokens
 from modalities.shapes import Bool, Float, Tensor
 
 
-class CrossSelfBlock(nn.Module):
+class CrossSelfBlock(Layer):
     """Attention to a context, MLP, then attention to each other; normalised after each (post-norm)."""
 
     def __init__(self, width: int, heads: int):

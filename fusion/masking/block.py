@@ -9,7 +9,7 @@ from modalities.records import Patches
 from modalities.shapes import Float, Tensor
 
 
-class Block(Masking):
+class BlockMasking(Masking):
     """Hide a contiguous block around a random centre (as BEiT, arXiv:2106.08254, in any number of axes).
 
     The block has the proportions of the grid and exactly the asked number of patches: those nearest to the centre.

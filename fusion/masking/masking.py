@@ -108,7 +108,6 @@ class Scheduled(nn.Module):
     """Something with a ratio that may move while training progresses.
 
     ratio: a number in [0, 1), or a pair: from the first at the start linearly to the second at the end.
-    progress: how far training is, from 0 to 1; set by the trainer.
     """
 
     def __init__(self, ratio: Ratio):
@@ -117,12 +116,12 @@ class Scheduled(nn.Module):
         if len(ends) != 2 or not all(0 <= end < 1 for end in ends):
             raise ValueError(f"the ratio to hide is a number in [0, 1) or a pair of them, got {ratio}")
         self.ends = ends
-        self.progress = 0.0
+        self.advance(0.0)
 
-    @property
-    def ratio(self) -> float:
+    def advance(self, progress: float) -> None:
+        """Move the ratio to where it belongs; how far training is, from 0 to 1, is told by the trainer."""
         start, end = self.ends
-        return start + (end - start) * int(self.progress * STAGES) / STAGES
+        self.ratio = start + (end - start) * int(progress * STAGES) / STAGES
 
 
 class Masking(Scheduled, ABC):

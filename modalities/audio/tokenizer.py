@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torchaudio
 from einops import rearrange
 from torch import nn
+from torchaudio.compliance.kaldi import get_mel_banks
 
 from modalities.positions import Kind
 from modalities.records import Patches, Places, Signal, lattice
@@ -44,6 +45,9 @@ class AudioTokenizer(Tokenizer):
 
     axes = ("time", "frequency")
 
+    banks: Tensor
+    taper: Tensor
+
     def __init__(
         self,
         dim: int,
@@ -77,6 +81,10 @@ class AudioTokenizer(Tokenizer):
         if spectrum == "wave":
             return
         fft = 2 ** (self.window - 1).bit_length()
+        if spectrum == "fbank":
+            banks, _ = get_mel_banks(mels, fft, rate, 20.0, 0.0, 100.0, -500.0, 1.0)
+            self.register_buffer("banks", nn.functional.pad(banks, (0, 1)).T, persistent=False)
+            self.register_buffer("taper", torch.hann_window(self.window, periodic=False), persistent=False)
         self.mel = torchaudio.transforms.MelSpectrogram(
             rate, n_fft=fft, win_length=self.window, hop_length=self.hop, n_mels=mels, center=False,
             norm="slaney", mel_scale="slaney",
@@ -100,17 +108,24 @@ class AudioTokenizer(Tokenizer):
                 # torch.stft centres a short window inside fft samples; the shift puts frame i at i * hop again.
                 lead = (self.fft - self.window) // 2
                 padded = nn.functional.pad(wave.float(), (lead, self.fft))
-                return (self.mel(padded)[..., :frames] + FLOOR["mel"]).log().mT
-            padded = nn.functional.pad(wave.float(), (0, self.window))
-            return torch.stack([self.fbank(one)[:frames] for one in padded])
+                taper: Any = self.mel.spectrogram.window
+                power = torch.stft(
+                    padded, self.fft, self.hop, self.window, taper, center=False,
+                    return_complex=True,
+                ).abs().pow(2.0)  # fmt: skip
+                return (self.mel.mel_scale(power)[..., :frames] + FLOOR["mel"]).log().mT
+            return self.fbank(nn.functional.pad(wave.float(), (0, self.window)))[:, :frames]
 
-    def fbank(self, wave: Float[Tensor, " s"]) -> Float[Tensor, "frames mels"]:
-        """Kaldi filter banks with the settings of AST (arXiv:2104.01778)."""
-        return torchaudio.compliance.kaldi.fbank(
-            wave[None], htk_compat=True, sample_frequency=self.rate, use_energy=False,
-            window_type="hanning", num_mel_bins=self.mels, dither=0.0,
-            frame_length=1000 * self.window / self.rate, frame_shift=1000 * self.hop / self.rate,
-        )  # fmt: skip
+    def fbank(self, wave: Float[Tensor, "b s"]) -> Float[Tensor, "b frames mels"]:
+        """Kaldi filter banks with the settings of AST (arXiv:2104.01778), bit for bit torchaudio's, all waves at once.
+
+        torchaudio's own takes one wave, and sends its filters to the device each time.
+        """
+        frames = wave.unfold(1, self.window, self.hop)
+        frames = frames - frames.mean(-1, keepdim=True)
+        frames = frames - 0.97 * nn.functional.pad(frames, (1, 0), mode="replicate")[..., :-1]
+        power = torch.fft.rfft(frames * self.taper, self.fft).abs().pow(2.0)
+        return (power @ self.banks).clamp_min(FLOOR["fbank"]).log()
 
     def patchify(self, signal: Signal) -> Patches:
         spectrogram = self.spectrogram(signal)
