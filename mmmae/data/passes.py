@@ -21,6 +21,7 @@ def look_through(clips: Clips, index: int) -> Iterator[set[str]]:
     Raises:
         SampleError: training would meet it in some window.
     """
+    clips = clips.thorough()
     row = clips.manifest[index]
     with clips.at(index):
         sources = clips.sources(row)
