@@ -88,8 +88,9 @@ class VideoReader(Reader):
 
         window = (min(starts), max(starts) + duration)
         taken, framings, notes = zip(*self.shots(path_of(source), moments, window, take, hint), strict=True)
-        clips = rearrange(np.stack(taken), "(n t) h w c -> n t c h w", t=self.frames)
-        clips = torch.from_numpy(np.ascontiguousarray(clips))
+        clips = torch.empty(len(starts), self.frames, self.channels, self.height, self.width, dtype=torch.uint8)
+        for place, picture in zip(clips.flatten(0, 1).numpy(), taken, strict=True):
+            np.copyto(place, rearrange(picture, "h w c -> c h w"))
         if hint is None:
             return [Reading(clip, self.frames) for clip in clips]
         film = hints.Film(source, clips, framings, notes, moments, starts, duration)
@@ -147,7 +148,7 @@ class VideoReader(Reader):
         period = media.period(stream)  # also how far a window may reach over either end
         aspect = stream.sample_aspect_ratio or 1
         chosen: list[Any] = []
-        held, note, shot, end = None, None, None, 0.0
+        held, note, shot, begun = None, None, None, 0.0
         if start < -period:
             raise SampleError(source, f"the window starts at {start:g} s, before the recording", "mend the row's start")
         shown = wanted if hint is None and self.spares else ()
@@ -159,9 +160,10 @@ class VideoReader(Reader):
                 chosen.append(shot)
             held, shot = frame, shot if len(chosen) == len(wanted) else None
             note = None if hint is None else hint.note(frame)
-            end = time + (float(frame.duration * frame.time_base) if frame.duration else period)
-            if len(chosen) == len(wanted) and end >= stop - period - TICK:
+            begun = time
+            if len(chosen) == len(wanted) and begun + lasts(held, period) >= stop - period - TICK:
                 return chosen
+        end = begun if held is None else begun + lasts(held, period)
         if held is None or end < stop - period - TICK:
             raise self.too_short(source, start, stop, end, period)
         shot = take(held, aspect, note) if shot is None else shot
@@ -201,6 +203,11 @@ def pictures(container: InputContainer, source: Any) -> VideoStream:
     if stream is None:
         raise SampleError(source, "has no video stream", "name a video, or leave the row's video empty")
     return stream
+
+
+def lasts(frame: VideoFrame, period: float) -> float:
+    """Seconds that a frame is on display; the period where its packet does not tell."""
+    return float(frame.duration * frame.time_base) if frame.duration else period
 
 
 def still(container: InputContainer) -> bool:
