@@ -150,7 +150,7 @@ def interleaved(tasks: dict[str, Callable[[float], Any]], room: float, rounds: i
 
 def summary(values: Any) -> dict[str, float]:
     low, middle, high = np.quantile(values, [0.25, 0.5, 0.75])
-    return {"median": round(float(middle), 3), "from": round(float(low), 3), "to": round(float(high), 3)}
+    return {"median": float(f"{middle:.4g}"), "from": float(f"{low:.4g}"), "to": float(f"{high:.4g}")}
 
 
 def of_readers(path: Path, rounds: int, each: int) -> Figures:
@@ -213,17 +213,17 @@ def manifest_of(folder: Path, films: list[Path], rows: int) -> Manifest:
 
 def of_waiting(folder: Path, films: list[Path], steps: int) -> Figures:
     """The share of its time that a run of `mmmae train` waits for data, after its first step, with one worker."""
-    manifest_of(folder / "training", films, 64)
     found: Figures = {}
-    for size, batch in (("tiny", 8), ("small", 8)):
-        run = Path(tempfile.mkdtemp(dir=folder)) / "run"
-        command = [sys.executable, "-m", "mmmae", "train", "--recipe", "videomae", "--data", str(folder / "training")]
-        command += ["--output", str(run), "--steps", str(steps), "--batch-size", str(batch), "--workers", "1"]
-        command += ["--log-every", "1", "--track", "none", f"size={size}"]
+    for path in films:
+        data, run = folder / f"training-{path.stem}", Path(tempfile.mkdtemp(dir=folder)) / "run"
+        manifest_of(data, [path], 16)
+        command = [sys.executable, "-m", "mmmae", "train", "--recipe", "videomae", "--data", str(data)]
+        command += ["--output", str(run), "--steps", str(steps), "--batch-size", "4", "--workers", "1"]
+        command += ["--log-every", "1", "--track", "none", "size=tiny", f"training.evaluate_every={steps}"]
         subprocess.run(command, check=True, capture_output=True)
         lines = [json.loads(line) for line in (run / "log.jsonl").read_text(encoding="utf-8").splitlines()]
-        found[size] = {"samples/s": summary([line["samples_per_second"] for line in lines[1:]])}
-        found[size]["waiting"] = summary([line["data_wait"] for line in lines[1:]])
+        found[path.stem] = {"samples/s": summary([line["samples_per_second"] for line in lines[1:]])}
+        found[path.stem]["waiting"] = summary([line["data_wait"] for line in lines[1:]])
     return found
 
 
@@ -245,7 +245,7 @@ def main() -> None:
     parser.add_argument("--film", type=Path, action="append", default=[], help="a recording to read as well")
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--each", type=int, default=4, help="windows a round")
-    parser.add_argument("--steps", type=int, default=12, help="of the runs that wait for data")
+    parser.add_argument("--steps", type=int, default=8, help="of the runs that wait for data")
     parser.add_argument("--samples", type=int, default=10000, help="through which memory is watched")
     parser.add_argument("--folder", type=Path, help="keep the films there")
     arguments = parser.parse_args()
@@ -260,8 +260,9 @@ def main() -> None:
             found["readers"][path.stem] = of_readers(path, arguments.rounds, arguments.each)
         found["repeats"] = {path.stem: of_repeats(path, folder, arguments.rounds) for path in films[1:]}
         found["others"] = of_others(folder, small[0], arguments.rounds)
-        found["waiting"] = of_waiting(folder, small, arguments.steps)
+        found["waiting"] = of_waiting(folder, films[1:], arguments.steps)
         found["memory"] = of_memory(folder, small, arguments.samples)
+        found["machine"] = {"cores": os.cpu_count(), "av": av.__version__, "torch": torch.__version__}
     if arguments.json:
         arguments.json.write_text(json.dumps(found, indent=1), encoding="utf-8")
     show(found)
@@ -283,9 +284,9 @@ def show(found: Figures) -> None:
             table.add_row(f"{name}, data.repeats={times}, clips", said(value))
     for name, value in found["others"].items():
         table.add_row(f"{name} windows", said(value))
-    for size, values in found["waiting"].items():
-        table.add_row(f"videomae {size}: samples/s", said(values["samples/s"]))
-        table.add_row(f"videomae {size}: share of time waiting", said(values["waiting"]))
+    for name, values in found["waiting"].items():
+        table.add_row(f"videomae size=tiny on {name}: samples/s", said(values["samples/s"]))
+        table.add_row(f"videomae size=tiny on {name}: share of time waiting", said(values["waiting"]))
     for count, held in found["memory"].items():
         table.add_row(f"after {count} samples: process, workers", f"{held['process']}, {held['workers']}")
     console.print(table)

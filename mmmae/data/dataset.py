@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from copy import copy
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -189,12 +188,6 @@ class Clips(Dataset):
             filled = {m: fill(blank[m], reading) for m, reading in found.items()}
             samples.append(Sample(blank | filled, start, lag, self.spans, key, row.id, row.label))
         return samples
-
-    def thorough(self) -> Clips:
-        """The same clips, read by readers that look at everything (see Reader); one reader stays one."""
-        clips, readers = copy(self), {id(reader): reader.thorough() for reader in self.readers.values()}
-        clips.readers = {name: readers[id(reader)] for name, reader in self.readers.items()}
-        return clips
 
     def sources(self, row: Row) -> dict[str, Any]:
         """What each stream that a row has is read from.
