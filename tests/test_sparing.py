@@ -31,7 +31,7 @@ KINDS = {
     "open": {"x264-params": "bframes=3:b-adapt=0:open-gop=1:keyint=15"},
     "slices": {"x264-params": "bframes=3:b-adapt=0:slices=3"},
     "deep": {"x264-params": "bframes=7:b-adapt=0:ref=5"},
-    "fields": {"flags": "+ildct+ilme"},
+    "fields": {"flags": "+ildct+ilme", "x264-params": "bframes=3:b-adapt=0"},
     "plain": {"bf": "0"},
 }
 
