@@ -8,14 +8,16 @@ from __future__ import annotations
 import contextlib
 import os
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from fractions import Fraction
+from functools import lru_cache, wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from modalities import limits
 from modalities.errors import InputError, SampleError
+from modalities.sparing import Sparing
 from modalities.structure import intact
 from modalities.whole import REMEDY, require_data, require_end
 
@@ -43,7 +45,10 @@ OPTIONS = {
 GAP = 0.01  # seconds between two frames beyond how long the first lasts: a pause, or something is lost
 TICK = 1e-3  # Matroska and FLV round their stamps to a millisecond
 FRAME_BY_FRAME = ("h264", "hevc", "vp9", "av1", "mjpeg", "ffv1")  # every packet gives one frame (VP8 hides some)
+REMEMBERED = 4096  # files of which something is remembered
 STEPS_BACK = (0.0, 2.0, 20.0, float("inf"))  # seconds; an index by decoding order may lead behind the moment asked for
+
+Found = TypeVar("Found")
 
 
 def existing(source: Any) -> Path:
@@ -63,6 +68,30 @@ def existing(source: Any) -> Path:
     raise SampleError(source, "a folder, not a file" if Path(source).is_dir() else "no such file", remedy)
 
 
+def remembered(measure: Callable[[Any], Found]) -> Callable[[Any], Found]:
+    """What is measured of a file, asked once as long as its size and age stay; what it raises, it raises again."""
+
+    @lru_cache(maxsize=REMEMBERED)
+    def known(path: str, size: int, changed: int) -> Found:
+        return measure(path)
+
+    @wraps(measure)
+    def asked(source: Any) -> Found:
+        state = existing(source).stat()
+        return known(os.fspath(source), state.st_size, state.st_mtime_ns)
+
+    return asked
+
+
+@remembered
+def inspect_headers(source: Any) -> None:
+    """Refuse a file whose headers claim too much, before any decoder sees it."""
+    import av
+
+    with av.open(f"file:{source}", options=OPTIONS | {"codec_whitelist": "none"}, metadata_errors="replace") as headers:
+        limits.refuse_claims(headers, source)
+
+
 @contextmanager
 def opened(source: Any) -> Iterator[InputContainer]:
     """A media file, closed afterwards; whatever the decoder stumbles over inside becomes a SampleError.
@@ -75,8 +104,7 @@ def opened(source: Any) -> Iterator[InputContainer]:
     path = existing(source)
     name = f"file:{path}"  # "file:": a colon is no protocol
     try:
-        with av.open(name, options=OPTIONS | {"codec_whitelist": "none"}, metadata_errors="replace") as headers:
-            limits.refuse_claims(headers, source)
+        inspect_headers(source)
         with av.open(name, options=OPTIONS, metadata_errors="replace") as container:
             limits.refuse_claims(container, source)
             for stream in container.streams:
@@ -160,10 +188,15 @@ def seek(container: InputContainer, stream: Stream, moment: float) -> None:
         container.seek(int(stamp / base(stream)), stream=stream)
 
 
-def decode(container: InputContainer, stream: Stream, moment: float) -> Iterator[tuple[float, Any]]:
+def decode(
+    container: InputContainer, stream: Stream, moment: float, shown: Sequence[float] = ()
+) -> Iterator[tuple[float, Any]]:
     """Frames with their seconds in the recording, from the last key frame at or before `moment` (or the first of all).
 
     Film comes in the order of display, sound in its own; a container that cannot seek is decoded from its beginning.
+
+    shown: ascending moments from `moment` on; where there are some, frames that are on display at none of them may be
+        missing, until the last.
 
     Raises:
         SampleError: frames carry no time stamps.
@@ -179,32 +212,48 @@ def decode(container: InputContainer, stream: Stream, moment: float) -> Iterator
     for back in STEPS_BACK[-1:] if countable else STEPS_BACK:
         if back or moment > 0:  # it stands at its beginning, and a FLAC of one frame is used up by looking for it
             seek(container, stream, moment - back)
-        frames = stamped(container, stream)
+        frames = stamped(container, stream, shown)
         first = next(frames, None)
-        if first is None or first[0] <= moment + TICK or back >= moment:
-            if first is not None:
-                yield first
-                yield from frames
+        if first is None and (stream.type == "audio" or back >= min(moment, STEPS_BACK[-2])):
+            return  # elsewhere the last key frame of a film that has no index may have been missed
+        if first is not None and (first[0] <= moment + TICK or back >= moment):
+            yield first
+            yield from frames
             return
 
 
-def stamped(container: InputContainer, stream: Stream) -> Iterator[tuple[float, Any]]:
-    """Frames with their seconds in the recording, from where the container stands."""
+def stamped(container: InputContainer, stream: Stream, shown: Sequence[float]) -> Iterator[tuple[float, Any]]:
+    """Frames with their seconds in the recording, from where the container stands. shown: see `decode`."""
     import av
 
     origin, name = zero(container), container.name.removeprefix("file:")
+    over, under = base(stream).as_integer_ratio()  # a quotient of integers is rounded like the fraction, and faster
     packets_only = container.format.name == "avi"  # the n-th frame shown takes the stamp of the n-th packet
+    usual = 0.0 if stream.type == "audio" else period(stream)
     stamps: deque[int] = deque()
     time: float | None = None
     span, begun = 0.0, False
     due, lost = set(), 0  # stamps of packets that are still to give their frame
     countable = stream.type == "video" and stream.codec_context.name in FRAME_BY_FRAME
+    sparing = Sparing(stream.codec_context, shown, TICK) if shown and not packets_only else None
+    spared: dict[int, float] = {}  # stamps and seconds of frames that are left out
+
+    def come(moment: float, lasts: float) -> None:
+        nonlocal time, span
+        paused = begun and time is not None and moment - time > max(span, usual) + GAP
+        if paused and not intact(Path(name), container.format.name):
+            raise SampleError(name, f"lacks what lies between {time:.2f} s and {moment:.2f} s", REMEDY)
+        time, span = moment, lasts
+
     for packet in container.demux(stream):
         if packet.dts is not None:
             if packet.size == 0:  # "the same picture again"
                 continue
             stamps.append(packet.dts)
             if countable and packet.pts is not None and not packet.is_discard:
+                if sparing is not None and sparing.spares(packet, packet.pts * over / under - origin):
+                    spared[packet.pts] = (packet.duration or 0) * over / under
+                    continue
                 due.add(packet.pts)
         try:
             frames: list[Any] = packet.decode()
@@ -217,14 +266,12 @@ def stamped(container: InputContainer, stream: Stream) -> Iterator[tuple[float, 
             if stamp is None and time is None:
                 remedy = "put it into a container: `ffmpeg -i FILE -c copy FILE.mp4`"
                 raise SampleError(name, "its frames carry no time stamps", remedy)
+            for passed in sorted(before for before in spared if stamp is not None and before < stamp):
+                come(passed * over / under - origin, spared.pop(passed))
             # ASF stamps only the first frame of a packet.
-            moment = (time or 0.0) + span if stamp is None else float(stamp * base(stream)) - origin
-            audio = stream.type == "audio"
-            paused = begun and time is not None and moment - time > max(span, 0.0 if audio else period(stream)) + GAP
-            if paused and not intact(Path(name), container.format.name):
-                raise SampleError(name, f"lacks what lies between {time:.2f} s and {moment:.2f} s", REMEDY)
-            time = moment
-            span = frame.samples / frame.sample_rate if audio else float((frame.duration or 0) * base(stream))
+            moment = (time or 0.0) + span if stamp is None else stamp * over / under - origin
+            sounds = stream.type == "audio"
+            come(moment, frame.samples / frame.sample_rate if sounds else (frame.duration or 0) * over / under)
             if countable and frame.pts is not None:
                 passed = {stamp for stamp in due if stamp <= frame.pts}
                 due -= passed

@@ -56,6 +56,10 @@ class Reader(ABC):
         """Several windows of one source; a reader for which decoding is the cost decodes once for all of them."""
         return [self.read(source, start, duration) for start in starts]
 
+    def thorough(self) -> Reader:
+        """The same reader, which also meets what is wrong with what it passes over; most pass over nothing."""
+        return self
+
     @abstractmethod
     def blank(self, duration: float) -> Reading:
         """What stands for an absent modality: zeros of the usual shape, with length 0."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from copy import copy
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ def look_through(clips: Clips, index: int) -> Iterator[set[str]]:
     Raises:
         SampleError: training would meet it in some window.
     """
+    clips = thorough(clips)
     row = clips.manifest[index]
     with clips.at(index):
         sources = clips.sources(row)
@@ -40,3 +42,10 @@ def look_through(clips: Clips, index: int) -> Iterator[set[str]]:
             decoded = clips.decode(row, sources, here, lags)
         for found in decoded:
             yield {m for m, reading in found.items() if reading.length}
+
+
+def thorough(clips: Clips) -> Clips:
+    """The same clips, read by readers that pass over nothing; what was one reader stays one."""
+    found, readers = copy(clips), {id(reader): reader.thorough() for reader in clips.readers.values()}
+    found.readers = {name: readers[id(reader)] for name, reader in clips.readers.items()}
+    return found

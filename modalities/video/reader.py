@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from copy import copy
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -12,7 +13,7 @@ from einops import rearrange
 
 from modalities import media
 from modalities.errors import SampleError
-from modalities.media import TICK, decode, film, length, opened
+from modalities.media import TICK, decode, film, length, opened, remembered
 from modalities.reader import Reader, Reading
 from modalities.video import hints
 from modalities.video.framing import Framing
@@ -29,8 +30,8 @@ class VideoReader(Reader):
     """Reads `frames` pictures, one on display at the centre of each of as many equal parts of the window.
 
     Choosing by time stamps makes this right for any frame rate, also a variable one. The decoder starts at the last
-    key frame before the window and stops with it; each chosen frame is converted and resized in a single pass.
-    An image file is a recording of one frame with no time of its own.
+    key frame before the window and stops with it, and is spared what nobody needs (modalities/sparing.py); each chosen
+    frame is converted and resized in a single pass. An image file is a recording of one frame with no time of its own.
 
     Args:
         frames: how many pictures cover the window.
@@ -62,12 +63,16 @@ class VideoReader(Reader):
             raise ValueError(f"video fit={fit!r}: expected 'crop' or 'stretch'")
         self.frames, self.height, self.width, self.channels, self.fit = frames, height, width, channels, fit
         self.hint = None if hint is None else hints.find(hint)
+        self.form = "rgb24" if channels == 3 else "gray"
+        self.spares = True  # whether frames that are not shown may be left undecoded
 
     def seconds(self, source: Any) -> float | None:
-        path = path_of(source)
-        with opened(path) as container:
-            stream = pictures(container, path)
-            return None if still(container) else length(container, stream)
+        return lasting(path_of(source))
+
+    def thorough(self) -> VideoReader:
+        reader = copy(self)
+        reader.spares = False
+        return reader
 
     def read(self, source: Any, start: float, duration: float) -> Reading:
         return self.read_windows(source, [start], duration)[0]
@@ -78,12 +83,14 @@ class VideoReader(Reader):
         hint = None if self.hint is None else self.hint(self)
 
         def take(frame: VideoFrame, aspect: Fraction | int, note: Any) -> tuple[np.ndarray, Framing, Any]:
-            return self.picture(frame, aspect), self.framing(frame, aspect), note
+            framing = self.framing(frame, aspect)
+            return framing.picture(frame, self.form), framing, note
 
         window = (min(starts), max(starts) + duration)
         taken, framings, notes = zip(*self.shots(path_of(source), moments, window, take, hint), strict=True)
-        clips = rearrange(np.stack(taken), "(n t) h w c -> n t c h w", t=self.frames)
-        clips = torch.from_numpy(np.ascontiguousarray(clips))
+        clips = torch.empty(len(starts), self.frames, self.channels, self.height, self.width, dtype=torch.uint8)
+        for place, picture in zip(clips.flatten(0, 1).numpy(), taken, strict=True):
+            np.copyto(place, rearrange(picture, "h w c -> c h w"))
         if hint is None:
             return [Reading(clip, self.frames) for clip in clips]
         film = hints.Film(source, clips, framings, notes, moments, starts, duration)
@@ -141,10 +148,11 @@ class VideoReader(Reader):
         period = media.period(stream)  # also how far a window may reach over either end
         aspect = stream.sample_aspect_ratio or 1
         chosen: list[Any] = []
-        held, note, shot, end = None, None, None, 0.0
+        held, note, shot, begun = None, None, None, 0.0
         if start < -period:
             raise SampleError(source, f"the window starts at {start:g} s, before the recording", "mend the row's start")
-        for time, frame in decode(container, stream, max(wanted[0], 0.0)):
+        shown = wanted if hint is None and self.spares else ()
+        for time, frame in decode(container, stream, max(wanted[0], 0.0), shown):
             if held is None and time > wanted[0] + period + TICK:
                 raise SampleError(source, f"nothing before {time:.2f} s can be decoded", "re-encode it or drop the row")
             while held is not None and len(chosen) < len(wanted) and wanted[len(chosen)] + TICK < time:
@@ -152,9 +160,10 @@ class VideoReader(Reader):
                 chosen.append(shot)
             held, shot = frame, shot if len(chosen) == len(wanted) else None
             note = None if hint is None else hint.note(frame)
-            end = time + (float(frame.duration * frame.time_base) if frame.duration else period)
-            if len(chosen) == len(wanted) and end >= stop - period - TICK:
+            begun = time
+            if len(chosen) == len(wanted) and begun + lasts(held, period) >= stop - period - TICK:
                 return chosen
+        end = begun if held is None else begun + lasts(held, period)
         if held is None or end < stop - period - TICK:
             raise self.too_short(source, start, stop, end, period)
         shot = take(held, aspect, note) if shot is None else shot
@@ -163,10 +172,6 @@ class VideoReader(Reader):
     def framing(self, frame: VideoFrame, aspect: Fraction | int) -> Framing:
         """Where the picture lies in a frame. `aspect` is the width of its pixels over their height."""
         return Framing.of(frame, aspect, self.height, self.width, self.fit)
-
-    def picture(self, frame: VideoFrame, aspect: Fraction | int) -> np.ndarray:
-        """One frame as uint8 (h, w, c), upright."""
-        return self.framing(frame, aspect).picture(frame, "rgb24" if self.channels == 3 else "gray")
 
     def too_short(self, source: Any, start: float, stop: float, end: float, period: float) -> SampleError:
         """Why the decoder stopped before the window did: the recording is short, or its file is cut off."""
@@ -177,6 +182,14 @@ class VideoReader(Reader):
             return SampleError(source, reason, "the file is cut off or damaged: copy it again or drop the row")
         reason = f"lasts {says or end:.2f} s, which does not cover {window}"
         return SampleError(source, reason, "choose a shorter `window=...` or drop the row")
+
+
+@remembered
+def lasting(path: Any) -> float | None:
+    """Seconds of a film; None of an image."""
+    with opened(path) as container:
+        stream = pictures(container, path)
+        return None if still(container) else length(container, stream)
 
 
 def path_of(source: Any) -> Any:
@@ -190,6 +203,11 @@ def pictures(container: InputContainer, source: Any) -> VideoStream:
     if stream is None:
         raise SampleError(source, "has no video stream", "name a video, or leave the row's video empty")
     return stream
+
+
+def lasts(frame: VideoFrame, period: float) -> float:
+    """Seconds that a frame is on display; the period where its packet does not tell."""
+    return float(frame.duration * frame.time_base) if frame.duration else period
 
 
 def still(container: InputContainer) -> bool:
