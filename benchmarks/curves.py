@@ -3,7 +3,7 @@
     python benchmarks/curves.py --data DIR [--recipes videomae,fast] [--steps 800] [--json FILE] [--plot FILE] [K=V]
 
 Each step draws one batch and trains transformers' VideoMAEForPreTraining on it, then each recipe, in one process; only
-forward, backward and AdamW are timed (what reads, crops and standardises clips is not). transformers begins with the
+forward, backward and AdamW are timed, in seconds of the processor (not what reads and crops clips). transformers begins with the
 weights of the recipe videomae and follows the same learning rate. At some points all are frozen and a linear probe is
 fitted on each (mmmae/probe), over windows in the middles of the recordings. The figure asked for is the share of
 transformers' seconds after which a recipe's accuracy is the best that transformers reached.
@@ -56,14 +56,14 @@ class Runner:
         self.model, self.optimizer, self.loss, self.seconds = model, optimizer, loss, 0.0
 
     def step(self, batch: Batch, rate: float) -> None:
-        begin = time.perf_counter()
+        begin = time.process_time()
         self.model.train()
         set_learning_rate(self.optimizer, rate)
         self.loss(batch).backward()
         clip(self.optimizer, 1.0)
         self.optimizer.step()
         self.optimizer.zero_grad()
-        self.seconds += time.perf_counter() - begin
+        self.seconds += time.process_time() - begin
 
     def ours(self) -> MaskedAutoencoder:
         if isinstance(self.model, MaskedAutoencoder):
