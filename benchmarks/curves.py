@@ -3,10 +3,10 @@
     python benchmarks/curves.py --data DIR [--recipes videomae,fast] [--steps 800] [--json FILE] [--plot FILE] [K=V]
 
 Each step draws one batch and trains transformers' VideoMAEForPreTraining on it, then each recipe, in one process; only
-forward, backward and AdamW are timed, in seconds of the processor (not what reads and crops clips). transformers begins with the
-weights of the recipe videomae and follows the same learning rate. At some points all are frozen and a linear probe is
-fitted on each (mmmae/probe), over windows in the middles of the recordings. The figure asked for is the share of
-transformers' seconds after which a recipe's accuracy is the best that transformers reached.
+forward, backward and AdamW are timed, in seconds of the processor (not what reads and crops clips). transformers begins
+with the weights of the recipe videomae and follows the same learning rate. At some points all are frozen and a linear
+probe is fitted on each (mmmae/probe), over windows in the middles of the recordings. The figure asked for is the share
+of transformers' seconds after which a recipe's accuracy is the best that transformers reached.
 """
 
 from __future__ import annotations
