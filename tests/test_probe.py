@@ -268,6 +268,14 @@ def test_folds_test_every_row_once_and_divide_no_group(count):
         assert not {rows.units[index] for index in fold.train} & {rows.units[index] for index in fold.test}
 
 
+def test_folds_need_no_row_that_training_held_out(people):
+    manifest = Manifest.open(people, bad=1.0)
+    with pytest.raises(InputError, match="no row to test on"):
+        split(manifest, 0.0)
+    rows, usual = split(manifest, 0.0, tested=False), split(manifest, 0.3)
+    assert [fold.test.tolist() for fold in rows.folds(9)] == [fold.test.tolist() for fold in usual.folds(9)]
+
+
 def test_figures_of_folds_are_those_of_all_their_tests(model):
     rows = invented()
     probe = Probe({"pretrained": model}, ["imu", "text"], rows.folds(4), "knn", 2)
