@@ -78,7 +78,7 @@ def drawn(names: Iterable[str], purpose: str) -> list[str]:
     return sorted(names, key=lambda name: (mix(zlib.crc32(f"{purpose}/{name}".encode())), name))
 
 
-def split(manifest: Manifest, share: float) -> Split:
+def split(manifest: Manifest, share: float, *, tested: bool = True) -> Split:
     """The labelled rows of a manifest, in two parts: by its column `split`, else as training holds them out.
 
     Rows of one group, and rows of one file, stay together. Where the column `split` itself divides groups, or leaves
@@ -86,15 +86,23 @@ def split(manifest: Manifest, share: float) -> Split:
 
     Args:
         share: of the rows to test on where there is no column `split`.
+        tested: whether the test part is used: cross-validation divides all rows anew and needs none.
 
     Raises:
         InputError: there are too few labels or groups, or the column `split` puts the same seconds on both sides.
     """
     rows = list(manifest.columns("id", "label", "group", "split", "start", "end", "place", *MEDIA))
-    return divided(rows, *numbered(manifest, [row["label"] for row in rows]), share, str(manifest.path))
+    return divided(rows, *numbered(manifest, [row["label"] for row in rows]), share, str(manifest.path), tested)
 
 
-def divided(rows: Sequence[dict[str, Any]], labels: np.ndarray, classes: list[str], share: float, where: str) -> Split:
+def divided(
+    rows: Sequence[dict[str, Any]],
+    labels: np.ndarray,
+    classes: list[str],
+    share: float,
+    where: str,
+    tested: bool = True,
+) -> Split:
     """See `split`; `where` the rows come from, for messages."""
     known = np.flatnonzero(labels >= 0)
     notes = [f"{len(rows) - len(known)} of {len(rows)} rows have no label"] if len(known) < len(rows) else []
@@ -112,7 +120,7 @@ def divided(rows: Sequence[dict[str, Any]], labels: np.ndarray, classes: list[st
         units = together(rows, groups=False)
         notes.append("there is one training group: the validation part is other recordings of the same")
     for side, part in {"train": train, "test": test}.items():
-        if not len(part):
+        if not len(part) and (tested or side == "train"):
             raise InputError(f"{where}: no row to {side} on has a label\n  fill the columns 'label', 'split'")
     if len(np.unique(labels[train])) < 2 or len({units[index] for index in train}) < 2:
         raise InputError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 from collections import Counter
@@ -14,6 +15,7 @@ import tiny
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rich.console import Console
 from sklearn import metrics as reference
 from sklearn.linear_model import LogisticRegression
 
@@ -22,11 +24,13 @@ from mmmae.corpora.writing import write_imu
 from mmmae.data.fit import fit
 from mmmae.data.manifest import Manifest
 from mmmae.features import Frozen, Given, frozen, reading, withhold
-from mmmae.metrics import ranking, scores, spread
+from mmmae.metrics import NAMES, ranking, scores, spread
 from mmmae.model import MaskedAutoencoder
 from mmmae.probe.attentive import attentive
 from mmmae.probe.classifiers import Examples, knn, linear, log_loss, prepared, strongest
 from mmmae.probe.fitting import CLASSIFIERS, Case, Probe, cases, majority
+from mmmae.probe.results import Result
+from mmmae.probe.results import table as told
 from mmmae.recipe import Recipe
 from mmmae.splits import MEDIA, Split, divided, split
 from modalities.errors import InputError
@@ -269,6 +273,14 @@ def test_folds_test_every_row_once_and_divide_no_group(count):
         assert not {rows.units[index] for index in fold.train} & {rows.units[index] for index in fold.test}
 
 
+def test_folds_need_no_row_that_training_held_out(people):
+    manifest = Manifest.open(people, bad=1.0)
+    with pytest.raises(InputError, match="no row to test on"):
+        split(manifest, 0.0)
+    rows, usual = split(manifest, 0.0, tested=False), split(manifest, 0.3)
+    assert [fold.test.tolist() for fold in rows.folds(9)] == [fold.test.tolist() for fold in usual.folds(9)]
+
+
 def test_figures_of_folds_are_those_of_all_their_tests(model):
     rows = invented()
     probe = Probe({"pretrained": model}, ["imu", "text"], rows.folds(4), "knn", 2)
@@ -276,6 +288,18 @@ def test_figures_of_folds_are_those_of_all_their_tests(model):
     everyone = len(rows.train) + len(rows.test)
     assert result.test == everyone and result.confusion.sum() == 2 * everyone and len(result.chosen) == 8
     assert majority(rows.folds(4)).test == everyone and result.seeds[0]["accuracy"] == 1.0
+
+
+def test_a_narrow_table_says_which_features_lack_what():
+    rows = [Result("video+imu+text", "pretrained", withheld="imu", sensors=(n, 13)) for n in (1, 12)]
+    for row in rows:
+        row.seeds = [dict.fromkeys(NAMES, 0.5)] * 3
+    console = Console(width=80, record=True, file=io.StringIO())
+    console.print(told(rows, "withheld", wide=False))
+    lines = [line for line in console.export_text().splitlines() if "pretrained" in line]
+    assert len(lines) == 2
+    for n, line in zip((1, 12), lines, strict=True):
+        assert "video+imu+text" in line and f"imu: {n} of 13" in line and "0.500 ±0.000" in line
 
 
 def test_the_validation_part_selects():

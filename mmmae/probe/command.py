@@ -79,7 +79,7 @@ def probe(arguments: argparse.Namespace, ranks: Ranks) -> int:
     recipe = models["pretrained"].recipe
     assert recipe is not None  # a checkpoint always has one
     manifest = ranks.first(lambda: open_data(arguments.data, bad=1.0, outside=arguments.outside))
-    rows = split(manifest, recipe.sections.data.holdout)
+    rows = split(manifest, recipe.sections.data.holdout, tested=arguments.folds is None)
     folds = [rows] if arguments.folds is None else rows.folds(arguments.folds)
     clips = reading(models["pretrained"], manifest, listed(arguments.modalities), arguments.views)
     if arguments.baseline == "random":

@@ -106,7 +106,8 @@ def table(results: Sequence[Result], title: str, *, wide: bool = True) -> Table:
         }.items()
         if any(values)
     }  # fmt: skip
-    shown = NAMES if wide else {name: NAMES[name] for name in FIRST}
+    room = FIRST[: -1 if "withheld" in inner else None]
+    shown = NAMES if wide else {name: NAMES[name] for name in room}
     grid = Table(title=title, title_justify="left")
     grid.add_column("features", overflow="fold")
     for name in ("model", *inner, *(["rows"] if wide else []), *shown.values()):
