@@ -20,12 +20,11 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from timeit import timeit
 
 import numpy as np
-import torch
 from rich.console import Console
 from rich.table import Table
-from torch.utils.benchmark import Timer
 
 from mmmae.optim import adamw
 from mmmae.recipe import Recipe
@@ -54,7 +53,7 @@ def interleaved(steps: dict[str, tuple[Callable[[], None], int]], rounds: int) -
     found: dict[str, list[float]] = {name: [] for name in steps}
     for number in range(rounds + 1):
         for name, (step, _) in steps.items():
-            seconds = Timer("step()", globals={"step": step}, num_threads=torch.get_num_threads()).timeit(1).mean
+            seconds = timeit(step, number=1)
             if number:
                 found[name].append(seconds)
     return [{"name": name, "unit": "s", "visible tokens": steps[name][1], "values": found[name]} for name in steps]

@@ -3,7 +3,7 @@
     python benchmarks/steps.py [--sizes base] [--precisions no,bf16] [--recipes videomae,fast] [--what encode]
 
 All stand in one process and take turns, so that a busy machine slows all of them; the figures are medians over the
-rounds of torch.utils.benchmark, and quartiles; a ratio is taken in each round. A step is forward, backward and fused
+rounds (timeit), and quartiles; a ratio is taken in each round. A step is forward, backward and fused
 AdamW on 16 frames of 224 x 224 pixels that are there already: ours begins with uint8 and standardises what it needs,
 transformers' with standardised float32. Recipes of other streams have nothing to stand beside and show their own times.
 `--what encode` hides nothing and takes no gradient. `--what memory` starts a process for each model and tells the most
@@ -21,13 +21,13 @@ import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
+from timeit import timeit
 
 import numpy as np
 import psutil
 import torch
 from rich.console import Console
 from rich.table import Table
-from torch.utils.benchmark import Timer
 
 from fusion.sizes import SIZES
 from mmmae.optim import adamw
@@ -87,8 +87,7 @@ def timed(names: list[str], size: str, precision: str, batch: int, encode: bool,
     with cast, torch.inference_mode() if encode else nullcontext():
         for number in range(rounds + 1):
             for name, step in steps.items():
-                timer = Timer("step()", globals={"step": step}, num_threads=torch.get_num_threads())
-                seconds = timer.timeit(1).mean
+                seconds = timeit(step, number=1)
                 if number:
                     found[name].append(seconds)
     return found
