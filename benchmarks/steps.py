@@ -19,7 +19,8 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from pathlib import Path
 from timeit import timeit
 
@@ -35,9 +36,10 @@ from mmmae.recipe import Recipe
 
 THEIRS = "transformers"
 Step = Callable[[], object]
+Cast = Callable[[], AbstractContextManager]
 
 
-def transformers(size: str, batch: int, encode: bool) -> Step:
+def transformers(size: str, batch: int, encode: bool, cast: Cast) -> Step:
     """A step of VideoMAEForPreTraining (SDPA) in a size of the table."""
     from transformers import VideoMAEConfig, VideoMAEForPreTraining
 
@@ -50,46 +52,53 @@ def transformers(size: str, batch: int, encode: bool) -> Step:
     pixels = torch.randn(batch, 16, 3, 224, 224)
     hidden = (torch.rand(196).argsort() < 176).repeat(8).expand(batch, -1)
     if encode:
-        return lambda: model.videomae(pixels).last_hidden_state
+        return lambda: looked(lambda: model.videomae(pixels).last_hidden_state, cast)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True)
-    return lambda: stepped(model(pixels, bool_masked_pos=hidden).loss, optimizer)
+    return lambda: stepped(lambda: model(pixels, bool_masked_pos=hidden).loss, optimizer, cast)
 
 
-def ours(name: str, size: str, batch: int, encode: bool) -> Step:
+def ours(name: str, size: str, batch: int, encode: bool, cast: Cast) -> Step:
     """A step of a recipe."""
     recipe = Recipe.load(name, [f"size={size}"], None)
     model = recipe.build(0)
     example = recipe.example(batch)
     if encode:
-        return lambda: model.encode(example)
+        return lambda: looked(lambda: model.encode(example), cast)
     optimizer = adamw(model, recipe.sections.optimizer)
-    return lambda: stepped(model(example).total, optimizer)
+    return lambda: stepped(lambda: model(example).total, optimizer, cast)
 
 
-def stepped(loss: torch.Tensor, optimizer: torch.optim.Optimizer) -> None:
-    """What follows the forward pass."""
-    with torch.autocast("cpu", enabled=False):
-        loss.backward()
+def stepped(loss: Callable[[], torch.Tensor], optimizer: torch.optim.Optimizer, cast: Cast) -> None:
+    """Forward in the precision asked for, then what follows it."""
+    with cast():
+        value = loss()
+    value.backward()
     optimizer.step()
     optimizer.zero_grad()
 
 
-def built(name: str, size: str, batch: int, encode: bool) -> Step:
+def looked(encode: Callable[[], object], cast: Cast) -> None:
+    """One pass without gradients."""
+    with torch.inference_mode(), cast():
+        encode()
+
+
+def built(name: str, size: str, precision: str, batch: int, encode: bool) -> Step:
+    """What is timed."""
     torch.manual_seed(0)
-    return transformers(size, batch, encode) if name == THEIRS else ours(name, size, batch, encode)
+    cast: Cast = partial(torch.autocast, "cpu", torch.bfloat16) if precision == "bf16" else nullcontext
+    return transformers(size, batch, encode, cast) if name == THEIRS else ours(name, size, batch, encode, cast)
 
 
 def timed(names: list[str], size: str, precision: str, batch: int, encode: bool, rounds: int) -> dict[str, list[float]]:
     """Seconds of each model in every round, after one that does not count."""
-    steps = {name: built(name, size, batch, encode) for name in names}
+    steps = {name: built(name, size, precision, batch, encode) for name in names}
     found: dict[str, list[float]] = {name: [] for name in names}
-    cast = torch.autocast("cpu", torch.bfloat16) if precision == "bf16" else nullcontext()
-    with cast, torch.inference_mode() if encode else nullcontext():
-        for number in range(rounds + 1):
-            for name, step in steps.items():
-                seconds = timeit(step, number=1)
-                if number:
-                    found[name].append(seconds)
+    for number in range(rounds + 1):
+        for name, step in steps.items():
+            seconds = timeit(step, number=1)
+            if number:
+                found[name].append(seconds)
     return found
 
 
