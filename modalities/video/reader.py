@@ -207,7 +207,7 @@ def pictures(container: InputContainer, source: Any) -> VideoStream:
 
 def lasts(frame: VideoFrame, period: float) -> float:
     """Seconds that a frame is on display; the period where its packet does not tell."""
-    return float(frame.duration * frame.time_base) if frame.duration else period
+    return float(frame.duration * frame.time_base) if frame.duration and frame.time_base else period
 
 
 def still(container: InputContainer) -> bool:
