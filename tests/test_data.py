@@ -334,10 +334,11 @@ def test_settings_are_checked(tmp_path, setting):
 # ---------------------------------------------------------------------------------------------------- processes
 
 SCRIPT = """
-import sys, time
+import signal, sys, time
 sys.path[:0] = {paths!r}
 from test_data import Loader, clips
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell takes from what it starts with &
     batches = iter(Loader(clips({manifest!r}), 2, workers=2))
     try:
         while next(batches):
