@@ -1,14 +1,14 @@
 """Frozen features: what a checkpoint makes of the recordings of a manifest, for whatever is learned on top of them.
 
-Nothing is hidden and nothing drawn: `encode`, then the mean over each stream's valid tokens, over one or several evenly
-spaced windows of each recording.
+Nothing is hidden and nothing drawn: `encode`, then the mean over each stream's valid tokens, and their deviation where
+asked for, over one or several evenly spaced windows of each recording.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 import numpy as np
 import psutil
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from mmmae.data.manifest import Manifest
 
 Key = TypeVar("Key")
+Pool = Literal["mean", "statistics"]
 MEMORY = 0.5  # share of the free memory that tokens may take
 
 
@@ -66,19 +67,19 @@ class Frozen:
     """Features of n recordings, in the order of the manifest.
 
     indices: (n,) of the recordings in the manifest.
-    means: by stream (n, d), NaN where a recording lacks the stream.
+    pooled: by stream (n, d), or (n, 2 d) with deviations; NaN where a recording lacks the stream.
     tokens: by stream (n, k, d) in half precision, NaN where there is none; empty unless asked for.
     """
 
     indices: np.ndarray
-    means: dict[str, np.ndarray]
+    pooled: dict[str, np.ndarray]
     tokens: dict[str, np.ndarray] = field(default_factory=dict)
 
     def matrix(self, streams: Sequence[str]) -> np.ndarray:
-        """(n, len(streams) * d): the means side by side; NaN for a stream that was not shown."""
-        width = next(iter(self.means.values())).shape[1]
+        """(n, len(streams) * d): what is pooled, side by side; NaN for a stream that was not shown."""
+        width = next(iter(self.pooled.values())).shape[1]
         absent = np.full((len(self.indices), width), np.nan, dtype=np.float32)
-        return np.concatenate([self.means.get(name, absent) for name in streams], axis=1)
+        return np.concatenate([self.pooled.get(name, absent) for name in streams], axis=1)
 
     def sequence(self, streams: Sequence[str]) -> np.ndarray:
         """(n, k, d): the tokens of some streams one after the other; those that were not shown are not there."""
@@ -127,6 +128,7 @@ def frozen(
     *,
     batch_size: int = 32,
     workers: int = 0,
+    pool: Pool = "mean",
     tokens: bool = False,
     tick: Callable[[int], None] | None = None,
     ranks: Ranks | None = None,
@@ -138,6 +140,8 @@ def frozen(
 
     Args:
         batch_size: recordings at a time. Features do not depend on it.
+        pool: the mean of a stream's tokens, or `statistics`: mean and standard deviation side by side (Snyder et al.
+            2018, X-vectors), which also tell what happens in a part of a recording only.
         tokens: also keep the tokens themselves, those of all windows one after the other.
         tick: is told how many recordings are done since the last time, by all processes.
         ranks: this process among several.
@@ -153,7 +157,7 @@ def frozen(
         faults += part.faults
         if part.batch is not None:
             for key, (model, given) in asked.items():
-                found[key].append(encoded(model, augment[id(model)], given, part, tokens))
+                found[key].append(encoded(model, augment[id(model)], given, part, pool, tokens))
             if tokens and all(len(parts) == 1 for parts in found.values()):
                 copies = 1 if ranks.world == 1 else 2  # gathering holds both what comes and what is made of it
                 require_memory(found.values(), copies * len(indices))
@@ -181,23 +185,25 @@ def augmentation(model: MaskedAutoencoder) -> Callable[[Batch], Batch]:
 
 @torch.inference_mode()
 def encoded(
-    model: MaskedAutoencoder, augment: Callable[[Batch], Batch], given: Given, part: Views, keep: bool
+    model: MaskedAutoencoder, augment: Callable[[Batch], Batch], given: Given, part: Views, pool: Pool, keep: bool
 ) -> Frozen:
     """The features of one batch, averaged over the windows of each recording."""
     assert part.batch is not None
     batch = augment(part.batch.to(next(model.parameters()).device))
     streams = {name: tokens for name, tokens in model.encode(given.of(batch)).items() if name in given.streams}
     count = len(part.indices)
-    means = {name: averaged(tokens, count) for name, tokens in streams.items()}
+    pooled = {name: averaged(tokens, count, pool) for name, tokens in streams.items()}
     kept = {name: laid_out(tokens, count) for name, tokens in streams.items()} if keep else {}
-    return Frozen(np.array(part.indices), means, kept)
+    return Frozen(np.array(part.indices), pooled, kept)
 
 
-def averaged(tokens: Tokens, recordings: int) -> np.ndarray:
-    """(recordings, d): the mean over the windows of each that have the stream; NaN where none has."""
-    means = tokens.mean().float().unflatten(0, (recordings, -1))
+def averaged(tokens: Tokens, recordings: int, pool: Pool) -> np.ndarray:
+    """(recordings, d or 2 d): the mean over the windows of each that have the stream; NaN where none has."""
+    tokens = replace(tokens, x=tokens.x.float())
+    of = tokens.mean() if pool == "mean" else torch.cat([tokens.mean(), tokens.deviation()], 1)
+    of = of.unflatten(0, (recordings, -1))
     there = tokens.present().unflatten(0, (recordings, -1))[..., None]
-    total = torch.where(there, means, 0.0).sum(1)
+    total = torch.where(there, of, 0.0).sum(1)
     return torch.where(there.any(1), total / there.sum(1), torch.nan).cpu().numpy()
 
 
@@ -213,7 +219,7 @@ def joined(parts: Sequence[Frozen]) -> Frozen:
     """The features of several batches, or processes, one after the other."""
     return Frozen(
         np.concatenate([part.indices for part in parts]),
-        {name: np.concatenate([part.means[name] for part in parts]) for name in parts[0].means},
+        {name: np.concatenate([part.pooled[name] for part in parts]) for name in parts[0].pooled},
         {name: np.concatenate([part.tokens[name] for part in parts]) for name in parts[0].tokens},
     )
 

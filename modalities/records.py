@@ -166,6 +166,10 @@ class Tokens:
         weight = self.valid.to(self.x.dtype)[..., None]
         return (self.x * weight).sum(1) / weight.sum(1).clamp_min(1)
 
+    def deviation(self) -> Float[Tensor, "b d"]:
+        """Standard deviation of the valid tokens about their mean; zero where a sample has none."""
+        return replace(self, x=(self.x - self.mean()[:, None]).square()).mean().sqrt()
+
     def means(self, axis: int) -> Float[Tensor, "b parts d"]:
         """Averages of the valid tokens at each place of an axis of the grid; zero where there are none."""
         weight = self.coords[..., axis, None] == torch.arange(self.grid[axis], device=self.x.device)

@@ -365,6 +365,7 @@ def test_a_run_is_tested_with_its_own_classifier(people, tmp_path, capsys):
     ("wish", "says"),
     [
         (["--kind", "head", "--shots", "1"], "--shots"),
+        (["--kind", "attentive", "--pool", "statistics"], "--pool statistics --kind attentive"),
         (["--kind", "finetune", "--drop"], "--drop"),
         (["--kind", "linear", "--lr", "1"], "--kind finetune"),
         (["--kind", "finetune", "--lr", "0"], "--lr 0"),

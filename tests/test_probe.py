@@ -99,9 +99,9 @@ def test_features_depend_on_neither_batch_nor_padding(people, model):
         np.testing.assert_allclose(one[key].matrix(["imu"]), many[key].matrix(["imu"]), atol=2e-5)
     silent = [index for index in one["joint"].indices.tolist() if manifest[index].sources.get("text") is None]
     rows = one["joint"].rows(silent)
-    assert len(rows) and np.isnan(one["joint"].means["text"][rows]).all()
-    assert not np.isnan(np.delete(one["joint"].means["text"], rows, 0)).any()
-    np.testing.assert_allclose(one["joint"].means["imu"][rows], one["imu"].means["imu"][rows], atol=2e-5)
+    assert len(rows) and np.isnan(one["joint"].pooled["text"][rows]).all()
+    assert not np.isnan(np.delete(one["joint"].pooled["text"], rows, 0)).any()
+    np.testing.assert_allclose(one["joint"].pooled["imu"][rows], one["imu"].pooled["imu"][rows], atol=2e-5)
 
 
 def test_a_feature_is_the_mean_over_evenly_spaced_windows(people, model):
@@ -113,7 +113,19 @@ def test_a_feature_is_the_mean_over_evenly_spaced_windows(people, model):
     signal = Signal(torch.stack(windows), duration=torch.full((2,), 0.8))
     with torch.no_grad():
         expected = model.encode({"imu": signal})["imu"].mean().mean(0)
-    np.testing.assert_allclose(found[0].means["imu"][0], expected, atol=2e-5)
+    np.testing.assert_allclose(found[0].pooled["imu"][0], expected, atol=2e-5)
+
+
+def test_statistics_are_mean_and_deviation_of_the_tokens_that_are_there(people, model):
+    manifest = Manifest.open(people, bad=1.0)
+    asked = {0: (model, Given(("imu", "text")))}
+    found, _ = frozen(reading(model, manifest), range(12), asked, pool="statistics", tokens=True)
+    for name, tokens in found[0].tokens.items():
+        there = ~np.isnan(tokens[:, 0, 0])
+        tokens, pooled = tokens[there].astype(float), found[0].pooled[name][there]
+        assert 0 < np.isnan(tokens[..., 0]).sum() < tokens[..., 0].size  # some are shorter than the longest
+        expected = np.concatenate([np.nanmean(tokens, 1), np.nanstd(tokens, 1)], 1)
+        np.testing.assert_allclose(pooled, expected, atol=2e-3)  # tokens are kept in half precision
 
 
 def test_a_bad_recording_is_left_out_and_nothing_stands_in_for_it(people, model):

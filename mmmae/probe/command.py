@@ -20,12 +20,14 @@ if TYPE_CHECKING:
     from mmmae.splits import Split
 
 KINDS = ("linear", "knn", "attentive", "finetune", "head")
+POOLS = ("mean", "statistics")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_checkpoint_arguments(parser, data="manifest with labels, or name of a corpus")
     add = parser.add_argument
     add("--kind", default="linear", choices=KINDS, help="what tells the labels (default: linear)")
+    add("--pool", default="mean", choices=POOLS, help="of tokens: mean, or mean and deviation (default: mean)")
     add("--shots", metavar="K,K", help="also with so many labels of each class, e.g. 1,5,10,50")
     add("--seeds", type=int, default=3, metavar="N", help="draws of validation part and shots (default: 3)")
     add(
@@ -74,6 +76,8 @@ def probe(arguments: argparse.Namespace, ranks: Ranks) -> int:
     require_counts(arguments, "seeds", "views", "batch_size")
     if arguments.folds is not None and (arguments.folds < 2 or arguments.kind in ("finetune", "head")):
         raise InputError(f"--folds {arguments.folds} --kind {arguments.kind}: expected 2 or more of a frozen kind")
+    if arguments.pool != "mean" and arguments.kind not in ("linear", "knn"):
+        raise InputError(f"--pool {arguments.pool} --kind {arguments.kind}: expected --kind linear or knn")
     tuning = tuned(arguments)
     models = {"pretrained": MaskedAutoencoder.from_pretrained(arguments.run)}
     recipe = models["pretrained"].recipe
@@ -116,8 +120,8 @@ def probe(arguments: argparse.Namespace, ranks: Ranks) -> int:
         drawn.append(pictures.missing([*mine, *dropped], output / "drop.png"))
     said = {
         "checkpoint": str(find(arguments.run)), "data": str(manifest.path), "kind": arguments.kind,
-        "views": arguments.views, "seeds": arguments.seeds, "folds": len(folds), "classes": rows.classes,
-        "notes": rows.notes,
+        "pool": arguments.pool, "views": arguments.views, "seeds": arguments.seeds, "folds": len(folds),
+        "classes": rows.classes, "notes": rows.notes,
         "results": [result.tree() for result in [majority(folds), *results, *dropped]],
         "bad": [fault.id for fault in faults],
     }  # fmt: skip
@@ -145,7 +149,7 @@ def study(
         return Finetuning(models, folds[0], arguments.seeds, Tuning(**settings))
     if arguments.kind == "head":
         return Head(models, folds[0])
-    return Probe(models, streams, folds, arguments.kind, arguments.seeds)
+    return Probe(models, streams, folds, arguments.kind, arguments.seeds, arguments.pool)
 
 
 def count(folds: list[Split]) -> str:

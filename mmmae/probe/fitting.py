@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from mmmae.features import Frozen, Given, frozen
+from mmmae.features import Frozen, Given, Pool, frozen
 from mmmae.probe.attentive import attentive
 from mmmae.probe.classifiers import Examples, Fitted, knn, linear
 from mmmae.probe.results import Outcome, Result, Wish
@@ -36,7 +36,7 @@ class Probe:
     """Probes of one kind on models' features of each stream alone and of all together.
 
     streams: of the joint pass. folds: who learns, selects and is tested; where there are several, the figures are those
-    of all their tests together. seeds: how many draws.
+    of all their tests together. seeds: how many draws. pool: what of a stream's tokens, where means are looked at.
     """
 
     models: Mapping[str, MaskedAutoencoder]
@@ -44,6 +44,7 @@ class Probe:
     folds: Sequence[Split]
     kind: str
     seeds: int
+    pool: Pool = "mean"
 
     def __post_init__(self) -> None:
         self.fitted: dict[tuple[str, int, int], Fitted] = {}  # of the checkpoint with all labels: features, seed, fold
@@ -77,7 +78,7 @@ class Probe:
         """
         clips, ranks, progress = wish.clips, wish.ranks, wish.progress
         sweep = cases(clips, self.kinds, self.seeds) if wish.drop else {}
-        settings = {**wish.reading, "tokens": self.sequences, "ranks": ranks}
+        settings = {**wish.reading, "pool": self.pool, "tokens": self.sequences, "ranks": ranks}
         labelled = sorted({index for rows in self.folds for index in [*rows.train.tolist(), *rows.test.tolist()]})
         test = sorted({index for rows in self.folds for index in rows.test.tolist()})
         bar = progress.add_task("encoding", total=len(labelled) + len(test) * bool(sweep))
@@ -130,7 +131,7 @@ class Probe:
     def examples(self, part: Frozen, rows: np.ndarray, streams: Sequence[str]) -> Examples:
         """Inputs and labels of some rows, without those that have none of the streams and those that are bad."""
         here = part.rows(rows)
-        here = here[[any(not np.isnan(part.means[m][row, 0]) for m in streams if m in part.means) for row in here]]
+        here = here[[any(not np.isnan(part.pooled[m][row, 0]) for m in streams if m in part.pooled) for row in here]]
         return Examples(self.inputs(part, streams)[here], self.folds[0].labels[part.indices[here]])
 
     def inputs(self, part: Frozen, streams: Sequence[str]) -> np.ndarray:
