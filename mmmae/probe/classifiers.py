@@ -37,17 +37,33 @@ def linear(rounds: Sequence[tuple[Examples, Examples]], *, classes: int, seed: i
     learns from all parts, unless `few` says that the number of labels is what is asked.
     """
 
-    def fitted(strength: float, examples: Examples) -> Any:
-        from sklearn.linear_model import LogisticRegression
-
+    def fitted(model: Any, strength: float, examples: Examples) -> Any:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", category=UserWarning)  # not converged: its figures tell
-            return prepared(LogisticRegression(C=strength, max_iter=500)).fit(examples.x, examples.labels)
+            return model.set_params(logisticregression__C=strength).fit(examples.x, examples.labels)
 
-    losses = np.array([[log_loss(fitted(c, train), validation) for train, validation in rounds] for c in STRENGTHS])
-    strength = STRENGTHS[strongest(losses)]
-    final = fitted(strength, rounds[0][0] if few else both(*rounds[0]))
+    paths = [prepared(logistic(warm_start=True)) for _ in rounds]  # each fit begins where a stronger penalty ended
+    losses: list[list[float]] = []
+    for strength in STRENGTHS:
+        learned = [fitted(path, strength, train) for path, (train, _) in zip(paths, rounds, strict=True)]
+        losses.append([log_loss(m, validation) for m, (_, validation) in zip(learned, rounds, strict=True)])
+        if overfits(losses):
+            break
+    strength = STRENGTHS[strongest(np.array(losses))]
+    final = fitted(prepared(logistic()), strength, rounds[0][0] if few else both(*rounds[0]))
     return Fitted(lambda x: spread_out(final, x, classes), {"C": strength})
+
+
+def logistic(**settings: Any) -> Any:
+    from sklearn.linear_model import LogisticRegression
+
+    return LogisticRegression(max_iter=500, **settings)
+
+
+def overfits(losses: Sequence[Sequence[float]]) -> bool:
+    """Whether the last two penalties are both worse than a stronger one; weaker ones are the slowest to fit."""
+    means = [float(np.mean(loss)) for loss in losses]
+    return len(means) > 2 and min(means[-2:]) > min(means[:-2])
 
 
 def strongest(losses: np.ndarray) -> int:
