@@ -164,10 +164,11 @@ def table(figures: dict[str, dict[str, Any]], title: str) -> Table:
     grid = Table(title=title, title_justify="left")
     for name in ("query -> answer", *SHOWN, "by"):
         grid.add_column(name, no_wrap=True)
+    shown = lambda found, keys: (f"{found[key]:.3f}" if "R@" in key else f"{found[key]:g}" for key in keys)  # noqa: E731
     for name, found in figures.items():
-        grid.add_row(name, *(f"{found[key]:.4g}" for key in SHOWN), found["through"])
+        grid.add_row(name, *shown(found, SHOWN), found["through"])
     for found in {found["N"]: found for found in figures.values()}.values():
-        grid.add_row("chance", *(f"{found[key]:.4g}" for key in CHANCE), "")
+        grid.add_row("chance", *shown(found, CHANCE), "")
     return grid
 
 
