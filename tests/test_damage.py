@@ -15,9 +15,9 @@ import datasets
 import numpy as np
 import pytest
 import torch
+from clocks import Clock, assert_same, clips, recordings, write
 from harm import SECONDS, Harmed, harmed
 from media import tone, write_sound
-from test_data import Clock, assert_same, clips, recordings, write
 
 from mmmae import Recipe
 from mmmae.__main__ import main as mmmae
