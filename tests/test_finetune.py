@@ -17,9 +17,9 @@ import tiny
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from people import MOTIONS, motion, write
 from rich.progress import Progress
 from test_house import NoSync
-from test_probe import MOTIONS, motion, write
 from torch.nn.functional import cross_entropy, one_hot
 from torch.testing import assert_close
 
