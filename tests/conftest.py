@@ -1,4 +1,7 @@
-"""Every test runs with shapes checked, and on one thread: sums are added in one order, so that bits can be compared."""
+"""Every test runs with shapes checked, and on one thread: sums are added in one order, so that bits can be compared.
+
+Fixtures that tests of several files share stand here; they import the house when they are made, not before.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import os
 
 os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported, and for the processes that tests start
 
+import pytest
 import torch
 from hypothesis import HealthCheck, settings
 from jaxtyping import install_import_hook
@@ -19,3 +23,19 @@ settings.register_profile(
     "house", deadline=None, derandomize=True, max_examples=8, suppress_health_check=list(HealthCheck)
 )
 settings.load_profile("house")
+
+
+@pytest.fixture(scope="session")
+def people(tmp_path_factory):
+    """The folder of people with sensors, with the run of a small model in it."""
+    from people import recorded
+
+    return recorded(tmp_path_factory.mktemp("people"))
+
+
+@pytest.fixture(scope="session")
+def model(people):
+    """The model of the people."""
+    from mmmae.model import MaskedAutoencoder
+
+    return MaskedAutoencoder.from_pretrained(people / "run")

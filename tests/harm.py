@@ -211,3 +211,8 @@ def harmed(out: Path, home: Literal["manifest", "folder"], *, each: int, good: i
     if home == "manifest":
         (out / "manifest.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     return Harmed(out, kinds)
+
+
+def named(path: Path) -> list[str]:
+    """The ids in a file of bad samples, line by line."""
+    return [json.loads(line)["id"] for line in path.read_text().splitlines()]

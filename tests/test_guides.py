@@ -22,7 +22,7 @@ import media
 import numpy as np
 import pandas
 import pytest
-from test_docs import FENCED, ROOT
+from pages import FENCED, ROOT
 
 from mmmae.__main__ import COMMANDS, main
 from mmmae.corpora import prepare
