@@ -12,7 +12,7 @@ from sklearn.linear_model import LogisticRegression
 from mmmae.features import Frozen
 from mmmae.model import MaskedAutoencoder
 from mmmae.probe.attentive import attentive
-from mmmae.probe.classifiers import Examples, knn, linear, log_loss, prepared, strongest
+from mmmae.probe.classifiers import STRENGTHS, Examples, knn, linear, log_loss, prepared, strongest
 from mmmae.probe.fitting import CLASSIFIERS, Probe, majority
 from mmmae.splits import Split
 
@@ -83,6 +83,19 @@ def test_the_strongest_penalty_within_one_standard_error_of_the_best_is_chosen()
     assert strongest(rounds) == 2
     assert strongest(rounds[:, :1]) == 2  # of one round the best, and of equal ones the strongest
     assert strongest(rounds - 0.5 * (np.arange(4) == 0)[:, None]) == 2 and strongest(rounds[:1]) == 0
+
+
+@pytest.mark.parametrize("noise", [0.3, 3.0, 30.0])
+def test_the_penalty_is_the_one_that_fitting_all_of_them_from_nothing_would_choose(noise):
+    random = np.random.default_rng(0)
+    labels = random.integers(0, 3, 240)
+    x = (np.eye(3)[labels] @ random.normal(size=(3, 12)) + noise * random.normal(size=(240, 12))).astype(np.float32)
+    parts = [np.arange(240) % 5 == part for part in range(5)]
+    rounds = [(Examples(x[~part], labels[~part]), Examples(x[part], labels[part])) for part in parts]
+    fit = lambda c, train: prepared(LogisticRegression(C=c, max_iter=500)).fit(train.x, train.labels)  # noqa: E731
+    losses = [[log_loss(fit(c, train), held) for train, held in rounds] for c in STRENGTHS]
+    expected = STRENGTHS[strongest(np.array(losses))]
+    assert linear(rounds, classes=3, seed=0, few=False).chosen == {"C": expected}
 
 
 def test_labels_that_a_part_never_showed_do_not_choose():
