@@ -14,7 +14,8 @@ from mmmae.__main__ import main
 from mmmae.data.manifest import Manifest
 from mmmae.features import Given, reading
 from mmmae.metrics import NAMES
-from mmmae.probe.fitting import Case, cases
+from mmmae.probe.fitting import cases
+from mmmae.probe.late import Case
 from mmmae.probe.results import Result
 from mmmae.probe.results import table as told
 
@@ -56,12 +57,15 @@ def test_a_probe_from_files_to_pictures(people, tmp_path, capsys):
     results = found["results"]
     kinds = {(r["features"], r["model"], r["shots"]) for r in results if r["withheld"] is None}
     assert kinds == {("none", "majority", None)} | {
-        (f, m, k) for f in ("imu", "text", "imu+text") for m in ("pretrained", "random") for k in (None, 1, 2)
+        (f, m, k)
+        for f in ("imu", "text", "imu+text", "imu|text")
+        for m in ("pretrained", "random")
+        for k in (None, 1, 2)
     }
     assert found["classes"] == sorted(MOTIONS) and found["bad"] == ["bad"]
     withheld = {(r["features"], r["withheld"], tuple(r["sensors"] or ())) for r in results if r["withheld"]}
-    assert withheld == {("imu+text", "imu", ()), ("imu+text", "text", ())} | {
-        (f, "imu", (n, 3)) for f in ("imu", "imu+text") for n in (1, 2)
+    assert withheld == {(f, name, ()) for f in ("imu+text", "imu|text") for name in ("imu", "text")} | {
+        (f, "imu", (n, 3)) for f in ("imu", "imu+text", "imu|text") for n in (1, 2)
     }
     imu = next(r for r in results if (r["features"], r["model"], r["shots"]) == ("imu", "pretrained", None))
     assert len(imu["scores"]["accuracy"]["values"]) == 2 and sum(map(sum, imu["confusion"])) == 2 * imu["test"]
@@ -76,7 +80,7 @@ def test_other_probes_from_files(people, tmp_path, kind):
     found = json.loads((tmp_path / "results.json").read_text())
     imu = next(r for r in found["results"] if (r["features"], r["withheld"]) == ("imu", None))
     assert found["kind"] == kind and imu["scores"]["accuracy"]["mean"] > 0.5  # of 6 rows; chance is 1/3
-    assert len(found["results"]) == 1 + 3 + 2 + 4
+    assert len(found["results"]) == 1 + 4 + 4 + 6
 
 
 def test_retrieval_from_files_to_pictures(people, tmp_path, capsys):

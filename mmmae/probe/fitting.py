@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from mmmae.features import Frozen, Given, Pool, frozen
 from mmmae.probe.attentive import attentive
 from mmmae.probe.classifiers import Examples, Fitted, knn, linear
+from mmmae.probe.late import JOINT, LATE, Case, beside, lacking, streams_of
 from mmmae.probe.results import Outcome, Result, Wish
 
 if TYPE_CHECKING:
@@ -22,18 +23,9 @@ if TYPE_CHECKING:
 CLASSIFIERS = {"linear": linear, "knn": knn, "attentive": attentive}
 
 
-class Case(NamedTuple):
-    """What is withheld in a test: a stream, or (how many, of how many) sensors of it, drawn by `draw`."""
-
-    features: str
-    withheld: str
-    sensors: tuple[int, int] | None = None
-    draw: int = 0
-
-
 @dataclass
 class Probe:
-    """Probes of one kind on models' features of each stream alone and of all together.
+    """Probes of one kind on models' features of each stream alone and of all together, in one pass and side by side.
 
     streams: of the joint pass. folds: who learns, selects and is tested; where there are several, the figures are those
     of all their tests together. seeds: how many draws. pool: what of a stream's tokens, where means are looked at.
@@ -55,21 +47,22 @@ class Probe:
         return self.kind == "attentive"
 
     @property
-    def kinds(self) -> list[str]:
-        """The features: each stream alone, and all of them in one pass."""
-        return [*self.streams, *(["+".join(self.streams)] if len(self.streams) > 1 else [])]
+    def passes(self) -> list[str]:
+        """What is encoded: each stream alone, and all of them in one pass."""
+        return [*self.streams, *([JOINT.join(self.streams)] if len(self.streams) > 1 else [])]
 
     def asked(self) -> dict[tuple[str, str], tuple[MaskedAutoencoder, Given]]:
         """What to encode, by features and model."""
         return {
-            (features, name): (model, Given(tuple(features.split("+"))))
-            for features in self.kinds
+            (features, name): (model, Given(tuple(streams_of(features))))
+            for features in self.passes
             for name, model in self.models.items()
         }
 
     def fits(self, shots: int) -> int:
         """How many classifiers `results` fits."""
-        return len(self.kinds) * len(self.models) * (1 + shots) * self.seeds * len(self.folds)
+        kinds = len(self.passes) + (len(self.streams) > 1)
+        return kinds * len(self.models) * (1 + shots) * self.seeds * len(self.folds)
 
     def run(self, wish: Wish) -> Outcome:
         """Encode the rows of the clips, fit the probes, and test them; with `drop` also where something is withheld.
@@ -77,7 +70,7 @@ class Probe:
         All processes encode, the main one does the rest; the outcome is there.
         """
         clips, ranks, progress = wish.clips, wish.ranks, wish.progress
-        sweep = cases(clips, self.kinds, self.seeds) if wish.drop else {}
+        sweep = cases(clips, self.passes, self.seeds) if wish.drop else {}
         settings = {**wish.reading, "pool": self.pool, "tokens": self.sequences, "ranks": ranks}
         labelled = sorted({index for rows in self.folds for index in [*rows.train.tolist(), *rows.test.tolist()]})
         test = sorted({index for rows in self.folds for index in rows.test.tolist()})
@@ -88,6 +81,11 @@ class Probe:
         less, _ = frozen(clips, test, asked, tick=tick, **settings) if asked else ({}, [])
         if not ranks.main:
             return Outcome([], [], [])
+        if len(self.streams) > 1:
+            for model in self.models:
+                found[LATE.join(self.streams), model] = beside({name: found[name, model] for name in self.streams})
+            if sweep:
+                less |= lacking(found[LATE.join(self.streams), "pretrained"], less, self.streams)
         fitting = progress.add_task("fitting", total=self.fits(len(wish.shots)))
         results = self.results(found, wish.shots, lambda: progress.advance(fitting))
         return Outcome(results, self.dropped(less), faults)
@@ -109,7 +107,7 @@ class Probe:
         told = []
         few = result.shots is not None
         for number, rows in enumerate(self.folds):
-            streams = result.features.split("+")
+            streams = streams_of(result.features)
             rounds = rows.rounds(seed)
             if result.shots is not None:
                 train, validation = rounds[0]
@@ -145,7 +143,7 @@ class Probe:
             result = done.setdefault(
                 named, Result(case.features, "pretrained", withheld=case.withheld, sensors=case.sensors)
             )
-            x = self.inputs(part, case.features.split("+"))
+            x = self.inputs(part, streams_of(case.features))
             for seed in range(self.seeds) if case.sensors is None else [case.draw]:
                 told = []
                 for number, rows in enumerate(self.folds):
@@ -177,7 +175,7 @@ def cases(clips: Clips, kinds: Sequence[str], draws: int) -> dict[Case, Given]:
     """Everything that may be missing in a test: each stream of several, and 1 to n - 1 of n sensors of a stream."""
     found = {}
     for features in kinds:
-        streams = tuple(features.split("+"))
+        streams = tuple(streams_of(features))
         for name in streams:
             if len(streams) > 1:
                 found[Case(features, name)] = Given(tuple(other for other in streams if other != name))

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 SCORE = "balanced"
 PANEL = 4.2  # inches
 NAMED = 24  # classes whose names there is room for
+BARS = 0.8  # share of the space between two streams that their bars fill
 
 
 def figure(columns: int, width: float = PANEL) -> tuple[Figure, list[Axes]]:
@@ -82,13 +83,19 @@ def missing(results: Sequence[Result], path: Path) -> Path:
             lines[result.features, result.withheld].append(result)
     page, panels = figure(bool(bars) + bool(lines))
     if bars:
-        axes, shown = panels[0], [whole[bars[0].features], *bars]
-        figures = [spread(result.seeds)[SCORE] for result in shown]
-        axes.bar(
-            [result.withheld or "nothing" for result in shown], [f["mean"] for f in figures],
-            yerr=[f["std"] for f in figures], capsize=3, color="#4c72b0",
-        )  # fmt: skip
+        axes, names = panels[0], ["nothing", *dict.fromkeys(result.withheld for result in bars)]
+        kinds = list(dict.fromkeys(result.features for result in bars))
+        for number, kind in enumerate(kinds):
+            shown = {"nothing": whole[kind]} | {result.withheld: result for result in bars if result.features == kind}
+            figures = [spread(shown[name].seeds)[SCORE] for name in names]
+            places = np.arange(len(names)) + (number + 0.5) / len(kinds) * BARS - BARS / 2
+            axes.bar(
+                places, [f["mean"] for f in figures], BARS / len(kinds), yerr=[f["std"] for f in figures], capsize=3,
+                label=kind,
+            )  # fmt: skip
+        axes.set_xticks(range(len(names)), names)
         axes.set(xlabel="stream withheld in the test", ylabel="balanced accuracy", ylim=(0, 1))
+        axes.legend(fontsize="small")
     for (features, stream), mine in lines.items():
         figures = [spread(result.seeds)[SCORE] for result in mine]
         places = [0 if result.sensors is None else result.sensors[0] for result in mine]
