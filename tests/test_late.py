@@ -1,45 +1,55 @@
-"""Late fusion: streams side by side, and what is left where some are missing."""
+"""Late fusion: probes of single streams together."""
 
 from __future__ import annotations
 
 import numpy as np
-import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from people import invented
 
 from mmmae.features import Frozen
-from mmmae.probe.late import Case, beside, lacking, streams_of
-
-STREAMS = ["imu", "text"]
-
-
-def made(name: str, indices: list[int], scale: float = 1.0) -> Frozen:
-    """Features that tell which recording and stream they are of."""
-    x = scale * (np.array(indices)[:, None] + [[0.0, 0.25]] + 100 * STREAMS.index(name))
-    return Frozen(np.array(indices), {name: x}, {name: x[:, None, :]})
+from mmmae.probe.fitting import Case, Probe
+from mmmae.probe.late import Said, together
 
 
-@pytest.fixture
-def whole() -> Frozen:
-    return beside({name: made(name, [3, 5, 8, 9]) for name in STREAMS})
+@given(st.integers(0, 2**32), st.integers(1, 3))
+def test_voices_are_multiplied_where_they_are_heard_in_any_order(seed, count):
+    noise = np.random.default_rng(seed)
+    voices = []
+    for _ in range(count):
+        indices = np.flatnonzero(noise.random(20) < 0.7) + 5
+        voices.append(Said(indices, noise.dirichlet(np.ones(4), len(indices))))
+    said = together(voices)
+    assert set(said.indices) == set(np.concatenate([voice.indices for voice in voices]))
+    for index, row in zip(said.indices, said.probabilities, strict=True):
+        heard = [voice.probabilities[voice.indices == index][0] for voice in voices if index in voice.indices]
+        np.testing.assert_allclose(row, np.prod(heard, 0) / np.prod(heard, 0).sum(), rtol=1e-9)
+    again = together(voices[::-1])
+    np.testing.assert_allclose(again.probabilities, said.probabilities, rtol=1e-9)
 
 
-def test_what_is_left_of_a_pair_is_what_the_other_is_alone(whole):
-    assert all(streams_of(features) == STREAMS for features in ("imu+text", "imu|text"))
-    left = lacking(whole, {}, STREAMS)
-    assert set(left) == {Case("imu|text", "imu"), Case("imu|text", "text")}
-    for name, part in ((case.withheld, part) for case, part in left.items()):
-        (other,) = set(STREAMS) - {name}
-        columns = np.repeat([stream == name for stream in STREAMS], 2)
-        matrix = part.matrix(STREAMS)
-        assert np.isnan(matrix[:, columns]).all()
-        np.testing.assert_array_equal(matrix[:, ~columns], made(other, [3, 5, 8, 9]).matrix([other]))
-        np.testing.assert_array_equal(part.sequence(STREAMS), made(other, [3, 5, 8, 9]).sequence([other]))
+def test_one_that_knows_nothing_changes_nothing_and_one_that_never_saw_a_class_does_not_settle_it():
+    rows = np.arange(2)
+    sure, vague = Said(rows, np.array([[0.9, 0.1], [0.2, 0.8]])), Said(rows, np.full((2, 2), 0.5))
+    np.testing.assert_allclose(together([sure, vague]).probabilities, sure.probabilities)
+    never = Said(rows, np.array([[0.0, 1.0], [0.0, 1.0]]))
+    said = together([Said(rows, np.array([[1.0, 0.0], [1.0, 0.0]])), never]).probabilities
+    assert np.isfinite(said).all() and np.allclose(said, 0.5)
 
 
-def test_a_stream_without_some_sensors_takes_its_place_in_the_same_recordings(whole):
-    case = Case("imu", "imu", (1, 3), 2)
-    less = {case: made("imu", [9, 5], -1.0), Case("imu+text", "imu", (1, 3), 2): made("imu", [3])}
-    part = lacking(whole, less, STREAMS)[case._replace(features="imu|text")]
-    assert part.indices.tolist() == [5, 9]
-    expected = beside({"imu": made("imu", [5, 9], -1.0), "text": made("text", [5, 9])})
-    np.testing.assert_array_equal(part.matrix(STREAMS), expected.matrix(STREAMS))
-    np.testing.assert_array_equal(part.sequence(STREAMS), expected.sequence(STREAMS))
+def test_what_is_left_when_a_stream_is_withheld_is_what_the_other_says_alone(model):
+    rows, noise = invented(), np.random.default_rng(0)
+    size = len(rows.labels)
+    found = {}
+    for name, loud in (("imu", 1.0), ("text", 2.0)):
+        x = noise.normal(size=(size, 4)) + loud * np.eye(4)[rows.labels]
+        found[name, "pretrained"] = Frozen(np.arange(size), {name: x.astype(np.float32)})
+    probe = Probe({"pretrained": model}, ["imu", "text"], [rows], "knn", 2)
+    imu, text, both = probe.results(found, [])
+    assert (imu.features, both.features, both.train) == ("imu", "imu|text", imu.train)
+    accuracy = [np.mean([seed["accuracy"] for seed in result.seeds]) for result in (imu, text, both)]
+    assert accuracy[0] < accuracy[1] < accuracy[2]
+    sensors = Case("imu", "imu", (1, 3))
+    left = {(r.features, r.withheld, r.sensors): r for r in probe.dropped({sensors: found["imu", "pretrained"]})}
+    assert left["imu|text", "text", None].seeds == imu.seeds and left["imu|text", "imu", None].seeds == text.seeds
+    assert left["imu|text", "imu", (1, 3)].seeds == both.seeds[:1]  # all sensors were there after all

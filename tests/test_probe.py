@@ -14,8 +14,7 @@ from mmmae.__main__ import main
 from mmmae.data.manifest import Manifest
 from mmmae.features import Given, reading
 from mmmae.metrics import NAMES
-from mmmae.probe.fitting import cases
-from mmmae.probe.late import Case
+from mmmae.probe.fitting import Case, cases
 from mmmae.probe.results import Result
 from mmmae.probe.results import table as told
 

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from mmmae.features import Frozen, Given, Pool, frozen
 from mmmae.probe.attentive import attentive
 from mmmae.probe.classifiers import Examples, Fitted, knn, linear
-from mmmae.probe.late import JOINT, LATE, Case, beside, lacking, streams_of
+from mmmae.probe.late import JOINT, LATE, Said, together
 from mmmae.probe.results import Outcome, Result, Wish
 
 if TYPE_CHECKING:
@@ -23,9 +23,18 @@ if TYPE_CHECKING:
 CLASSIFIERS = {"linear": linear, "knn": knn, "attentive": attentive}
 
 
+class Case(NamedTuple):
+    """What is withheld in a test: a stream, or (how many, of how many) sensors of it, drawn by `draw`."""
+
+    features: str
+    withheld: str
+    sensors: tuple[int, int] | None = None
+    draw: int = 0
+
+
 @dataclass
 class Probe:
-    """Probes of one kind on models' features of each stream alone and of all together, in one pass and side by side.
+    """Probes of one kind on models' features of each stream alone and of all together: in one pass, and by late fusion.
 
     streams: of the joint pass. folds: who learns, selects and is tested; where there are several, the figures are those
     of all their tests together. seeds: how many draws. pool: what of a stream's tokens, where means are looked at.
@@ -40,6 +49,7 @@ class Probe:
 
     def __post_init__(self) -> None:
         self.fitted: dict[tuple[str, int, int], Fitted] = {}  # of the checkpoint with all labels: features, seed, fold
+        self.said: dict[tuple[str, str, int | None, int, int], Said] = {}  # features, model, shots, seed, fold
 
     @property
     def sequences(self) -> bool:
@@ -47,22 +57,21 @@ class Probe:
         return self.kind == "attentive"
 
     @property
-    def passes(self) -> list[str]:
-        """What is encoded: each stream alone, and all of them in one pass."""
+    def kinds(self) -> list[str]:
+        """The features: each stream alone, and all of them in one pass."""
         return [*self.streams, *([JOINT.join(self.streams)] if len(self.streams) > 1 else [])]
 
     def asked(self) -> dict[tuple[str, str], tuple[MaskedAutoencoder, Given]]:
         """What to encode, by features and model."""
         return {
-            (features, name): (model, Given(tuple(streams_of(features))))
-            for features in self.passes
+            (features, name): (model, Given(tuple(features.split(JOINT))))
+            for features in self.kinds
             for name, model in self.models.items()
         }
 
     def fits(self, shots: int) -> int:
         """How many classifiers `results` fits."""
-        kinds = len(self.passes) + (len(self.streams) > 1)
-        return kinds * len(self.models) * (1 + shots) * self.seeds * len(self.folds)
+        return len(self.kinds) * len(self.models) * (1 + shots) * self.seeds * len(self.folds)
 
     def run(self, wish: Wish) -> Outcome:
         """Encode the rows of the clips, fit the probes, and test them; with `drop` also where something is withheld.
@@ -70,7 +79,7 @@ class Probe:
         All processes encode, the main one does the rest; the outcome is there.
         """
         clips, ranks, progress = wish.clips, wish.ranks, wish.progress
-        sweep = cases(clips, self.passes, self.seeds) if wish.drop else {}
+        sweep = cases(clips, self.kinds, self.seeds) if wish.drop else {}
         settings = {**wish.reading, "pool": self.pool, "tokens": self.sequences, "ranks": ranks}
         labelled = sorted({index for rows in self.folds for index in [*rows.train.tolist(), *rows.test.tolist()]})
         test = sorted({index for rows in self.folds for index in rows.test.tolist()})
@@ -81,11 +90,6 @@ class Probe:
         less, _ = frozen(clips, test, asked, tick=tick, **settings) if asked else ({}, [])
         if not ranks.main:
             return Outcome([], [], [])
-        if len(self.streams) > 1:
-            for model in self.models:
-                found[LATE.join(self.streams), model] = beside({name: found[name, model] for name in self.streams})
-            if sweep:
-                less |= lacking(found[LATE.join(self.streams), "pretrained"], less, self.streams)
         fitting = progress.add_task("fitting", total=self.fits(len(wish.shots)))
         results = self.results(found, wish.shots, lambda: progress.advance(fitting))
         return Outcome(results, self.dropped(less), faults)
@@ -100,14 +104,32 @@ class Probe:
                 done.append(result := Result(features, model, k))
                 for seed in range(self.seeds):
                     self.fit(result, part, seed, tick)
+            alone = [model for model in self.models if all((name, model) in found for name in self.streams)]
+            for model in alone if len(self.streams) > 1 else []:
+                rows = max(result.train for result in done if (result.model, result.shots) == (model, k))
+                done.append(replace(self.late(model, k), train=rows))
         return done
+
+    def late(self, model: str, shots: int | None = None, withheld: str | None = None) -> Result:
+        """The figures of the streams' own probes together, without that of a stream that is withheld."""
+        result = Result(LATE.join(self.streams), model, shots, withheld=withheld)
+        voices = [name for name in self.streams if name != withheld]
+        for seed in range(self.seeds):
+            numbers = range(len(self.folds))
+            said = [together([self.said[name, model, shots, seed, number] for name in voices]) for number in numbers]
+            add(result, [self.judged(one) for one in said])
+        return result
+
+    def judged(self, said: Said) -> tuple[np.ndarray, np.ndarray]:
+        """The true labels beside what is said."""
+        return self.folds[0].labels[said.indices], said.probabilities
 
     def fit(self, result: Result, part: Frozen, seed: int, tick: Callable[[], object]) -> None:
         """Fit one classifier in each fold and add the figures of their tests."""
         told = []
         few = result.shots is not None
         for number, rows in enumerate(self.folds):
-            streams = streams_of(result.features)
+            streams = result.features.split(JOINT)
             rounds = rows.rounds(seed)
             if result.shots is not None:
                 train, validation = rounds[0]
@@ -115,9 +137,12 @@ class Probe:
             elif self.kind != "linear":  # one part is enough for the others to select by
                 rounds = rounds[:1]
             of = partial(self.examples, part, streams=streams)
-            parts, tested = [(of(train), of(validation)) for train, validation in rounds], of(rows.test)
+            parts = [(of(train), of(validation)) for train, validation in rounds]
             fitted = CLASSIFIERS[self.kind](parts, classes=len(rows.classes), seed=seed, few=few)
-            told.append((tested.labels, fitted.predict(tested.x)))
+            here = self.shown(part, rows.test, streams)
+            said = Said(part.indices[here], fitted.predict(self.inputs(part, streams)[here]))
+            self.said[result.features, result.model, result.shots, seed, number] = said
+            told.append(self.judged(said))
             learned, selecting = parts[0]
             result.train = len(learned.labels) + (0 if few else len(selecting.labels))
             result.chosen.append(fitted.chosen)
@@ -126,10 +151,14 @@ class Probe:
             tick()
         add(result, told)
 
-    def examples(self, part: Frozen, rows: np.ndarray, streams: Sequence[str]) -> Examples:
-        """Inputs and labels of some rows, without those that have none of the streams and those that are bad."""
+    def shown(self, part: Frozen, rows: np.ndarray, streams: Sequence[str]) -> np.ndarray:
+        """Where some rows stand among the features; those that have none of the streams, or are bad, do not."""
         here = part.rows(rows)
-        here = here[[any(not np.isnan(part.pooled[m][row, 0]) for m in streams if m in part.pooled) for row in here]]
+        return here[[any(not np.isnan(part.pooled[m][row, 0]) for m in streams if m in part.pooled) for row in here]]
+
+    def examples(self, part: Frozen, rows: np.ndarray, streams: Sequence[str]) -> Examples:
+        """Inputs and labels of the rows that are shown."""
+        here = self.shown(part, rows, streams)
         return Examples(self.inputs(part, streams)[here], self.folds[0].labels[part.indices[here]])
 
     def inputs(self, part: Frozen, streams: Sequence[str]) -> np.ndarray:
@@ -138,19 +167,29 @@ class Probe:
     def dropped(self, less: Mapping[Case, Frozen]) -> list[Result]:
         """The figures of the probes fitted by `results` where the test rows lack something."""
         done: dict[tuple, Result] = {}
+
+        def told(case: Case, features: str, said: Sequence[Said]) -> None:
+            key = features, case.withheld, case.sensors
+            result = done.setdefault(key, Result(features, "pretrained", withheld=case.withheld, sensors=case.sensors))
+            add(result, [self.judged(one) for one in said])
+
         for case, part in less.items():
-            named = case.features, case.withheld, case.sensors
-            result = done.setdefault(
-                named, Result(case.features, "pretrained", withheld=case.withheld, sensors=case.sensors)
-            )
-            x = self.inputs(part, streams_of(case.features))
+            x = self.inputs(part, case.features.split(JOINT))
             for seed in range(self.seeds) if case.sensors is None else [case.draw]:
-                told = []
+                said = []
                 for number, rows in enumerate(self.folds):
                     here = part.rows(rows.test)
-                    fitted = self.fitted[case.features, seed, number]
-                    told.append((rows.labels[part.indices[here]], fitted.predict(x[here])))
-                add(result, told)
+                    said.append(Said(part.indices[here], self.fitted[case.features, seed, number].predict(x[here])))
+                told(case, case.features, said)
+                if case.features == case.withheld and len(self.streams) > 1:  # a stream alone without some sensors
+                    others = [name for name in self.streams if name != case.withheld]
+                    voices = [
+                        [self.said[name, "pretrained", None, seed, n] for name in others] for n in range(len(said))
+                    ]
+                    fused = [together([one, *rest]) for one, rest in zip(said, voices, strict=True)]
+                    told(case, LATE.join(self.streams), fused)
+        if less and len(self.streams) > 1:
+            done |= {(name,): self.late("pretrained", withheld=name) for name in self.streams}
         return list(done.values())
 
 
@@ -175,7 +214,7 @@ def cases(clips: Clips, kinds: Sequence[str], draws: int) -> dict[Case, Given]:
     """Everything that may be missing in a test: each stream of several, and 1 to n - 1 of n sensors of a stream."""
     found = {}
     for features in kinds:
-        streams = tuple(streams_of(features))
+        streams = tuple(features.split(JOINT))
         for name in streams:
             if len(streams) > 1:
                 found[Case(features, name)] = Given(tuple(other for other in streams if other != name))

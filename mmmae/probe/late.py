@@ -1,64 +1,32 @@
-"""Late fusion: what a model makes of each stream alone, side by side.
+"""Late fusion: what the probes of single streams say together, by the product rule.
 
-Where streams are encoded in one pass, one that is missing changes what is made of the others; here it changes nothing.
+Where streams are encoded in one pass, one that is missing changes what is made of the others, and one that says nothing
+disturbs them; here either has no voice (Kittler et al. 1998, On combining classifiers).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from mmmae.features import Frozen
-
 JOINT, LATE = "+", "|"  # between the names of streams that are encoded in one pass, or each alone
 
 
-class Case(NamedTuple):
-    """What is withheld in a test: a stream, or (how many, of how many) sensors of it, drawn by `draw`."""
+class Said(NamedTuple):
+    """What a probe says of some recordings: their indices in the manifest (n,), probabilities (n, classes)."""
 
-    features: str
-    withheld: str
-    sensors: tuple[int, int] | None = None
-    draw: int = 0
+    indices: np.ndarray
+    probabilities: np.ndarray
 
 
-def streams_of(features: str) -> list[str]:
-    """The streams that features are made of."""
-    return features.replace(LATE, JOINT).split(JOINT)
-
-
-def beside(alone: Mapping[str, Frozen]) -> Frozen:
-    """The features of each stream, encoded alone, as those of all; all are of the same recordings."""
-    indices = next(iter(alone.values())).indices
-    tokens = {name: part.tokens[name] for name, part in alone.items() if name in part.tokens}
-    return Frozen(indices, {name: part.pooled[name] for name, part in alone.items()}, tokens)
-
-
-def lacking(whole: Frozen, less: Mapping[Case, Frozen], streams: Sequence[str]) -> dict[Case, Frozen]:
-    """What is left of the features of all streams when one of them, or some sensors of one, are withheld.
-
-    less: features in each case of something withheld, among them those of a stream alone without some of its sensors.
-    """
-    features = LATE.join(streams)
-    found = {Case(features, name): without(whole, name) for name in streams}
-    for case, part in less.items():
-        if case.features == case.withheld and case.sensors:
-            found[case._replace(features=features)] = exchanged(whole, case.withheld, part)
-    return found
-
-
-def without(whole: Frozen, name: str) -> Frozen:
-    """The features of all streams but one."""
-    pooled, tokens = ({n: x for n, x in of.items() if n != name} for of in (whole.pooled, whole.tokens))
-    return Frozen(whole.indices, pooled, tokens)
-
-
-def exchanged(whole: Frozen, name: str, part: Frozen) -> Frozen:
-    """The features of the recordings that both have, those of one stream taken from `part`."""
-    indices = np.intersect1d(whole.indices, part.indices)
-    here, there = whole.rows(indices), part.rows(indices)
-    pooled = {n: part.pooled[n][there] if n == name else x[here] for n, x in whole.pooled.items()}
-    tokens = {n: part.tokens[n][there] if n == name else x[here] for n, x in whole.tokens.items()}
-    return Frozen(indices, pooled, tokens)
+def together(voices: Sequence[Said]) -> Said:
+    """Products of the probabilities of those that say something of a recording, scaled to a sum of one."""
+    indices = np.unique(np.concatenate([voice.indices for voice in voices]))
+    logarithms = np.zeros((len(indices), voices[0].probabilities.shape[1]))
+    for voice in voices:
+        least = np.finfo(float).tiny  # of a class that a probe never saw
+        logarithms[np.searchsorted(indices, voice.indices)] += np.log(np.maximum(voice.probabilities, least))
+    products = np.exp(logarithms - logarithms.max(1, keepdims=True))
+    return Said(indices, products / products.sum(1, keepdims=True))
