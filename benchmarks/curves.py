@@ -6,7 +6,7 @@ Each step draws one batch and trains transformers' VideoMAEForPreTraining on it,
 forward, backward and AdamW are timed, in seconds of the processor (not what reads and crops clips). transformers begins
 with the weights of the recipe videomae and follows the same learning rate. At some points all are frozen and a linear
 probe is fitted on each (mmmae/probe), over windows in the middles of the recordings. The figure asked for is the share
-of transformers' seconds after which a recipe's accuracy is the best that transformers reached.
+of transformers' seconds from which on a recipe's accuracy is at least what transformers has in the end.
 """
 
 from __future__ import annotations
@@ -124,16 +124,18 @@ def probed(models: Mapping[str, MaskedAutoencoder], data: str, seeds: int, views
 
 
 def reached(points: list[dict], name: str, goal: float) -> float | None:
-    """Seconds of a model's own training until its mean accuracy first is the goal, between points along a line."""
-    before = None
-    for point in points:
-        accuracy, seconds = float(np.mean(point[name]["accuracy"])), point[name]["seconds"]
-        if accuracy >= goal:
-            if before is None or accuracy == before[0]:
-                return seconds
-            return before[1] + (seconds - before[1]) * (goal - before[0]) / (accuracy - before[0])
-        before = accuracy, seconds
-    return None
+    """Seconds of a model's own training from which on its mean accuracy is the goal or more, by lines between points.
+
+    Random weights may be above the goal and training begin by falling below it: what counts is the last way up.
+    """
+    curve = [(float(np.mean(point[name]["accuracy"])), point[name]["seconds"]) for point in points]
+    below = [number for number, (accuracy, _) in enumerate(curve) if accuracy < goal]
+    if not below:
+        return 0.0
+    if below[-1] == len(curve) - 1:
+        return None
+    (low, begin), (high, end) = curve[below[-1]], curve[below[-1] + 1]
+    return begin + (end - begin) * (goal - low) / (high - low)
 
 
 def main() -> None:
@@ -181,13 +183,13 @@ def main() -> None:
 
 def conclude(points: list[dict], names: list[str], arguments: argparse.Namespace) -> None:
     """Table, JSON and picture."""
-    goal = max(float(np.mean(point[THEIRS]["accuracy"])) for point in points)
+    goal = float(np.mean(points[-1][THEIRS]["accuracy"]))
     said = {name: reached(points, name, goal) for name in names}
     table = Table("", "clips", "seconds", "accuracy at the end", f"seconds to {goal:.3f}", "share of transformers'")
     for name in names:
         last = points[-1][name]
         accuracy = f"{np.mean(last['accuracy']):.3f} ±{np.std(last['accuracy'], ddof=1):.3f}"
-        share = "" if said[name] is None else f"{said[name] / said[THEIRS]:.2f}"
+        share = f"{said[name] / said[THEIRS]:.2f}" if said[name] is not None and said[THEIRS] else ""
         when = "never" if said[name] is None else f"{said[name]:.0f}"
         table.add_row(name, str(points[-1]["clips"]), f"{last['seconds']:.0f}", accuracy, when, share)
     Console().print(table)
