@@ -17,6 +17,8 @@ class Reading:
 
     values: as in Signal, without the batch axis, padded with zeros after `length` valid steps (0: absent).
     hint: as in Signal, as many steps as values; a reader gives one always (in a blank, zeros) or never.
+    notes: what the reader assumed or converted, one sentence each ("time is in milliseconds: converted to seconds"),
+        the same words for every file of the kind, so that they can be counted. They are reported once per run.
     """
 
     values: Shaped[Tensor, "t ..."]
@@ -24,6 +26,7 @@ class Reading:
     observed: Bool[Tensor, "t parts"] | None = None
     edges: Float[Tensor, "parts parts"] | None = None
     hint: Shaped[Tensor, "t ..."] | None = None
+    notes: tuple[str, ...] = ()
 
 
 class Reader(ABC):
@@ -55,6 +58,16 @@ class Reader(ABC):
     def read_windows(self, source: Any, starts: Sequence[float], duration: float) -> list[Reading | None]:
         """Several windows of one source; a reader for which decoding is the cost decodes once for all of them."""
         return [self.read(source, start, duration) for start in starts]
+
+    def describe(self, source: Any) -> dict[str, Any]:
+        """Facts about a source for the data report of `mmmae check`, from its headers: rate, units, names of channels.
+
+        Numbers are summarised over the recordings as a range, everything else is counted.
+
+        Raises:
+            SampleError: the file is missing or cannot be opened.
+        """
+        return {}
 
     def thorough(self) -> Reader:
         """The same reader, which also meets what is wrong with what it passes over; most pass over nothing."""
