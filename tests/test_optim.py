@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import pytest
 import tiny
@@ -30,7 +31,7 @@ def test_after_warmup_half_a_cosine_falls_to_the_final_share(steps, warmup, fina
     first = round(warmup * steps)
     rates = [learning_rate(step, steps, settings, 256) for step in range(first, steps)]
     assert rates[0] == pytest.approx(1e-3)
-    assert all(one >= other for one, other in zip(rates, rates[1:], strict=False))
+    assert all(one >= other for one, other in pairwise(rates))
     end = 1e-3 * (final + (1 - final) * 0.5 * (1 + math.cos(math.pi)))
     assert learning_rate(steps, steps, settings, 256) == pytest.approx(end, abs=1e-12)
 
