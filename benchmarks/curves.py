@@ -26,6 +26,7 @@ from rich.table import Table
 from transformers import VideoMAEForPreTraining
 
 from fusion.masking import Noise
+from mmmae import Recipe
 from mmmae.convert.write import write
 from mmmae.data.loader import Loader
 from mmmae.data.source import open_data
@@ -35,7 +36,6 @@ from mmmae.optim import adamw, clip, learning_rate, set_learning_rate
 from mmmae.probe.fitting import Probe
 from mmmae.probe.results import Wish
 from mmmae.ranks import Ranks
-from mmmae.recipe import Recipe
 from mmmae.splits import split
 from modalities.records import Batch
 

@@ -20,9 +20,8 @@ from typing import Any
 import atheris
 
 with atheris.instrument_imports(include=["modalities", "mmmae"]):
-    from mmmae import checkpoint, weights
+    from mmmae import Recipe, checkpoint, weights
     from mmmae.data.manifest import Manifest
-    from mmmae.recipe import Recipe
     from modalities.audio import AudioReader
     from modalities.embedding import EmbeddingReader
     from modalities.errors import InputError

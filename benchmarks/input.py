@@ -36,10 +36,10 @@ from rich.console import Console
 from rich.table import Table
 from torch.nn.functional import interpolate
 
+from mmmae import Recipe
 from mmmae.data.augment import prepared
 from mmmae.data.loader import Loader
 from mmmae.data.manifest import Manifest
-from mmmae.recipe import Recipe
 from modalities.audio import AudioReader
 from modalities.imu import IMUReader
 from modalities.video import VideoReader

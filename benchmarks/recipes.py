@@ -19,7 +19,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from mmmae.recipe import Recipe, names
+from mmmae import Recipe
+from mmmae.overlay import names
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -31,8 +31,8 @@ from rich.console import Console
 from rich.table import Table
 
 from fusion.sizes import SIZES
+from mmmae import Recipe
 from mmmae.optim import adamw
-from mmmae.recipe import Recipe
 
 THEIRS = "transformers"
 Step = Callable[[], object]

@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from mmmae.model import MaskedAutoencoder
-    from mmmae.recipe import Recipe
+    from mmmae.api import MaskedAutoencoder, Recipe
 
-HOMES = {"MaskedAutoencoder": "mmmae.model", "Recipe": "mmmae.recipe"}
+HOMES = {"MaskedAutoencoder": "mmmae.api", "Recipe": "mmmae.api"}
 
 __all__ = ["MaskedAutoencoder", "Recipe", "__version__"]
 

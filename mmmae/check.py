@@ -34,11 +34,11 @@ def run(arguments: argparse.Namespace) -> int:
     from rich.console import Console
     from rich.progress import track
 
+    from mmmae.api import Recipe
     from mmmae.data.fit import fit
     from mmmae.data.inspection import inspect_all
     from mmmae.data.source import open_data
     from mmmae.launch import listed
-    from mmmae.recipe import Recipe
 
     modalities = listed(arguments.modalities)
     recipe = Recipe.load(arguments.recipe, arguments.overrides, modalities)

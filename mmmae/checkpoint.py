@@ -27,9 +27,9 @@ from torch.distributed.checkpoint.state_dict import (
 )
 
 from mmmae.agree import agreed
+from mmmae.build import Model, build
 from mmmae.durable import ASIDE, CHECKSUMS, Content, damage, listed, present, publish, remove, sweep
-from mmmae.model import MaskedAutoencoder
-from mmmae.recipe import Recipe
+from mmmae.recipe import RecipeSpec
 from mmmae.weights import load as read_weights
 from mmmae.weights import packed
 from modalities.errors import InputError
@@ -50,15 +50,13 @@ class State:
     extra: dict[str, Any]
 
 
-def save_model(model: MaskedAutoencoder, folder: Path) -> None:
+def save_model(weights: Mapping[str, Tensor], recipe: RecipeSpec, folder: Path) -> None:
     """Weights, recipe and the files that it names, in a folder that appears whole or replaces the one before.
 
     Raises:
         InputError: the folder holds other files; or the disk is full or refuses.
     """
-    if model.recipe is None:
-        raise ValueError("this model was built without a recipe; build it by Recipe.build() to save it")
-    files = contents(model.state_dict(), model.recipe)
+    files = contents(weights, recipe)
     held = present(folder)
     if held.exists() and not held.is_dir():
         raise InputError(f"{folder}: is a file\n  name a folder to save in")
@@ -70,14 +68,15 @@ def save_model(model: MaskedAutoencoder, folder: Path) -> None:
     publish(folder, files)
 
 
-def load_model(folder: Path) -> MaskedAutoencoder:
-    """The model in a folder, or in the newest checkpoint of a run's folder.
+def load_model(folder: Path, cls: type[Model]) -> tuple[Model, RecipeSpec]:
+    """The model in a folder, or in the newest checkpoint of a run's folder, and its recipe.
 
     Raises:
         InputError: there is none, a file is damaged, or weights and recipe do not fit each other.
     """
     folder = sound(folder)
-    model = load_recipe(folder).build()
+    recipe = load_recipe(folder)
+    model = build(recipe, cls=cls)
     weights = read_weights(folder / MODEL)
     unexpected, missing = weights.keys() - model.state_dict().keys(), model.state_dict().keys() - weights.keys()
     if unexpected or missing:
@@ -89,17 +88,17 @@ def load_model(folder: Path) -> MaskedAutoencoder:
         model.load_state_dict(weights)
     except RuntimeError as error:  # a size that differs
         raise InputError(f"{folder / MODEL}: the weights are not those of {RECIPE} beside it\n  {error}") from error
-    return model.eval()
+    return model.eval(), recipe
 
 
-def load_recipe(folder: Path) -> Recipe:
+def load_recipe(folder: Path) -> RecipeSpec:
     """The recipe of a checkpoint, its file names made absolute."""
     try:
         saved = json.loads((folder / RECIPE).read_text(encoding="utf-8"))
         tree, files, name, narrowed = (saved[key] for key in ("recipe", "files", "name", "narrowed"))
         settings = {stream: dict(entries or {}) for stream, entries in tree["modalities"].items()}
         for stream, entries in settings.items():
-            for key in Recipe.kept:
+            for key in RecipeSpec.kept:
                 beside = key in files.get(stream, ())
                 if beside or Path(str(entries.get(key))).is_file():
                     entries[key] = inside(folder, entries[key], beside)
@@ -109,7 +108,7 @@ def load_recipe(folder: Path) -> Recipe:
         raise InputError(
             f"{folder / RECIPE}: is not the recipe of a checkpoint ({error!r})\n  copy it again"
         ) from error
-    return Recipe({**tree, "modalities": settings}, str(name), bool(narrowed))
+    return RecipeSpec({**tree, "modalities": settings}, str(name), bool(narrowed))
 
 
 def inside(folder: Path, name: str, beside: bool) -> str:
@@ -180,7 +179,7 @@ def faulty(folder: Path, needs: Sequence[str]) -> str | None:
     return None
 
 
-def contents(weights: Mapping[str, Tensor], recipe: Recipe) -> dict[str, Content]:
+def contents(weights: Mapping[str, Tensor], recipe: RecipeSpec) -> dict[str, Content]:
     """The files of a model: it stands alone, and takes along the files that its recipe names."""
     tree, files, taken = json.loads(json.dumps(recipe.tree)), {}, {}
     for name, settings in tree["modalities"].items():
@@ -195,7 +194,7 @@ def contents(weights: Mapping[str, Tensor], recipe: Recipe) -> dict[str, Content
 
 
 def save(
-    output: Path, model: nn.Module, optimizer: torch.optim.Optimizer, recipe: Recipe, state: State, *, keep: int
+    output: Path, model: nn.Module, optimizer: torch.optim.Optimizer, recipe: RecipeSpec, state: State, *, keep: int
 ) -> Path:
     """Write checkpoint `step-N` of a run; every process takes part in gathering, the main one writes.
 

@@ -13,10 +13,10 @@ from mmmae.launch import add_checkpoint_arguments, listed, require_counts
 from modalities.errors import InputError, SampleError
 
 if TYPE_CHECKING:
+    from mmmae.api import MaskedAutoencoder
     from mmmae.data.dataset import Clips
     from mmmae.data.manifest import Manifest
     from mmmae.data.segments import Piece
-    from mmmae.model import MaskedAutoencoder
     from mmmae.ranks import Ranks
     from modalities.embedding.reader import Rows
     from modalities.records import Batch
@@ -54,16 +54,15 @@ def embed(arguments: argparse.Namespace, ranks: Ranks) -> int:
     from rich.console import Console
     from rich.progress import Progress
 
+    from mmmae.api import MaskedAutoencoder
     from mmmae.checkpoint import find
     from mmmae.corpora.writing import write_manifest
     from mmmae.data.segments import Segments, read
     from mmmae.data.source import open_data
-    from mmmae.model import MaskedAutoencoder
     from mmmae.sequences import damage, write
 
     require_counts(arguments, "batch_size")
     model = MaskedAutoencoder.from_pretrained(arguments.run).to(ranks.device)
-    assert model.recipe is not None  # a checkpoint always has one
     segment = model.recipe.sections.window if arguments.segment is None else arguments.segment
     stride = segment if arguments.stride is None else arguments.stride
     if not segment > 0 or not stride > 0:

@@ -14,9 +14,9 @@ import numpy as np
 import psutil
 import torch
 
+from mmmae.api import MaskedAutoencoder
 from mmmae.data.faults import Fault
 from mmmae.data.views import Views, views
-from mmmae.model import MaskedAutoencoder
 from mmmae.ranks import Ranks
 from modalities.errors import InputError
 from modalities.noise import apart, uniform
@@ -104,7 +104,6 @@ def reading(
     from mmmae.data.dataset import Clips
 
     recipe = model.recipe
-    assert recipe is not None  # a checkpoint always has one
     streams = {name: recipe.stream(name) for name in recipe.streams}
     if unknown := [name for name in names or () if name not in streams]:
         raise InputError(f"--modalities {unknown[0]}: the run has {', '.join(streams)}")
@@ -179,7 +178,6 @@ def frozen(
 
 def augmentation(model: MaskedAutoencoder) -> Callable[[Batch], Batch]:
     """What a batch goes through outside of training: only what a recipe does `always`."""
-    assert model.recipe is not None
     return model.recipe.augment().eval()
 
 

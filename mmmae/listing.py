@@ -15,14 +15,15 @@ def run(arguments: argparse.Namespace) -> int:
     from rich.console import Console
     from rich.table import Table
 
-    from mmmae.recipe import Recipe, header, names
+    from mmmae.overlay import header, names
+    from mmmae.recipe import RecipeSpec
 
     console = Console()
     inner = ("hidden by", "trunk", "objectives") if console.width >= WIDE else ()
     table = Table("recipe", "modalities", *inner, "what it is")
     table.columns[0].no_wrap = True
     for name in names():
-        tree = Recipe.load(name).tree
+        tree = RecipeSpec.load(name).tree
         masking = tree["masking"]
         hidden = masking["use"] if "use" in masking else ", ".join(dict.fromkeys(m["use"] for m in masking.values()))
         trunk = f"{tree['trunk']['use']} ({tree.get('size', 'base')})"

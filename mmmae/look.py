@@ -14,11 +14,10 @@ from modalities.errors import InputError
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from mmmae.api import MaskedAutoencoder, Recipe
     from mmmae.data.dataset import Clips
     from mmmae.data.manifest import Row
-    from mmmae.model import MaskedAutoencoder
     from mmmae.panels.page import Page
-    from mmmae.recipe import Recipe
     from modalities.records import Batch
     from modalities.shapes import Tensor
     from modalities.tokenizer import Tokenizer
@@ -50,17 +49,17 @@ def run(arguments: argparse.Namespace) -> int:
     """
     from rich.console import Console
 
+    from mmmae.api import Recipe
+    from mmmae.build import build_tokenizers
     from mmmae.data.fit import fit
     from mmmae.data.manifest import Manifest
     from mmmae.data.sample import collate
-    from mmmae.recipe import Recipe
     from modalities.noise import sample_key
 
     overrides = [word for word in arguments.inputs if "=" in word and not Path(word).exists()]
     files = [Path(word) for word in arguments.inputs if word not in overrides]
     model = None if arguments.checkpoint is None else restored(arguments.checkpoint, overrides)
     recipe = Recipe.load(arguments.recipe, overrides) if model is None else model.recipe
-    assert recipe is not None  # a checkpoint always has one
     with tempfile.TemporaryDirectory() as folder:
         listing = Path(folder) / "manifest.jsonl"
         listing.write_text("".join(json.dumps(row) + "\n" for row in rows(files, recipe, arguments.start)))
@@ -71,7 +70,7 @@ def run(arguments: argparse.Namespace) -> int:
         clips = recipe.clips(manifest, centre=True)
         batch = collate([clips.read(row, sample_key(0, 0, i)) for i, row in enumerate(manifest)])
     batch = recipe.augment().eval()(batch)
-    tokenizers: Mapping[str, Any] = cutters(recipe) if model is None else dict(model.tokenizers.items())
+    tokenizers: Mapping[str, Any] = build_tokenizers(recipe) if model is None else dict(model.tokenizers.items())
     console = Console()
     console.print(table(list(manifest), clips, tokenizers, batch))
     for path in pictures(arguments.output, clips.readers, tokenizers, batch, model):
@@ -80,7 +79,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def restored(checkpoint: Path, overrides: Sequence[str]) -> MaskedAutoencoder:
-    from mmmae.model import MaskedAutoencoder
+    from mmmae.api import MaskedAutoencoder
 
     if overrides:
         raise InputError(f"{overrides[0]}: a checkpoint brings its own recipe\n  leave out key=value, or --checkpoint")
@@ -124,18 +123,6 @@ def rows(files: Sequence[Path], recipe: Recipe, start: float) -> list[dict[str, 
     first, last = zip((0.0, window), *(stream.reach(window) for stream in streams), strict=True)
     span = {"start": start, "end": start + max(last) - min(first)}
     return [{"id": name, **sources, **span} for name, sources in found.items()]
-
-
-def cutters(recipe: Recipe) -> dict[str, Tokenizer]:
-    """The recipe's tokenizers without the rest of the model."""
-    from mmmae.settings import make
-
-    width = recipe.sections.sizes("trunk")[0]
-    parts = {name: recipe.split(name)[2:] for name in recipe.streams}
-    return {
-        name: make(cls, (width,), settings, f"{recipe.name}: modalities.{name}")
-        for name, (cls, settings) in parts.items()
-    }
 
 
 def table(rows: Sequence[Row], clips: Clips, tokenizers: Mapping[str, Tokenizer], batch: Batch) -> Table:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 import torch
 from torch import nn
@@ -18,9 +17,6 @@ from mmmae.objectives.prediction import Picture, Prediction
 from modalities.records import Batch, Signal, Tokens
 from modalities.tokenizer import Tokenizer, Tokenizers
 
-if TYPE_CHECKING:
-    from mmmae.recipe import Recipe
-
 
 class MaskedAutoencoder(nn.Module):
     """A masked autoencoder of any set of streams; what each part does is the recipe's choice."""
@@ -31,7 +27,6 @@ class MaskedAutoencoder(nn.Module):
         masking: JointMasking,
         trunk: Trunk,
         objectives: Mapping[str, Objective],
-        recipe: Recipe | None = None,
     ):
         super().__init__()
         maskings = (module for module in masking.modules() if isinstance(module, (Masking, JointMasking)))
@@ -41,7 +36,6 @@ class MaskedAutoencoder(nn.Module):
         self.masking = masking
         self.trunk = trunk
         self.objectives = cast("Mapping[str, Objective]", nn.ModuleDict(objectives))
-        self.recipe = recipe
         beside = [objective for objective in objectives.values() if objective.detached]  # last: the rest draws the same
         asking = [objective for objective in objectives.values() if not objective.detached]
         for part in (self.masking, self.trunk, *asking, self.tokenizers, *beside):
@@ -92,20 +86,3 @@ class MaskedAutoencoder(nn.Module):
         for module in self.modules():
             if isinstance(module, Scheduled):
                 module.advance(progress)
-
-    def save_pretrained(self, folder: str | Path) -> None:
-        """Write weights (safetensors) and the full recipe (JSON) to a folder."""
-        from mmmae.checkpoint import save_model
-
-        save_model(self, Path(folder))
-
-    @classmethod
-    def from_pretrained(cls, path: str | Path) -> MaskedAutoencoder:
-        """The model that `save_pretrained` or a training run (its newest checkpoint) left in a folder.
-
-        A folder of transformers or a checkpoint of VideoMAE's authors is recognised by its tensors and converted; what
-        it lacks, such as a decoder, is told by a warning (docs/convert.md).
-        """
-        from mmmae.convert.read import load
-
-        return load(Path(path))

@@ -18,14 +18,24 @@ LONGEST = 2**18  # bytes of a recipe file
 NESTED = (AttributeError, AssertionError, RecursionError)  # what OmegaConf lets out of scalars and deep nesting
 
 
+def names() -> list[str]:
+    """The recipes that come with mmmae."""
+    files = (path.name for path in resources.files("configs").iterdir())
+    return sorted(name.removesuffix(".yaml") for name in files if name.endswith(".yaml"))
+
+
+def header(name: str) -> str:
+    """The first line of a recipe's own description."""
+    lines = (resources.files("configs") / f"{name}.yaml").read_text().splitlines()
+    return lines[0].removeprefix("#").strip() if lines and lines[0].startswith("#") else ""
+
+
 def read(name: str | Path, beside: Path | None = None) -> tuple[Path, dict[str, Any]]:
     """The tree of a recipe given by name or file; `beside` is where a relative file is looked for as well.
 
     Raises:
         RecipeError: there is no such recipe, or its file is not a mapping of plain values.
     """
-    from mmmae.recipe import names
-
     path = Path(name)
     home = Path(str(resources.files("configs")))
     near = [path] if beside is None else [beside / path, beside / f"{name}.yaml"]

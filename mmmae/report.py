@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
     from torch import nn
 
-    from mmmae.recipe import Recipe
+    from mmmae.recipe import RecipeSpec
 
 
 HELD = "evaluation/"  # what the names of held-out figures begin with
@@ -75,7 +75,7 @@ class Report:
         if self.main:
             replace(self.path, "".join(f"{line}\n" for line in logged(self.path, step)))
 
-    def introduce(self, recipe: Recipe, model: nn.Module, recordings: int, held: int) -> None:
+    def introduce(self, recipe: RecipeSpec, model: nn.Module, recordings: int, held: int) -> None:
         """What is about to happen, in two lines."""
         batch, optimizer = recipe.sections.training.batch_size, recipe.sections.optimizer
         millions = sum(parameter.numel() for parameter in model.parameters()) / 1e6

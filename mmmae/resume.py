@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mmmae.checkpoint import FILES, faulty, load_recipe, saved, sound
-from mmmae.recipe import Recipe
+from mmmae.recipe import RecipeSpec
 from modalities.errors import InputError
 
 
@@ -41,7 +41,7 @@ def resumed(output: Path, resume: str) -> tuple[Path | None, list[str]]:
     return None, []
 
 
-def require_same(folder: Path, recipe: Recipe) -> None:
+def require_same(folder: Path, recipe: RecipeSpec) -> None:
     """Refuse to resume from a checkpoint of another model.
 
     Raises:
@@ -58,7 +58,7 @@ def require_same(folder: Path, recipe: Recipe) -> None:
                 )
 
 
-def comparable(recipe: Recipe, section: str) -> dict[str, Any]:
+def comparable(recipe: RecipeSpec, section: str) -> dict[str, Any]:
     """The leaves of a section by dotted key, without the files that a checkpoint takes along."""
     leaves: dict[str, Any] = {}
 

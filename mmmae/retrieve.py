@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import numpy as np
     from rich.table import Table
 
-    from mmmae.model import MaskedAutoencoder
+    from mmmae.api import MaskedAutoencoder
     from mmmae.ranks import Ranks
     from modalities.records import Batch
     from modalities.shapes import Bool, Float, Tensor
@@ -52,17 +52,16 @@ def retrieve(arguments: argparse.Namespace, ranks: Ranks) -> int:
     from rich.console import Console
     from rich.progress import Progress
 
+    from mmmae.api import MaskedAutoencoder
     from mmmae.checkpoint import find
     from mmmae.data.faults import Fault
     from mmmae.data.source import open_data
     from mmmae.data.views import views
     from mmmae.features import augmentation, reading
-    from mmmae.model import MaskedAutoencoder
     from mmmae.probe.results import written
 
     require_counts(arguments, "batch_size")
     model = MaskedAutoencoder.from_pretrained(arguments.run).to(ranks.device)
-    assert model.recipe is not None  # a checkpoint always has one
     manifest = ranks.first(lambda: open_data(arguments.data, bad=1.0, outside=arguments.outside))
     _, test = manifest.split(model.recipe.sections.data.holdout)
     clips = reading(model, test if len(test) else manifest, listed(arguments.modalities))

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 
+from mmmae.build import build_trunk
 from mmmae.checkpoint import MODEL, find, load_recipe, sound
 from mmmae.model import MaskedAutoencoder
-from mmmae.recipe import Recipe
+from mmmae.recipe import RecipeSpec
 from mmmae.weights import load as read_weights
 from modalities.errors import InputError
 from modalities.shapes import Tensor
 
+Spec = TypeVar("Spec", bound=RecipeSpec)
 LISTED = 12  # of the parameters that do not fit, how many are named
 
 
@@ -31,7 +34,7 @@ def begin(model: MaskedAutoencoder, folder: Path) -> Path:
     return folder
 
 
-def inherit(model: MaskedAutoencoder, weights: Mapping[str, Tensor], recipe: Recipe, where: str) -> None:
+def inherit(model: MaskedAutoencoder, weights: Mapping[str, Tensor], recipe: RecipeSpec, where: str) -> None:
     """Give a fresh model those of the weights of another one, made by `recipe`, that outlive what it was trained for.
 
     Raises:
@@ -59,17 +62,17 @@ def lasting(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name: tensor for name, tensor in weights.items() if name.startswith(("tokenizers.", "trunk."))}
 
 
-def narrowed(weights: Mapping[str, Tensor], recipe: Recipe, streams: Sequence[str]) -> list[str]:
+def narrowed(weights: Mapping[str, Tensor], recipe: RecipeSpec, streams: Sequence[str]) -> list[str]:
     """Names of the weights that the recipe's own model would have for these streams only."""
     common = [name for name in recipe.streams if name in streams]
     if common == recipe.streams or not common:
         return list(weights)
     with torch.device("meta"):  # no numbers, only names
-        trunk = {f"trunk.{name}" for name in recipe.narrow(common).trunk().state_dict()}
+        trunk = {f"trunk.{name}" for name in build_trunk(recipe.narrow(common)).state_dict()}
     return [name for name in weights if name in trunk or name.split(".")[:2] in [["tokenizers", c] for c in common]]
 
 
-def same_files(recipe: Recipe) -> Recipe:
+def same_files(recipe: Spec) -> Spec:
     """The recipe with the files (a vocabulary) of the run it starts from where it names none: ids mean what they meant.
 
     Raises:

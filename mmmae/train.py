@@ -22,18 +22,18 @@ from mmmae.launch import Halted, check_processes, guarded, leave, listed, overri
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
+    from mmmae.api import Recipe
     from mmmae.data.dataset import Clips
     from mmmae.data.loader import Loader
     from mmmae.data.manifest import Manifest
     from mmmae.interrupt import Interrupt
-    from mmmae.recipe import Recipe
     from mmmae.watch import Watch
     from modalities.records import Batch
 
 
 def run(arguments: argparse.Namespace) -> int:
     """One training run, from arguments to the last checkpoint."""
-    from mmmae.recipe import Recipe
+    from mmmae.api import Recipe
 
     recipe = Recipe.load(arguments.recipe, overrides_of(arguments), listed(arguments.modalities))
     output = arguments.output or Path("runs") / "-".join([Path(recipe.name).stem, *recipe.streams])

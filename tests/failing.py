@@ -14,8 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from mmmae import checkpoint, durable
-from mmmae.recipe import Recipe
+from mmmae import Recipe, checkpoint, durable
 from mmmae.resume import resumed
 
 Contents = dict[str, bytes]

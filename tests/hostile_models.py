@@ -11,9 +11,9 @@ import torch
 from hostile import CANARY, Cases, Payload, embedding, put
 from safetensors.torch import save_file
 
-from mmmae import checkpoint, weights
+from mmmae import Recipe, checkpoint, weights
 from mmmae.convert import read as convert
-from mmmae.recipe import Recipe
+from mmmae.model import MaskedAutoencoder
 from modalities.errors import InputError
 from modalities.text import TextReader, Vocabulary
 
@@ -56,14 +56,14 @@ def run(folder: Path, **changes: Any) -> Path:
 def a_pickle_as_weights(folder):
     run(folder)
     put(folder, checkpoint.MODEL)
-    checkpoint.load_model(folder)
+    checkpoint.load_model(folder, MaskedAutoencoder)
 
 
 @case
 def a_pickle_as_recipe_of_a_checkpoint(folder):
     run(folder)
     put(folder, checkpoint.RECIPE)
-    checkpoint.load_model(folder)
+    checkpoint.load_model(folder, MaskedAutoencoder)
 
 
 # Recipes
@@ -86,7 +86,7 @@ for n, text in enumerate((*TAGS, *RESOLVED)):
 def interpolation_in_the_recipe_of_a_checkpoint(folder):
     tree = Recipe.load("default", ["size=tiny"], ["video"]).tree
     run(folder, recipe=tree | {"size": f"${{canary:{folder / CANARY}}}"})
-    checkpoint.load_model(folder)
+    checkpoint.load_model(folder, MaskedAutoencoder)
 
 
 @case
@@ -113,7 +113,7 @@ for key, named in NAMES.items():
 def a_name_of_python_in_a_checkpoint(folder):
     tree = Recipe.load("default", ["size=tiny"], ["video"]).tree
     run(folder, recipe=tree | {"trunk": {"use": "os.mkdir", "path": str(folder / CANARY)}})
-    checkpoint.load_model(folder)
+    checkpoint.load_model(folder, MaskedAutoencoder)
 
 
 # Checkpoints that lead elsewhere

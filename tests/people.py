@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
+from mmmae import Recipe
 from mmmae.corpora.writing import write_imu
 from mmmae.data.fit import fit
 from mmmae.data.manifest import Manifest
-from mmmae.recipe import Recipe
 from mmmae.splits import Split
 
 MOTIONS = ("rest", "shake", "turn")

@@ -21,10 +21,11 @@ from transformers import VideoMAEConfig, VideoMAEForPreTraining, VideoMAEForVide
 from fusion.sizes import SIZES
 from mmmae import MaskedAutoencoder, Recipe
 from mmmae.__main__ import main
+from mmmae.api import load as read
+from mmmae.build import build
 from mmmae.convert.anatomy import inferred
 from mmmae.convert.files import Found
 from mmmae.convert.layouts import LAYOUTS, VIDEOMAE
-from mmmae.convert.read import read
 from mmmae.convert.write import write
 from modalities.errors import InputError
 from modalities.records import Signal
@@ -192,7 +193,7 @@ def test_the_size_is_read_from_shapes(layout, size):
     recipe = inferred(Found(Path("checkpoint.pth"), theirs), layout, theirs, [])
     assert recipe.tree["size"] == size
     with torch.device("meta"):
-        again = recipe.build()
+        again = build(recipe)
     assert {n: x.shape for n, x in again.state_dict().items()} == {n: x.shape for n, x in model.state_dict().items()}
 
 

@@ -15,7 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten
 
 from fusion import blocks
-from mmmae import recipe as recipes
+from mmmae import overlay as recipes
 from mmmae.layers import layers, recompute
 from mmmae.model import MaskedAutoencoder
 from modalities.positions import remembered

@@ -19,8 +19,8 @@ import pytest
 import torch
 from pages import FENCED, PAGES, ROOT
 
-from mmmae import corpora
-from mmmae import recipe as recipes
+from mmmae import Recipe, corpora
+from mmmae import overlay as recipes
 from mmmae.__main__ import COMMANDS, main
 from mmmae.data import cells, rows
 from mmmae.data.dataset import Clips
@@ -29,7 +29,6 @@ from mmmae.data.loader import Loader
 from mmmae.data.manifest import Manifest
 from mmmae.launch import listed, overrides_of, training_parser
 from mmmae.model import MaskedAutoencoder
-from mmmae.recipe import Recipe
 from mmmae.settings import RecipeError, names
 from modalities.imu.table import load
 from modalities.records import Batch

@@ -9,11 +9,10 @@ import pytest
 from pages import FENCED, PAGES
 
 from fusion.sizes import SIZES
-from mmmae import corpora
-from mmmae import recipe as recipes
+from mmmae import Recipe, corpora
+from mmmae import overlay as recipes
 from mmmae.data import cells
-from mmmae.recipe import SIZED, Recipe
-from mmmae.sections import Data, Optimizer, Section, Training
+from mmmae.sections import SIZED, Data, Optimizer, Section, Training
 from mmmae.settings import find, names, signature
 
 

@@ -18,6 +18,7 @@ import torch
 from people import MOTIONS, motion, write
 from rich.progress import Progress
 
+from mmmae import Recipe
 from mmmae.__main__ import main
 from mmmae.corpora.writing import write_imu
 from mmmae.data.augment import prepared
@@ -30,7 +31,6 @@ from mmmae.probe.finetune import Finetuning, Fit, Tuning
 from mmmae.probe.results import Result, Wish
 from mmmae.probe.whole import told
 from mmmae.ranks import Ranks
-from mmmae.recipe import Recipe
 from mmmae.splits import Split, split
 from modalities.records import Batch, Signal
 

@@ -16,9 +16,8 @@ from hypothesis import strategies as st
 from pyarrow import parquet
 from safetensors.torch import save_file
 
-from mmmae import checkpoint, weights
+from mmmae import Recipe, checkpoint, weights
 from mmmae.data.manifest import Manifest
-from mmmae.recipe import Recipe
 from modalities.embedding import EmbeddingReader
 from modalities.errors import InputError
 from modalities.imu import IMUReader

@@ -24,10 +24,11 @@ import pandas
 import pytest
 from pages import FENCED, ROOT
 
+from mmmae import Recipe
 from mmmae.__main__ import COMMANDS, main
 from mmmae.corpora import prepare
 from mmmae.launch import training_parser
-from mmmae.recipe import Recipe, names
+from mmmae.overlay import names
 from modalities.imu.table import load
 
 GUIDES = sorted((ROOT / "docs").glob("guide-*.md"))

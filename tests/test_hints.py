@@ -20,11 +20,11 @@ from fusion.masking.flow import Flow
 from fusion.masking.motion import Motion
 from fusion.masking.random import Random
 from fusion.masking.regions import Regions
+from mmmae import Recipe
 from mmmae.corpora.writing import write_manifest, write_regions
 from mmmae.data.dataset import Clips
 from mmmae.data.manifest import Manifest
 from mmmae.data.sample import collate
-from mmmae.recipe import Recipe
 from mmmae.settings import RecipeError
 from modalities.errors import SampleError
 from modalities.records import Patches, Signal, lattice

@@ -16,7 +16,7 @@ import tiny
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from mmmae import recipe as recipes
+from mmmae import overlay as recipes
 from mmmae.settings import names
 
 ROOT = Path(__file__).parents[1]

@@ -18,7 +18,7 @@ from torch.testing import assert_close
 
 from fusion.masking import Noise
 from fusion.masking.novelty import Novelty
-from mmmae import durable
+from mmmae import Recipe, durable
 from mmmae.__main__ import main
 from mmmae.data.dataset import Clips
 from mmmae.data.fit import fit
@@ -27,7 +27,6 @@ from mmmae.data.sample import collate
 from mmmae.data.segments import Segments
 from mmmae.embed import reading
 from mmmae.model import MaskedAutoencoder
-from mmmae.recipe import Recipe
 from mmmae.sequences import damage
 from modalities.embedding import EmbeddingReader, EmbeddingTokenizer
 from modalities.embedding.reader import load

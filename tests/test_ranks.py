@@ -16,12 +16,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.multiprocessing import start_processes
 
+from mmmae import Recipe
 from mmmae.__main__ import main
 from mmmae.corpora.writing import write_imu
 from mmmae.data.fit import fit
 from mmmae.data.manifest import Manifest
 from mmmae.ranks import Ranks
-from mmmae.recipe import Recipe
 from modalities.errors import InputError
 
 WORLD = 2

@@ -15,8 +15,8 @@ import pytest
 import tiny
 import torch
 
-from mmmae import recipe as recipes
-from mmmae.recipe import Recipe
+from mmmae import Recipe
+from mmmae import overlay as recipes
 from mmmae.settings import RecipeError
 from modalities.records import Batch
 

@@ -11,9 +11,9 @@ from torch.nn.functional import normalize
 from torch.testing import assert_close
 
 from fusion.masking import Noise
+from mmmae import Recipe
 from mmmae.objectives.contrastive import infonce
 from mmmae.objectives.mil_nce import mil_nce
-from mmmae.recipe import Recipe
 
 SCALE = 1 / 0.07
 

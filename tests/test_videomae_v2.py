@@ -14,12 +14,11 @@ from torch.testing import assert_close
 
 from fusion.masking import Noise
 from fusion.masking.running_cell import RunningCell
-from mmmae import MaskedAutoencoder
+from mmmae import MaskedAutoencoder, Recipe
 from mmmae.checkpoint import load_recipe
 from mmmae.corpora import prepare
 from mmmae.data.fit import fit
 from mmmae.data.source import open_data
-from mmmae.recipe import Recipe
 from mmmae.start import begin, same_files
 from mmmae.train import main
 from modalities.errors import InputError

@@ -11,11 +11,10 @@ import pytest
 import tiny
 import torch
 
-from mmmae import MaskedAutoencoder
+from mmmae import MaskedAutoencoder, Recipe
 from mmmae.data.manifest import Manifest
 from mmmae.data.sample import collate
 from mmmae.optim import adamw
-from mmmae.recipe import Recipe
 from mmmae.settings import RecipeError
 from modalities.records import Batch, Signal
 from modalities.video.reader import VideoReader

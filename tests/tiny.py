@@ -11,11 +11,11 @@ from typing import Any
 
 import torch
 
-from mmmae import recipe as recipes
+from mmmae import Recipe
+from mmmae import overlay as recipes
 from mmmae.data.example import contents
 from mmmae.model import MaskedAutoencoder
 from mmmae.objectives import Step
-from mmmae.recipe import Recipe
 from mmmae.settings import check, find, names, signature
 from modalities.noise import sample_key
 from modalities.records import Batch, Patches, Signal

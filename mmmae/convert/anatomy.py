@@ -9,7 +9,7 @@ from typing import Any
 from fusion.sizes import SIZES
 from mmmae.convert.files import CONFIG, Found
 from mmmae.convert.layouts import PRETEXT, Layout
-from mmmae.recipe import Recipe
+from mmmae.recipe import RecipeSpec
 from modalities.errors import InputError
 from modalities.shapes import Tensor
 
@@ -18,7 +18,7 @@ DECODER = "objectives.reconstruction.decoder"
 EPS = 1e-5  # up to here the difference to our LayerNorm's 1e-6 is rounding
 
 
-def inferred(found: Found, layout: Layout, body: Mapping[str, Tensor], overrides: Sequence[str]) -> Recipe:
+def inferred(found: Found, layout: Layout, body: Mapping[str, Tensor], overrides: Sequence[str]) -> RecipeSpec:
     """The recipe; where shapes leave a number open (heads, frames, size of the picture) config.json or the table of
     sizes tells it, and `overrides` win.
 
@@ -51,7 +51,7 @@ def inferred(found: Found, layout: Layout, body: Mapping[str, Tensor], overrides
         changes += spelled("trunk", encoder) + (spelled(DECODER, decoder) if decoder else [])
     if pooled(config, layout, body):
         changes.append("trunk.norm=false")
-    return Recipe.load(RECIPE, [*changes, *overrides])
+    return RecipeSpec.load(RECIPE, [*changes, *overrides])
 
 
 def lone(body: Mapping[str, Tensor]) -> bool:

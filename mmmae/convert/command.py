@@ -15,7 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from mmmae.convert.read import read
+    from mmmae.api import load
     from mmmae.convert.write import write
     from modalities.errors import InputError
 
@@ -23,7 +23,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise InputError(
             "--encoder: a model of mmmae is asked something by a decoder\n  choose --to transformers or videomae"
         )
-    imported = read(arguments.source, arguments.overrides)
+    imported = load(arguments.source, arguments.overrides)
     count = sum(p.numel() for p in imported.model.parameters())
     print(f"{arguments.source}: {count / 1e6:.1f} M parameters in the layout of {imported.layout}")
     for note in imported.notes:

@@ -2,59 +2,56 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Generic
 
 from torch import nn
 
 from mmmae import checkpoint
+from mmmae.build import Model, build
 from mmmae.convert.anatomy import DECODER, STREAM, inferred, lone
 from mmmae.convert.files import CONFIG, Found, find
 from mmmae.convert.layouts import LAYOUTS, Layout, recognise
 from mmmae.durable import present
 from mmmae.model import MaskedAutoencoder
+from mmmae.recipe import RecipeSpec
 from modalities.errors import InputError
 from modalities.shapes import Tensor
 
 
 @dataclass(frozen=True)
-class Imported:
-    """A model, the layout that its weights came in, and what its user should know."""
+class Imported(Generic[Model]):
+    """A model and its recipe, the layout that its weights came in, and what its user should know."""
 
-    model: MaskedAutoencoder
+    model: Model
+    recipe: RecipeSpec
     layout: str
     notes: tuple[str, ...] = ()
 
 
-def load(path: Path) -> MaskedAutoencoder:
-    """The model at a path: a run of ours, or VideoMAE's weights in a layout of others (warns of what it lacks).
+def read(path: Path, overrides: Sequence[str] = (), cls: type[Model] = MaskedAutoencoder) -> Imported[Model]:
+    """The model at a path: a run of ours, or VideoMAE's weights in a layout of others.
+
+    overrides: change the recipe that a checkpoint of others is given. cls: the class of the model.
 
     Raises:
         InputError: neither is there, or a tensor is missing, unexpected or of the wrong shape.
     """
-    imported = read(path)
-    for note in imported.notes:
-        warnings.warn(f"{path}: {note}", stacklevel=3)
-    return imported.model
-
-
-def read(path: Path, overrides: Sequence[str] = ()) -> Imported:
-    """`load`, with what there is to tell; `overrides` change the recipe that a checkpoint of others is given."""
     path = present(path)
     if (path / checkpoint.RECIPE).is_file() or (path / "checkpoints").is_dir():
         if overrides:
             raise InputError(f"{path}: this run has its recipe, {' '.join(overrides)} cannot change it any more")
-        return Imported(checkpoint.load_model(path), "mmmae")
+        return Imported(*checkpoint.load_model(path, cls), "mmmae")
     found = find(path)
     layout = recognise(found.tensors)
     if layout is None:
         raise InputError(unknown(found))
-    return convert(found, layout, overrides)
+    return convert(found, layout, overrides, cls)
 
 
-def convert(found: Found, layout: Layout, overrides: Sequence[str] = ()) -> Imported:
+def convert(found: Found, layout: Layout, overrides: Sequence[str], cls: type[Model]) -> Imported[Model]:
     """The model that tensors in a layout make up, every one of them accounted for."""
     called: dict[str, str] = {}
     for name in found.tensors:
@@ -63,7 +60,7 @@ def convert(found: Found, layout: Layout, overrides: Sequence[str] = ()) -> Impo
         called[layout.bare(name)] = name
     body = {name: found.tensors[full] for name, full in called.items()}
     recipe = inferred(found, layout, body, overrides)
-    model, alone = recipe.build(), lone(body)
+    model, alone = build(recipe, cls=cls), lone(body)
     equations = [
         equation for ours in model.state_dict()
         if not (alone and ours.startswith(DECODER)) and (equation := layout.equation(ours, STREAM)) is not None
@@ -78,7 +75,7 @@ def convert(found: Found, layout: Layout, overrides: Sequence[str] = ()) -> Impo
             f"  missing: {', '.join(missing) or 'none'}; unexpected: {', '.join(unexpected) or 'none'}"
         )
     put(found.path, model, {equation.ours: equation.forth(body) for equation in equations})
-    return Imported(model.eval(), layout.name, tuple(notes(model, alone, [called[name] for name in left])))
+    return Imported(model.eval(), recipe, layout.name, tuple(notes(model, alone, [called[name] for name in left])))
 
 
 def put(path: Path, model: MaskedAutoencoder, weights: Mapping[str, Tensor]) -> None:

@@ -16,10 +16,10 @@ from safetensors.torch import save_file
 from fusion.blocks import EPS
 from fusion.decoders.joint import Joint
 from fusion.trunks.separate import Separate
+from mmmae.api import MaskedAutoencoder
 from mmmae.convert.anatomy import DECODER
 from mmmae.convert.files import CONFIG, WEIGHTS
 from mmmae.convert.layouts import LAYOUTS, PRETEXT, TRANSFORMERS
-from mmmae.model import MaskedAutoencoder
 from mmmae.objectives.reconstruction import Reconstruction
 from mmmae.quiet import quiet
 from modalities.errors import InputError
@@ -169,7 +169,6 @@ def standard(tokenizer: VideoTokenizer) -> bool:
 def config(model: MaskedAutoencoder, encoder: bool) -> dict[str, Any]:
     """transformers' config.json."""
     stream = stream_of(model)
-    assert model.recipe is not None  # it tells how long and large the clips are
     tokenizer: Any = model.tokenizers[stream]
     reader: Any = model.recipe.readers()[stream]
     stack: Any = model.get_submodule(f"trunk.stacks.{stream}")

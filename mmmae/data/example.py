@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
 
+from mmmae.build import build_readers, build_tokenizers
+from mmmae.recipe import RecipeSpec
 from modalities.noise import sample_key
+from modalities.reader import Reader
 from modalities.records import Batch, Signal
 from modalities.shapes import Tensor
-
-if TYPE_CHECKING:
-    from mmmae.recipe import Recipe
-    from modalities.tokenizer import Tokenizer
+from modalities.tokenizer import Tokenizer
 
 
-def example(recipe: Recipe, batch_size: int, seed: int, ragged: bool = False) -> Batch:
+def example(recipe: RecipeSpec, batch_size: int, seed: int, ragged: bool = False) -> Batch:
     """Random contents in the shapes that the recipe's readers give.
 
     ragged: shorten the streams of most samples, leave one stream out of each sample in turn, none out of some, and some
@@ -23,10 +21,11 @@ def example(recipe: Recipe, batch_size: int, seed: int, ragged: bool = False) ->
     """
     recipe = settled(recipe)
     generator = torch.Generator().manual_seed(seed)
-    tokenizers = recipe.build().tokenizers
+    with torch.random.fork_rng(devices=[]):
+        tokenizers = build_tokenizers(recipe)
     window = recipe.sections.window
     signals = {}
-    for number, (name, reader) in enumerate(recipe.readers().items()):
+    for number, (name, reader) in enumerate(build_readers(recipe).items()):
         stream = recipe.stream(name)
         blank = reader.blank(span := stream.span or window)
         values = torch.stack([contents(blank.values, tokenizers[name], generator) for _ in range(batch_size)])
@@ -48,14 +47,15 @@ def example(recipe: Recipe, batch_size: int, seed: int, ragged: bool = False) ->
     return Batch(signals, key, [f"example-{index}" for index in range(batch_size)], label)
 
 
-def settled(recipe: Recipe) -> Recipe:
+def settled(recipe: RecipeSpec) -> RecipeSpec:
     """The recipe with something typical where it leaves a setting to the data."""
     typical = {}
     for name in recipe.streams:
         if recipe.stream(name).share is not None:
             continue
-        reader, given, _, _ = recipe.split(name)
-        typical[name] = {key: value for key, value in reader.typical.items() if given.get(key) is None}
+        reader = recipe.parts[name].reader
+        kind: type[Reader] = reader.cls
+        typical[name] = {key: value for key, value in kind.typical.items() if reader.settings.get(key) is None}
     return recipe.changed({"modalities": typical})
 
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TypeVar
 
 from mmmae.data.manifest import Manifest
-from mmmae.recipe import Recipe
+from mmmae.recipe import RecipeSpec
+
+Spec = TypeVar("Spec", bound=RecipeSpec)
 
 
-def fit(recipe: Recipe, manifest: Manifest, folder: Path) -> Recipe:
+def fit(recipe: Spec, manifest: Manifest, folder: Path) -> Spec:
     """The recipe with every setting that it left at null and a reader or an objective can learn from the training rows.
 
     folder: where a reader may keep what it learned (a vocabulary).
@@ -23,9 +26,8 @@ def fit(recipe: Recipe, manifest: Manifest, folder: Path) -> Recipe:
             continue
         settings = dict(recipe.tree["modalities"][name] or {})
         home = folder if name == stream.use else folder / name
-        found[name] = recipe.split(name)[0].survey(settings, manifest.sources(stream.source), home)
+        found[name] = recipe.parts[name].reader.cls.survey(settings, manifest.sources(stream.source), home)
     asked = {}
     for name, settings in recipe.tree["objectives"].items():
-        objective, _ = recipe.part("objective", {"use": name, **settings}, f"objectives.{name}")
-        asked[name] = objective.survey(settings, manifest)
+        asked[name] = recipe.objectives[name].cls.survey(settings, manifest)
     return recipe.changed({"modalities": found, "objectives": asked})

@@ -20,7 +20,7 @@ from modalities.records import Batch, Patches, Signal
 from modalities.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
-    from mmmae.model import MaskedAutoencoder
+    from mmmae.api import MaskedAutoencoder
 
 FALLBACK = "embedding"
 
@@ -44,7 +44,7 @@ def draw(
     batch = part(Batch.of(batch), slice(samples))
     drawn = views(model, batch, vocabulary)
     page = Page()
-    recipe = [model.recipe.name.removesuffix(".yaml")] if model.recipe else []
+    recipe = [model.recipe.name.removesuffix(".yaml")]
     page.line(" · ".join([*filter(None, [title]), *recipe, ", ".join(drawn)]), size=10.5, weight="bold", height=0.24)
     for number in range(len(batch.key)):
         header(page, batch, number)
@@ -62,7 +62,7 @@ def views(model: MaskedAutoencoder, batch: Batch, vocabulary: Any = None) -> dic
     model.eval()
     pictures = model.reconstruct(batch)
     model.train(training)
-    readers = model.recipe.readers() if model.recipe else {}
+    readers = model.recipe.readers()
     tokenizers = cast("Mapping[str, Tokenizer]", model.tokenizers)
     return {
         name: seen(name, tokenizers[name], batch[name], readers.get(name), pictures.get(name), vocabulary)

@@ -12,7 +12,7 @@ from mmmae.launch import add_checkpoint_arguments, listed, require_counts
 from modalities.errors import InputError
 
 if TYPE_CHECKING:
-    from mmmae.model import MaskedAutoencoder
+    from mmmae.api import MaskedAutoencoder
     from mmmae.probe.finetune import Finetuning
     from mmmae.probe.fitting import Probe
     from mmmae.probe.whole import Head
@@ -63,10 +63,10 @@ def probe(arguments: argparse.Namespace, ranks: Ranks) -> int:
     from rich.console import Console
     from rich.progress import Progress
 
+    from mmmae.api import MaskedAutoencoder
     from mmmae.checkpoint import find
     from mmmae.data.source import open_data
     from mmmae.features import reading
-    from mmmae.model import MaskedAutoencoder
     from mmmae.probe import pictures
     from mmmae.probe.fitting import majority
     from mmmae.probe.results import WIDE, Wish, table, written

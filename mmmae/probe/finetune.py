@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from mmmae.api import Recipe
+from mmmae.build import build_tokenizers
 from mmmae.data.augment import prepared
 from mmmae.data.faults import Fault
 from mmmae.data.loader import Loader
@@ -18,14 +20,13 @@ from mmmae.optim import adamw, clip, learning_rate, set_learning_rate
 from mmmae.probe.classifiers import mean_recall
 from mmmae.probe.results import Outcome, Result, Wish
 from mmmae.probe.whole import Told, counted, refuse_drop, tested, together, told
-from mmmae.recipe import Recipe
 from mmmae.sections import Optimizer
 from mmmae.start import inherit
 from modalities.records import Batch
 
 if TYPE_CHECKING:
+    from mmmae.api import MaskedAutoencoder
     from mmmae.data.dataset import Clips
-    from mmmae.model import MaskedAutoencoder
     from mmmae.splits import Split
 
 UNSCALED = 256  # the batch for which a rate is what it says (mmmae.optim.learning_rate)
@@ -74,7 +75,7 @@ class Tuning:
             "data": {"mixup": 0.0},
         }
         plain = Recipe(recipe.tree | changed, recipe.name, recipe.narrowed)
-        words = [tokenizer.words for tokenizer in plain.build().tokenizers.values()]
+        words = [tokenizer.words for tokenizer in build_tokenizers(plain).values()]
         mixup = 0.0 if any(count is not None for count in words) else self.mixup
         return plain.changed({"data": {"mixup": mixup}})
 
@@ -173,7 +174,6 @@ class Finetuning:
         Best is the balanced accuracy; of equal ones the last.
         """
         source, manifest = self.models["pretrained"], clips.manifest
-        assert source.recipe is not None  # a checkpoint always has one
         recipe = self.tuning.recipe(source.recipe, list(clips.readers), manifest.labels)
         model, keeps = recipe.build(fit.seed), fit.result.model == "pretrained"
         if keeps:

@@ -16,8 +16,8 @@ from mmmae.probe.late import JOINT, LATE, Said, together
 from mmmae.probe.results import Outcome, Result, Wish
 
 if TYPE_CHECKING:
+    from mmmae.api import MaskedAutoencoder
     from mmmae.data.dataset import Clips
-    from mmmae.model import MaskedAutoencoder
     from mmmae.splits import Split
 
 CLASSIFIERS = {"linear": linear, "knn": knn, "attentive": attentive}

@@ -17,9 +17,9 @@ from mmmae.probe.results import Outcome, Result, Wish
 from modalities.errors import InputError
 
 if TYPE_CHECKING:
+    from mmmae.api import MaskedAutoencoder
     from mmmae.data.dataset import Clips
     from mmmae.data.manifest import Manifest
-    from mmmae.model import MaskedAutoencoder
     from mmmae.splits import Split
 
 

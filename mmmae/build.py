@@ -1,0 +1,114 @@
+"""From a recipe to modules: its tokenizers, masking, trunk and objectives, put together into a model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import torch
+
+from fusion.masking import JointMasking
+from fusion.masking.independent import Independent
+from fusion.trunks import Trunk
+from mmmae.data.augment import Augment, require_mixable
+from mmmae.data.dataset import Clips
+from mmmae.model import MaskedAutoencoder
+from mmmae.objectives import Objective
+from mmmae.recipe import Part, RecipeSpec
+from mmmae.settings import RecipeError, make
+from modalities.reader import Reader
+from modalities.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    from mmmae.data.manifest import Manifest
+
+Model = TypeVar("Model", bound=MaskedAutoencoder)
+
+
+def build(recipe: RecipeSpec, seed: int = 0, cls: type[Model] = MaskedAutoencoder) -> Model:
+    """The model, its weights drawn from `seed` whatever else has been drawn before.
+
+    Raises:
+        RecipeError: what a constructor refuses, or no objective applies to the streams.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        trunk = build_trunk(recipe)
+        tokenizers = build_tokenizers(recipe, trunk.width)
+        objectives = build_objectives(recipe, tokenizers, trunk.width)
+        if recipe.sections.data.mixup:
+            require_mixable(tokenizers, objectives, f"{recipe.name}: data.mixup")
+        masking = build_masking(recipe, tokenizers)
+        return make(cls, (tokenizers, masking, trunk, objectives), {}, f"{recipe.name}: objectives")
+
+
+def build_trunk(recipe: RecipeSpec) -> Trunk:
+    """The encoder, which joins the streams."""
+    return recipe.trunk.make(recipe.streams)
+
+
+def build_tokenizers(recipe: RecipeSpec, width: int | None = None) -> dict[str, Tokenizer]:
+    """A tokenizer for each stream; streams that share one get the same module.
+
+    width: of their tokens; None means the one that the recipe sets.
+    """
+    width = width or recipe.trunk.settings.get("width") or recipe.sections.sizes("trunk")[0]
+    tokenizers: dict[str, Tokenizer] = {}
+    for name, parts in recipe.parts.items():
+        share = parts.stream.share
+        tokenizers[name] = tokenizers[share] if share else parts.tokenizer.make(width)
+    return tokenizers
+
+
+def build_objectives(recipe: RecipeSpec, tokenizers: Mapping[str, Tokenizer], width: int) -> dict[str, Objective]:
+    """The objectives; of a narrowed recipe those that apply to the streams that are left."""
+    objectives: dict[str, Objective] = {}
+    for name, part in recipe.objectives.items():
+        kind: Any = part.cls
+        if kind.answerable(tokenizers):
+            objectives[name] = part.make(tokenizers, width)
+        elif not recipe.narrowed:
+            streams = ", ".join(recipe.streams)
+            raise RecipeError(f"{recipe.name}: objectives.{name}: does not apply to {streams}")
+    if not objectives:
+        raise RecipeError(f"{recipe.name}: objectives: none of them applies to {', '.join(recipe.streams)}")
+    return objectives
+
+
+def build_masking(recipe: RecipeSpec, tokenizers: Mapping[str, Tokenizer]) -> JointMasking:
+    """The joint masking, or one for each stream; one that learns what to mask is given the tokenizers it masks for."""
+    if isinstance(recipe.masking, Part):
+        return recipe.masking.make(*((tokenizers,) if recipe.masking.in_context else ()))
+    maskings = {}
+    for name in recipe.streams:
+        part = recipe.masking[name]
+        maskings[name] = part.make(*((tokenizers[name],) if part.in_context else ()))
+    return Independent(maskings=maskings)
+
+
+def build_readers(recipe: RecipeSpec) -> dict[str, Reader]:
+    """A reader for every stream; streams that are read alike have the same reader, so that one decode serves both."""
+    readers: dict[str, Reader] = {}
+    for name, parts in recipe.parts.items():
+        part = parts.reader
+        alike = (other for other in readers if same(recipe.parts[other].reader, part))
+        twin = next(alike, None)
+        readers[name] = readers[twin] if twin else part.make()
+    return readers
+
+
+def same(one: Part, other: Part) -> bool:
+    """Whether two parts make equal instances."""
+    return one.cls is other.cls and one.settings == other.settings
+
+
+def build_clips(recipe: RecipeSpec, manifest: Manifest, **settings: Any) -> Clips:
+    """The dataset of a manifest's recordings as the recipe reads them; `settings` are those of Clips."""
+    streams = {name: parts.stream for name, parts in recipe.parts.items()}
+    return Clips(manifest, build_readers(recipe), window=recipe.sections.window, streams=streams, **settings)
+
+
+def build_augment(recipe: RecipeSpec) -> Augment:
+    """What changes a batch on the device before the model gets it."""
+    augmentations = {name: entry.part.make() for name, entry in recipe.augmentations.items()}
+    return Augment(augmentations, {name: entry.change for name, entry in recipe.augmentations.items()})
