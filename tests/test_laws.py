@@ -271,3 +271,15 @@ def test_one_stream_passes_every_decoder_alike(use):
     carry(joint, other)
     says = (decoder({"video": tokens}, {"video": asked})["video"] for decoder in (joint, other))
     assert_close(*says, rtol=0, atol=1e-6)
+
+
+def test_the_trunk_encodes_each_set_of_streams_once_per_step():
+    """Two objectives that need a stream encoded alone share the pass: one joint pass and one for each stream."""
+    extra = "objectives.mil_nce={anchor: video, spaces: {audio: 16, text: 16}}"
+    recipe = tiny.tiny("default", [extra])
+    model, batch = recipe.build(), recipe.example(batch_size=2)
+    seen = []
+    model.trunk.register_forward_hook(lambda trunk, given, out: seen.append(tuple(given[0])))
+    model(batch)
+    streams = tuple(recipe.streams)
+    assert sorted(seen) == sorted([streams, *((name,) for name in streams)])

@@ -41,6 +41,7 @@ class Step:
 
     embedded: the visible tokens as they enter the trunk; tokens: as they leave it.
     answers: by stream, what the decoders of earlier objectives said, for later ones to judge (see `Objective.judges`).
+    passes: further passes of the trunk, over some of the streams only, by the names of these.
     """
 
     batch: Batch
@@ -52,19 +53,25 @@ class Step:
     trunk: Trunk
     noise: Noise
     answers: dict[str, Answer] = field(default_factory=dict, init=False)
+    passes: dict[tuple[str, ...], dict[str, Tokens]] = field(default_factory=dict, init=False)
 
     def alone(self, name: str) -> Tokens:
-        """What the trunk says of a stream's visible tokens when it sees no other stream."""
-        if not self.trunk.mixes or len(self.tokens) == 1:
-            return self.tokens[name]
-        return self.trunk({name: self.embedded[name]})[name]
+        """A stream's visible tokens as the trunk encodes them when it sees no other stream."""
+        return self.encode((name,))[name]
 
     def without(self, name: str) -> dict[str, Tokens]:
-        """What the trunk says of all other streams when it does not see this one."""
-        others = [other for other in self.tokens if other != name]
-        if not self.trunk.mixes:
-            return {other: self.tokens[other] for other in others}
-        return self.trunk({other: self.embedded[other] for other in others}) if others else {}
+        """All other streams' visible tokens as the trunk encodes them when it does not see this one."""
+        return self.encode(tuple(other for other in self.tokens if other != name))
+
+    def encode(self, names: tuple[str, ...]) -> dict[str, Tokens]:
+        """Some streams' visible tokens as the trunk encodes them together; computed once, however many objectives ask."""
+        if not names:
+            return {}
+        if not self.trunk.mixes or len(names) == len(self.tokens):
+            return {name: self.tokens[name] for name in names}
+        if names not in self.passes:
+            self.passes[names] = self.trunk({name: self.embedded[name] for name in names})
+        return self.passes[names]
 
 
 class Losses(dict[str, "Tensor"]):
