@@ -52,5 +52,5 @@ class Enclosure:
         to = f" (a link to {real})" if os.path.normpath(place) == str(place) != real else ""
         return InputError(
             f"{where}: {path}{to} lies outside of {self.folder}\n"
-            "  Move the file into that folder; or, if you trust who named it, allow it with data.outside=true"
+            "  Move it into that folder; or, if you trust who named it, allow it with data.outside=true"
         )

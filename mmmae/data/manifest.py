@@ -30,6 +30,7 @@ class Row:
 
     A SampleError among the sources says why that modality cannot be read.
     start, end: the part of the recording in seconds; None leaves it to the recording.
+    notes: what was assumed of it, for the readings of its windows.
     """
 
     id: str
@@ -37,6 +38,7 @@ class Row:
     start: float | None = None
     end: float | None = None
     label: int | None = None
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
