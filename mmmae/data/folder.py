@@ -87,7 +87,7 @@ def rows_of(
                 cells[kind] = Verbatim(relative(path, files[0]))
                 for file in files[1:]:
                     findings.skip(f"of two {SEVERAL[kind]} of one name", f"{shown(path, file)}: {files[0].name} is read")
-        beside.update(CALLED[kind] for kind in one.files if kind not in anchors and kind != "image")
+        beside.update(CALLED[kind] for kind in CALLED if kind in one.files and kind not in (*anchors, "image"))
         if "text" in one.files:
             cells["text"] = captions[one.files["text"][0]]
         name, group = relative(path, stem), {}
