@@ -155,8 +155,6 @@ def windows_of(frame: DataFrame, by: dict[str, Any]) -> Iterator[dict[str, Any]]
         InputError: a column of a manifest differs within a window.
     """
     kept = [name for name in frame.columns if str(name) in columns.PLAIN and name != by.get("by")]
-    if frame.index.nlevels == 2:
-        frame = frame.rename_axis(index=["window", frame.index.names[1]])
     for key, part in frame.groupby(**by, sort=False, dropna=False):
         row: dict[str, Any] = {"id": key}
         for name in kept:
@@ -166,7 +164,8 @@ def windows_of(frame: DataFrame, by: dict[str, Any]) -> Iterator[dict[str, Any]]
                     "  Give all readings of a window the same, or cut it where it changes."
                 )
             row[str(name)] = found[0]
-        yield {**row, "imu": part.drop(columns=[*kept, *([by["by"]] if "by" in by else [])])}
+        readings = part.drop(columns=[*kept, by["by"]] if "by" in by else kept)
+        yield {**row, "imu": readings if "by" in by else readings.droplevel(0)}
 
 
 def read_datasets(data: Any) -> Rows:

@@ -19,6 +19,7 @@ import numpy as np
 from mmmae import durable
 from mmmae.data import kinds
 from mmmae.data.findings import Findings
+from mmmae.data.spelling import plain
 
 MAGIC = (  # first bytes, at which place, and the ending that they mean
     (b"fLaC", 0, ".flac"), (b"OggS", 0, ".ogg"), (b"ID3", 0, ".mp3"), (b"WAVE", 8, ".wav"), (b"AVI ", 8, ".avi"),
@@ -56,7 +57,7 @@ class Store:
         """
         if isinstance(value, dict):
             if "array" in value and "sampling_rate" in value:
-                return self.sound(as_array(value["array"]), value["sampling_rate"])
+                return self.sound(as_array(value["array"]), plain(value["sampling_rate"]))
             if value.get("bytes") is not None:
                 return self.bytes_of(value["bytes"], value.get("path"))
             return value.get("path") if "path" in value else value
@@ -72,9 +73,9 @@ class Store:
         if array.dtype.kind not in "fiub":
             raise ValueError(f"a path, bytes or an array of numbers, not one of {array.dtype}")
         if column == "audio":
-            return self.sound(array, row.get("audio_rate"))
+            return self.sound(array, plain(row.get("audio_rate")))
         if column in ("video", "regions"):
-            return self.pictures(array, row.get("video_rate"))
+            return self.pictures(array, plain(row.get("video_rate")))
         return self.array(array)
 
     def bytes_of(self, data: bytes, path: Any) -> str:
@@ -195,7 +196,7 @@ def as_array(value: Any) -> Any:
     return value
 
 
-def fingerprint(array: np.ndarray, rate: float = 0.0) -> bytes:
+def fingerprint(array: np.ndarray, rate: float | int = 0) -> bytes:
     """What tells an array from all others, for a hash."""
     head = f"{array.dtype.str} {array.shape} {rate:g} ".encode()
     return head + np.ascontiguousarray(array).tobytes()
