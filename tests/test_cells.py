@@ -92,7 +92,7 @@ def test_every_format_gives_the_same_cells(tmp_path, rows):
 @pytest.mark.parametrize("group", [36.6, "36.6", "1.7E+09", 1.7e18, "36,6"])
 def test_a_measurement_is_no_group_in_any_format(tmp_path, form, group):
     rows = [{"text": "a", "group": group}, {"text": "b", "group": group}]
-    with pytest.raises(InputError, match="(?s)'group' takes a name or a whole number.*Mend the cell"):
+    with pytest.raises(InputError, match=r"(?s)'group' takes a name or a whole number.*Mend the cell"):
         Manifest.open(as_format(tmp_path, rows, form))
 
 

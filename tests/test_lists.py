@@ -177,5 +177,5 @@ def test_a_column_that_only_may_mean_something_is_refused(clips, header, words):
 
 
 def test_a_spreadsheet_file_is_refused_with_the_format_to_take(clips):
-    with pytest.raises(InputError, match="(?s)not a manifest.*Save the table as CSV"):
+    with pytest.raises(InputError, match=r"(?s)not a manifest.*Save the table as CSV"):
         read(clips, b"PK", "rows.xlsx")

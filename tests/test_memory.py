@@ -93,7 +93,9 @@ def test_media_columns_of_hugging_face_are_read(tmp_path, feature, form):
     elif form == "embedded":  # as push_to_hub writes it
         from datasets.table import embed_table_storage
 
-        table.with_format("arrow").map(embed_table_storage, batched=True).with_format(None).to_parquet(tmp_path / "e.parquet")
+        table.with_format("arrow").map(embed_table_storage, batched=True).with_format(None).to_parquet(
+            tmp_path / "e.parquet"
+        )
         data = tmp_path / "e.parquet"
     elif form == "splits":
         data = datasets.DatasetDict(train=table, test=table)
@@ -118,7 +120,9 @@ def test_bytes_are_written_once_and_the_line_says_where(home):
     files = [path for path in home.rglob("*") if path.is_file()]
     assert len(files) == 2 and {path.suffix for path in files} == {".wav"}
     size = sum(path.stat().st_size for path in files)
-    assert manifest.notes == (f"recordings inside the table are 2 files in {home}: 2 of them, {size} bytes, written now",)
+    assert manifest.notes == (
+        f"recordings inside the table are 2 files in {home}: 2 of them, {size} bytes, written now",
+    )
     times = [path.stat().st_mtime_ns for path in files]
     assert "all there already" in Manifest.open(rows).notes[0]
     assert [path.stat().st_mtime_ns for path in files] == times
@@ -138,7 +142,10 @@ def test_a_cache_that_cannot_be_written_is_an_error_in_words(tmp_path):
 
 def test_paths_in_a_saved_dataset_still_stay_inside(tmp_path):
     (tmp_path / "secret.wav").write_bytes(wav(300))
-    rows = [{"audio": {"bytes": wav(300), "path": "a.wav"}}, {"audio": {"bytes": None, "path": str(tmp_path / "secret.wav")}}]
+    rows = [
+        {"audio": {"bytes": wav(300), "path": "a.wav"}},
+        {"audio": {"bytes": None, "path": str(tmp_path / "secret.wav")}},
+    ]
     datasets.Dataset.from_list(rows).save_to_disk(tmp_path / "saved")
     with pytest.raises(InputError, match=r"secret\.wav lies outside"):
         Manifest.open(tmp_path / "saved")

@@ -1,4 +1,4 @@
-"""A row whose `start` or `end` does not fit its recording is cut to what is there, with a note, or refused with words."""
+"""A row whose `start` or `end` does not fit its recording is cut to what is there, with a note, or refused."""
 
 from __future__ import annotations
 

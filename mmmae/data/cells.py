@@ -11,6 +11,7 @@ import json
 import math
 import re
 from collections.abc import Callable, Collection
+from contextlib import suppress
 from typing import Any
 
 from mmmae.data import columns, kinds
@@ -134,10 +135,8 @@ def number(value: Any, least: float) -> float:
             value = f"{comma[1]}.{comma[2]}"
         value = "" if "_" in value else value
     if not isinstance(value, bool):
-        try:
+        with suppress(TypeError, ValueError, OverflowError):
             found = float(value)
-        except (TypeError, ValueError, OverflowError):
-            pass
     if not least <= found < math.inf:
         raise ValueError(f"a number from {least:g} up")
     return found
@@ -221,7 +220,7 @@ def caption(value: Any) -> dict[str, Any]:
 def valid(text: str) -> str:
     """A text without halves of surrogate pairs, which no table holds."""
     try:
-        text.isascii() or text.encode()
+        text.encode()
     except UnicodeEncodeError:
         raise ValueError("text without lone surrogates") from None
     return text

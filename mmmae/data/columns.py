@@ -1,4 +1,4 @@
-"""Which column of a manifest a header means: its own names, those that certainly mean the same, and what else tables have.
+"""Which column of a manifest a header means: its own names, those that certainly mean the same, and others.
 
 What certainly means a column is read as it, with a note. What only may mean one is refused with the name to give it:
 a speaker that is not made the `group` would stand on both sides of a split without a word.
@@ -47,8 +47,8 @@ REASON = {
 }
 METADATA = frozenset(
     ("duration", "length", "fps", "frame_rate", "num_frames", "n_frames", "width", "height", "resolution", "codec",
-     "filesize", "file_size", "num_bytes", "md5", "sha1", "sha256", "checksum", "url", "license", "age", "gender", "sex",
-     "accent", "accents", "locale", "up_votes", "down_votes", "variant", "chapter_id")
+     "filesize", "file_size", "num_bytes", "md5", "sha1", "sha256", "checksum", "url", "license", "age", "gender",
+     "sex", "accent", "accents", "locale", "up_votes", "down_votes", "variant", "chapter_id")
 )  # fmt: skip
 INDEX = ("", "unnamed: 0", "__index_level_0__")  # what pandas writes of its index
 LISTS = {  # a column that one published list has: what the list is

@@ -25,6 +25,7 @@ from modalities.reader import Reader, Reading
 if TYPE_CHECKING:
     from mmmae.data.ahead import Desk
 
+
 class NothingThere(SampleError):
     """A window in which a recording has none of the streams: the sound is silent, no sensor was read."""
 

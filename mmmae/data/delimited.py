@@ -20,7 +20,7 @@ DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars", " ": 
 NUMBERS = ("start", "end", "imu_rate", "imu_window")
 MEDIA = "|".join(re.escape(end[1:]) for kind in ("video", "image", "audio") for end in kinds.KINDS[kind])
 LISTED = re.compile(rf'\s*"?(?P<path>[^"]+?\.(?:{MEDIA}))"?(?=$|[\s,;|])', re.IGNORECASE)
-SHORT = object()  # in place of a cell that a row lacks at its end
+SHORT = "\0short"  # in place of a cell that a row lacks at its end
 FRAMES = (
     "three values may be path, number of frames, label (folders of frames, which are not read: make videos of them), "
     "or path, start, label"
@@ -96,23 +96,24 @@ def read_table(path: Path, text: str, above: int, delimiter: str, findings: Find
         commas = [name for name in names if name.lower() in NUMBERS] if delimiter == ";" else ()
         for row in table:
             place = f"line {above + table.line_num}"
-            if None in row:
-                if any(cell.strip() for cell in row.pop(None)):
-                    raise InputError(
-                        f"{path}, {place}: more cells than the header has\n  Quote cells that contain a "
-                        f"{DELIMITERS[delimiter][:-1]}."
-                    )
+            if any(cell.strip() for cell in row.pop(None, ())):
+                raise InputError(
+                    f"{path}, {place}: more cells than the header has\n  Quote cells that contain a "
+                    f"{DELIMITERS[delimiter][:-1]}."
+                )
             if row[names[-1]] is SHORT:
                 findings.note("a row has fewer cells than the header: the others are empty", place)
                 row = {name: None if cell is SHORT else cell for name, cell in row.items()}
             for name in commas:
-                if row[name] and re.fullmatch(r"\s*\d+,\d+\s*", row[name]):
+                if re.fullmatch(r"\s*\d+,\d+\s*", cell := row[name] or ""):
                     findings.note(f"column {name!r} has decimal commas", place)
-                    row[name] = row[name].replace(",", ".")
+                    row[name] = cell.replace(",", ".")
             yield place, row
     except csv.Error as error:
         place = f"line {above + table.line_num}"
-        raise InputError(f"{path}, {place}: not CSV ({error})\n  Close its quotation marks; double those inside.") from None
+        raise InputError(
+            f"{path}, {place}: not CSV ({error})\n  Close its quotation marks; double those inside."
+        ) from None
 
 
 def require_header(path: Path, names: Sequence[str]) -> None:
@@ -168,7 +169,7 @@ def read_list(path: Path, lines: Sequence[str], findings: Findings) -> Rows:
         if found.get("label") == "-1":
             findings.note("label -1 is read as no label", f"line {number}")
             found["label"] = None
-        yield f"line {number}", {kinds.media(recording): recording, **found}
+        yield f"line {number}", {str(kinds.media(recording)): recording, **found}
 
 
 def listed(path: Path, number: int, line: str) -> list[str]:

@@ -49,7 +49,7 @@ def read_folder(path: Path, enclosure: Enclosure, findings: Findings, asked: Col
     """
     recordings = gathered(path, enclosure, findings)
     groups: list[tuple[str, ...]] = list(ANCHORS)
-    if asked is not None and "video" not in asked and asked & {"audio", "imu"}:
+    if asked is not None and "video" not in asked and set(asked) & {"audio", "imu"}:
         groups = [tuple(["video", "audio"] * ("audio" in asked) + ["imu"] * ("imu" in asked)), *ANCHORS]
     recordings = {stem: one for stem, one in recordings.items() if not is_list(path, one, recordings, findings)}
     anchors = next((group for group in groups if any(has(one, group) for one in recordings.values())), None)
@@ -86,7 +86,9 @@ def rows_of(
             if files := sorted(one.files.get(kind, ()), key=preference):
                 cells[kind] = Verbatim(relative(path, files[0]))
                 for file in files[1:]:
-                    findings.skip(f"of two {SEVERAL[kind]} of one name", f"{shown(path, file)}: {files[0].name} is read")
+                    findings.skip(
+                        f"of two {SEVERAL[kind]} of one name", f"{shown(path, file)}: {files[0].name} is read"
+                    )
         beside.update(CALLED[kind] for kind in CALLED if kind in one.files and kind not in (*anchors, "image"))
         if "text" in one.files:
             cells["text"] = captions[one.files["text"][0]]
@@ -101,7 +103,10 @@ def rows_of(
         for file in pictures:
             rows[str(kinds.kind(file))] += 1
             name = relative(path, file if group else stem)
-            yield f"recording {escaped(name)}", {"id": Verbatim(name), "video": Verbatim(relative(path, file)), **cells, **group}
+            yield (
+                f"recording {escaped(name)}",
+                {"id": Verbatim(name), "video": Verbatim(relative(path, file)), **cells, **group},
+            )
     found = " and ".join(f"{count} {(SEVERAL if count > 1 else CALLED)[kind]}" for kind, count in rows.items())
     companions = ", ".join(f"{count} with a {kind}" for kind, count in beside.items())
     findings.note(f"the rows are the folder's {found}" + (f": {companions} of the same name" if beside else ""))

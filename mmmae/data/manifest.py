@@ -89,7 +89,9 @@ class Manifest:
         store = Store(findings, cache)
         known = list(dict.fromkeys([*shipped(), *(modalities or ())]))
         asked = None if modalities is None else set(modalities)
-        table, present = collect(path, rows.read(data, enclosure, findings, asked, store), known, asked, findings, store)
+        table, present = collect(
+            path, rows.read(data, enclosure, findings, asked, store), known, asked, findings, store
+        )
         store.report()
         enclosure.also = os.path.realpath(store.folder) if store.files else None
         labels = set(table.unique("label")) - {None}

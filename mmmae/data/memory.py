@@ -56,7 +56,9 @@ def called(data: Any) -> Path | str:
     """What to call the source of rows in a message."""
     if isinstance(data, (str, os.PathLike)):
         return Path(data)
-    return {"columns": "the columns in memory", "rows": "the list of rows"}.get(str(kind(data)), f"the {type(data).__name__}")
+    return {"columns": "the columns in memory", "rows": "the list of rows"}.get(
+        str(kind(data)), f"the {type(data).__name__}"
+    )
 
 
 def read(data: Any, store: Store) -> Rows:
@@ -116,7 +118,7 @@ def is_column(value: Any) -> bool:
 
 
 def stacked(column: Any) -> Any:
-    """Windows of readings as one array (windows, steps, ..., channels); None where cells differ or are something else."""
+    """Windows of readings as one array (windows, steps, ..., channels); None where cells are none or differ."""
     import numpy as np
 
     whole = as_array(column)
@@ -139,7 +141,7 @@ def frame_columns(frame: DataFrame) -> dict[str, Any]:
 
 
 def long_table(frame: DataFrame) -> Any:
-    """What groups the rows of a DataFrame into windows, where each row is one reading; None where each is a recording."""
+    """What groups the readings of a DataFrame into windows; None where its rows are recordings."""
     if any(columns.known(str(name)) and str(name) in ("video", "audio", "imu", "text", "embedding", *columns.SAME)
            for name in frame.columns):  # fmt: skip
         return None
@@ -160,7 +162,7 @@ def windows_of(frame: DataFrame, by: dict[str, Any]) -> Iterator[dict[str, Any]]
         for name in kept:
             if len(found := part[name].unique()) > 1:
                 raise InputError(
-                    f"the DataFrame, window {key!r}: column {name!r} has {len(found)} values ({found[0]!r}, {found[1]!r})\n"
+                    f"the DataFrame, window {key!r}: column {name!r} has {len(found)} values, such as {found[1]!r}\n"
                     "  Give all readings of a window the same, or cut it where it changes."
                 )
             row[str(name)] = found[0]

@@ -1,4 +1,4 @@
-"""What `--data` may be: a manifest, a folder, rows in memory, the name of a corpus, or nothing for the embedded world."""
+"""What data may be: a manifest, a folder, rows in memory, the name of a corpus, or nothing for the embedded world."""
 
 from __future__ import annotations
 

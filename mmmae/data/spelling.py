@@ -24,7 +24,7 @@ class Verbatim(str):
 
 
 def plain(value: Any) -> Any:
-    """A cell in Python's own types: scalars and arrays of NumPy, pandas, Arrow and torch, decimals, durations, paths."""
+    """A cell in Python's own types: scalars and arrays of NumPy, pandas and torch, decimals, durations, paths."""
     if type(value) in OWN:
         return value
     if type(value).__name__ in ("NAType", "NaTType"):

@@ -25,7 +25,8 @@ MAGIC = (  # first bytes, at which place, and the ending that they mean
     (b"fLaC", 0, ".flac"), (b"OggS", 0, ".ogg"), (b"ID3", 0, ".mp3"), (b"WAVE", 8, ".wav"), (b"AVI ", 8, ".avi"),
     (b"WEBP", 8, ".webp"), (b"ftypM4A", 4, ".m4a"), (b"ftyp", 4, ".mp4"), (b"\x1aE\xdf\xa3", 0, ".mkv"),
     (b"\x89PNG", 0, ".png"), (b"\xff\xd8\xff", 0, ".jpg"), (b"GIF8", 0, ".gif"), (b"BM", 0, ".bmp"),
-    (b"II*\0", 0, ".tif"), (b"MM\0*", 0, ".tif"), (b"FORM", 0, ".aiff"), (b"\x93NUMPY", 0, ".npy"), (b"PAR1", 0, ".parquet"),
+    (b"II*\0", 0, ".tif"), (b"MM\0*", 0, ".tif"), (b"FORM", 0, ".aiff"), (b"\x93NUMPY", 0, ".npy"),
+    (b"PAR1", 0, ".parquet"),
 )  # fmt: skip
 LOUDEST = 8.0  # of samples as floats, whose full scale is 1: above it they are integers in disguise
 TRACKS = 32  # of sound in one array; the other axis is time
@@ -43,7 +44,7 @@ class Store:
     folder: where they are written; the user's cache by default.
     """
 
-    def __init__(self, findings: Findings, folder: Path | None = None):
+    def __init__(self, findings: Findings, folder: str | os.PathLike | None = None):
         self.findings, self.folder = findings, Path(folder or cache()).absolute()
         self.files: set[str] = set()
         self.written, self.bytes = 0, 0
@@ -64,7 +65,8 @@ class Store:
         if isinstance(value, (bytes, bytearray, memoryview)):
             return self.bytes_of(bytes(value), None)
         if hasattr(value, "to_parquet"):  # a DataFrame: one recording
-            return self.keep(contents(value), ".parquet", lambda: contents(value))
+            data = contents(value)
+            return self.keep(data, ".parquet", lambda: data)
         array = as_array(value)
         if hasattr(value, "save") and hasattr(value, "mode"):  # an image of Pillow
             array = np.asarray(value.convert("L" if value.mode in ("1", "L") else "RGB"))
@@ -102,7 +104,9 @@ class Store:
             ValueError: their rate or range is not known.
         """
         if not isinstance(rate, (int, float)) or not 1 <= rate <= 1e6:
-            raise ValueError(f"samples with a rate in Hz as {{'array', 'sampling_rate'}} or `audio_rate` (here {rate!r})")
+            raise ValueError(
+                f"samples with a rate in Hz as {{'array', 'sampling_rate'}} or `audio_rate` (here {rate!r})"
+            )
         if array.ndim == 2 and min(array.shape) <= TRACKS:
             array = array.T if array.shape[0] < array.shape[1] else array
         elif array.ndim != 1:
@@ -154,15 +158,13 @@ class Store:
         digest = hashlib.sha256(content).hexdigest()[:40]
         path = self.folder / digest[:2] / (digest + ending)
         with durable.refusals(path, 0):
-            if not path.is_file():
+            if not path.is_file() or not path.stat().st_size:
                 data = make()
                 path.parent.mkdir(parents=True, exist_ok=True)
                 handle, draft = tempfile.mkstemp(prefix=".", suffix=".part", dir=path.parent)
                 try:
                     with os.fdopen(handle, "wb") as file:
                         file.write(data)
-                        file.flush()
-                        os.fsync(file.fileno())
                     os.replace(draft, path)
                 except BaseException:
                     os.unlink(draft)
