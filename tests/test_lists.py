@@ -70,6 +70,7 @@ def test_sounds_and_images_in_a_list_find_their_column(clips):
         ("a.mp4 3\nwhat 4\n", ["line 2: expected the path of a video"]),
         ("a.mp4 1 2 3 4\n", ["5 values in a line"]),
         ("a.mp4 x y z\n", ["column 'start' takes a number"]),
+        ("xyz0001 3\nxyz0002 4\n", ["names no columns", "first line"]),
         ("/data/speech\na.flac\t16000\n", ["names no columns"]),
     ],
 )

@@ -273,6 +273,9 @@ def test_arrays_of_frames_are_read_pixel_by_pixel():
         ({"imu": WINDOWS, "label": LABELS[:3]}, "differ in length: 'imu' 24, 'label' 3"),
         ({"imu_rate": 50}, "no column has a value for each row"),
         ({"imu": [np.array(["a"])]}, "an array of numbers"),
+        ({"imu": WINDOWS.swapaxes(1, 2)}, "not 128 channels at 6 steps"),
+        ([{"imu": WINDOWS[0].T}], "column 'imu' takes readings of shape (steps, channels), not 128 channels"),
+        (pd.DataFrame(WINDOWS[0], columns=list("abcdef")), "no column holds recordings (a, b, c, d, e, f)"),
         (WINDOWS, "got ndarray of shape (24, 128, 6)"),
         (42, "expected a path, a datasets.Dataset"),
         ([{"video": "a.mp4"}, {"vidoe": "b.mp4"}], "the list of rows, row 1: unknown column 'vidoe'"),
@@ -307,3 +310,26 @@ def test_a_bad_recording_in_memory_is_named(tmp_path):
     manifest = Manifest.open([{"id": "x", "audio": b"RIFF    WAVEnothing"}])
     error = Clips(manifest, {"audio": AudioReader(rate=8000)}, window=0.5)[0, 0]
     assert str(error).startswith("the list of rows, row 'x': ") and ".wav" in str(error)
+
+
+def test_recordings_that_are_not_asked_for_are_not_written(home):
+    rows = [{"audio": wav(300), "imu": WINDOWS[0], "imu_rate": 50, "text": "x"}]
+    assert open_data(rows, ["text"]).modalities == ("text",) and not home.exists()
+    open_data({name: [value] for name, value in rows[0].items()}, ["imu"])
+    assert {path.suffix for path in home.rglob("*") if path.is_file()} == {".npy"}
+
+
+def test_a_decoder_of_sound_is_read():
+    class Decoder:
+        def get_all_samples(self):
+            return type("Samples", (), {"data": torch.from_numpy(media.tone(1.0, 300, 8000)), "sample_rate": 8000})
+
+    (samples,) = sounds(Manifest.open([{"audio": Decoder()}]))
+    assert np.allclose(samples, media.tone(1.0, 300, 8000)[0, :4000], atol=1e-4)
+
+
+def test_one_recording_of_sensors_may_be_a_frame():
+    names = ["time", "ax", "ay", "az", "gx", "gy", "gz"]
+    table = pd.DataFrame(np.c_[np.arange(128) / 50, WINDOWS[0]], columns=names)
+    reading = IMUReader(rate=50.0, sensors=1).read(Manifest.open([{"imu": table}])[0].sources["imu"], 0.0, 2.56)
+    assert np.allclose(reading.values[:, 0].numpy(), WINDOWS[0], atol=1e-5)

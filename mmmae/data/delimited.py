@@ -127,7 +127,7 @@ def require_header(path: Path, names: Sequence[str]) -> None:
         raise InputError(f"{path}, line 1: column {min(twice)!r} stands twice\n  Give every column its own name.")
     if names and names.count("") > 1:
         raise InputError(f"{path}, line 1: {names.count('')} columns have no name\n  {REMEDY}")
-    if not any(map(columns.known, names)) and any("/" in name for name in names):
+    if not any(map(columns.known, names)) and any(re.search(r"[/\\\d]|\.\w{2,4}$", name) for name in names):
         raise InputError(
             f"{path}, line 1: {', '.join(names)[:80]!r} names no columns\n  {REMEDY} Folders of frames are not read."
         )

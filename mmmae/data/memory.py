@@ -103,8 +103,12 @@ def from_columns(table: dict[str, Any], store: Store) -> Rows:
         raise InputError(f"the columns differ in length: {shown}\n  Give each a value for every row.")
     if not lengths:
         raise InputError(f"no column has a value for each row\n  {EXPECTED}")
-    if "imu" in listed and "imu_window" not in table and (stack := stacked(listed["imu"])) is not None:
-        listed["imu"] = [store.array(stack)] * len(stack)
+    stack = None if "imu_window" in table or not store.wants("imu") else stacked(listed.get("imu", ()))
+    if stack is not None:
+        try:
+            listed["imu"] = [store.sensors(stack)] * len(stack)
+        except ValueError as error:
+            raise InputError(f"column 'imu' takes {error}") from None
         listed["imu_window"] = range(len(stack))
     alone = {name: value for name, value in table.items() if name not in listed}
     for number, values in enumerate(zip(*listed.values(), strict=True)):
@@ -147,7 +151,14 @@ def long_table(frame: DataFrame) -> Any:
         return None
     if frame.index.nlevels == 2:
         return {"level": 0}
-    return next(({"by": name} for name in frame.columns if str(name).lower() in WINDOWS), None)
+    if by := [name for name in frame.columns if str(name).lower() in WINDOWS]:
+        return {"by": by[0]}
+    if len(frame.columns) and all(kind.kind in "fiu" for kind in frame.dtypes):
+        raise InputError(
+            f"the DataFrame: no column holds recordings ({', '.join(map(str, frame.columns[:6]))})\n"
+            "  If its rows are readings of one recording, pass [{\"imu\": table}]; of several, name a column `window`."
+        )
+    return None
 
 
 def windows_of(frame: DataFrame, by: dict[str, Any]) -> Iterator[dict[str, Any]]:

@@ -9,7 +9,7 @@ import hashlib
 import io
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ MAGIC = (  # first bytes, at which place, and the ending that they mean
     (b"PAR1", 0, ".parquet"),
 )  # fmt: skip
 LOUDEST = 8.0  # of samples as floats, whose full scale is 1: above it they are integers in disguise
+MANY = 32  # channels of a sensor at fewer steps: rather the steps of fewer channels
 TRACKS = 32  # of sound in one array; the other axis is time
 
 
@@ -42,10 +43,13 @@ class Store:
     """Makes files of cells that are recordings: bytes, `{"bytes", "path"}`, arrays, images, tables.
 
     folder: where they are written; the user's cache by default.
+    asked: the modalities that are to be read; recordings of others are left where they are.
     """
 
-    def __init__(self, findings: Findings, folder: str | os.PathLike | None = None):
-        self.findings, self.folder = findings, Path(folder or cache()).absolute()
+    def __init__(
+        self, findings: Findings, folder: str | os.PathLike | None = None, asked: Collection[str] | None = None
+    ):
+        self.findings, self.folder, self.asked = findings, Path(folder or cache()).absolute(), asked
         self.files: set[str] = set()
         self.written, self.bytes = 0, 0
 
@@ -56,12 +60,17 @@ class Store:
             ValueError: says what a cell of this column may be.
             InputError: the folder takes no file.
         """
+        if not self.wants(column):
+            return None
         if isinstance(value, dict):
             if "array" in value and "sampling_rate" in value:
                 return self.sound(as_array(value["array"]), plain(value["sampling_rate"]))
             if value.get("bytes") is not None:
                 return self.bytes_of(value["bytes"], value.get("path"))
             return value.get("path") if "path" in value else value
+        if hasattr(value, "get_all_samples"):  # a decoder of torchcodec, as datasets hands it out
+            samples = value.get_all_samples()
+            return self.sound(as_array(samples.data), samples.sample_rate)
         if isinstance(value, (bytes, bytearray, memoryview)):
             return self.bytes_of(bytes(value), None)
         if hasattr(value, "to_parquet"):  # a DataFrame: one recording
@@ -78,6 +87,25 @@ class Store:
             return self.sound(array, plain(row.get("audio_rate")))
         if column in ("video", "regions"):
             return self.pictures(array, plain(row.get("video_rate")))
+        return self.sensors(array) if column == "imu" else self.array(array)
+
+    def wants(self, column: str) -> bool:
+        """Whether what a column holds will be read."""
+        asked = {"video": ("video", "audio"), "regions": ("video",)}.get(column, (column,))
+        return self.asked is None or any(modality in self.asked for modality in asked)
+
+    def sensors(self, array: np.ndarray) -> str:
+        """A .npy file of readings (steps, ..., channels), or of windows of them.
+
+        Raises:
+            ValueError: the axes look exchanged.
+        """
+        steps, channels = array.shape[-2:] if array.ndim > 1 else (0, 0)
+        if channels >= MANY and steps < channels:
+            raise ValueError(
+                f"readings of shape (steps, channels), not {channels} channels at {steps} steps: "
+                f"exchange the last two axes with x.swapaxes(-1, -2)"
+            )
         return self.array(array)
 
     def bytes_of(self, data: bytes, path: Any) -> str:
