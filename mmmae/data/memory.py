@@ -156,7 +156,7 @@ def long_table(frame: DataFrame) -> Any:
     if len(frame.columns) and all(kind.kind in "fiu" for kind in frame.dtypes):
         raise InputError(
             f"the DataFrame: no column holds recordings ({', '.join(map(str, frame.columns[:6]))})\n"
-            "  If its rows are readings of one recording, pass [{\"imu\": table}]; of several, name a column `window`."
+            '  If its rows are readings of one recording, pass [{"imu": table}]; of several, name a column `window`.'
         )
     return None
 
