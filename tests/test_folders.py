@@ -123,7 +123,7 @@ def test_sounds_that_are_asked_for_are_rows_next_to_videos(tmp_path):
     assert ids(tmp_path) == ["a"] and ids(tmp_path, modalities=["audio"]) == ["a", "b"]
 
 
-@pytest.mark.parametrize("header", ["file_name,transcription", "path;label", "audio\ttext"])
+@pytest.mark.parametrize("header", ["file_name,transcription", "path;label", "audio\ttext", "a.wav 3"])
 def test_a_list_of_sounds_is_no_recording_of_sensors(tmp_path, header):
     put(tmp_path, "a.wav", "walk.csv")
     (tmp_path / "walk.csv").write_text("time,ax\n0,1\n")

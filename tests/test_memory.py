@@ -333,3 +333,24 @@ def test_one_recording_of_sensors_may_be_a_frame():
     table = pd.DataFrame(np.c_[np.arange(128) / 50, WINDOWS[0]], columns=names)
     reading = IMUReader(rate=50.0, sensors=1).read(Manifest.open([{"imu": table}])[0].sources["imu"], 0.0, 2.56)
     assert np.allclose(reading.values[:, 0].numpy(), WINDOWS[0], atol=1e-5)
+
+
+def test_decoded_sound_in_a_saved_dataset_is_read(tmp_path):
+    tones = [media.tone(1.0, hertz, 8000)[0] for hertz in (300, 500)]
+    rows = [{"audio": {"array": tone.tolist(), "sampling_rate": 8000, "path": None}} for tone in tones]
+    table = datasets.Dataset.from_list(rows)
+    table.to_parquet(tmp_path / "rows.parquet")
+    for data in (table, tmp_path / "rows.parquet"):
+        assert np.allclose(sounds(Manifest.open(data)), [tone[:4000] for tone in tones], atol=1e-4)
+
+
+def test_windows_in_columns_of_a_dataset_are_read(tmp_path):
+    shape = datasets.Array2D((128, 6), "float32")
+    columns = {"imu": list(WINDOWS[:3]), "imu_rate": [50] * 3}
+    nested = datasets.Dataset.from_dict({**columns, "imu": WINDOWS[:3].tolist()})
+    fixed = datasets.Dataset.from_dict(columns, datasets.Features(imu=shape, imu_rate=datasets.Value("int64")))
+    for number, table in enumerate((nested, fixed)):
+        table.save_to_disk(tmp_path / str(number))
+        for data in (table, tmp_path / str(number)):
+            for window, row in zip(WINDOWS, Manifest.open(data), strict=False):
+                assert np.allclose(np.load(row.sources["imu"]["path"]), window)

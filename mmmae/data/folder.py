@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mmmae.data import columns, kinds
-from mmmae.data.delimited import Rows, read_text
+from mmmae.data.delimited import LISTED, Rows, read_text
 from mmmae.data.enclosure import Enclosure
 from mmmae.data.findings import Findings
 from mmmae.data.spelling import Verbatim, escaped
@@ -137,7 +137,8 @@ def is_list(path: Path, one: Recording, recordings: Mapping[Path, Recording], fi
     except OSError:
         return False
     names = {name.strip(' "').lower() for mark in ",;\t" for name in header.split(mark)}
-    if not any(columns.SAME.get(name, name) in (columns.FILE, "video", "audio", "imu", "text") for name in names):
+    recording = (columns.FILE, "video", "audio", "imu", "text")
+    if not LISTED.match(header) and not any(columns.SAME.get(name, name) in recording for name in names):
         return False
     findings.skip("lists of recordings", f"{shown(path, file)}: to read it, pass it itself as the data")
     return True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 WINDOWS = ("window", "window_id", "segment_id", "sample_id")  # which window a reading of a long table belongs to
+HEAVY = re.compile(r"binary|extension|list<[^<>]*: (u?int8|u?int16|halffloat|float|double)>")  # types of recordings
 EXPECTED = (
     "expected a path, a datasets.Dataset, a pandas DataFrame, a list of dicts, or columns such as\n"
     '  {"imu": X, "imu_rate": 50, "label": y} with X (windows, steps, channels)'
@@ -210,8 +212,8 @@ def plain(dataset: Any) -> Iterator[dict[str, Any]]:
 
 
 def at_once(schema: Any) -> int:
-    """How many rows may be held at once: few where a table holds recordings themselves."""
-    return 16 if "binary" in str(schema.types) else 1000
+    """How many rows may be held at once: few where a table holds recordings themselves, as bytes or numbers."""
+    return 16 if HEAVY.search(str(schema.types)) else 1000
 
 
 def class_names(schema: Any) -> dict[str, Sequence[str]]:

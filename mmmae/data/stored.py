@@ -218,8 +218,9 @@ def as_array(value: Any) -> Any:
     if hasattr(value, "detach"):  # of torch
         return value.detach().cpu().numpy()
     if isinstance(value, (list, tuple)) and value and not isinstance(value[0], (str, dict, bytes)):
+        flat = isinstance(value[0], (int, float))
         try:
-            found = np.asarray([as_array(one) for one in value])
+            found = np.asarray(value if flat else [as_array(one) for one in value])
         except (ValueError, TypeError):  # ragged
             return value
         return found if found.dtype != object else value
