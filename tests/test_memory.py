@@ -48,6 +48,10 @@ def wav(hertz: float, rate: int = 8000) -> bytes:
     return file.getvalue()
 
 
+def labels(manifest: Manifest) -> list[str]:
+    return [row["label"] for row in manifest.columns("label")]
+
+
 # Media inside tables
 
 
@@ -105,7 +109,9 @@ def test_media_columns_of_hugging_face_are_read(tmp_path, feature, form):
         for file in files:
             file.unlink()
     manifest = Manifest.open(data)
-    assert len(manifest) == (6 if form == "splits" else 3) and manifest.classes == ("a", "b")
+    assert len(manifest) == (6 if form == "splits" else 3) and labels(manifest) == ["a", "b", "a"] * (
+        len(manifest) // 3
+    )
     if feature == "audio":
         assert all(len(samples) == 4000 and samples.std() > 0.1 for samples in sounds(manifest))
         return
@@ -161,7 +167,7 @@ def test_names_of_classes_survive_every_form(tmp_path):
     table.save_to_disk(tmp_path / "saved")
     for data in (table, tmp_path / "rows.parquet", tmp_path / "saved"):
         manifest = Manifest.open(data)
-        assert manifest.classes == ("run", "walk")
+        assert labels(manifest) == ["walk", "run"] * 2
         assert [row["group"] for row in manifest.columns("group")] == ["ann", "ann", "bob", "bob"]
 
 
@@ -186,7 +192,7 @@ FORMS = {
 @pytest.mark.parametrize("form", FORMS)
 def test_windows_of_sensors_become_one_file(home, form):
     manifest = open_data(FORMS[form](), ["imu"])
-    assert len(manifest) == 24 and [manifest.classes[row.label] for row in manifest] == LABELS
+    assert len(manifest) == 24 and labels(manifest) == LABELS
     sources = [row.sources["imu"] for row in manifest]
     assert {source["path"] for source in sources} == {sources[0]["path"]}
     assert [source["window"] for source in sources] == list(range(24)) and sources[0]["rate"] == 50
@@ -218,7 +224,7 @@ def test_a_long_table_is_cut_into_its_windows():
     indexed = long.set_index(["window", long.groupby("window").cumcount()])
     for table in (long.reset_index(drop=True), indexed):
         manifest = Manifest.open(table)
-        assert [row.id for row in manifest] == ["0", "1", "2"] and manifest.classes == ("sit", "walk")
+        assert [row.id for row in manifest] == ["0", "1", "2"] and labels(manifest) == LABELS[:3]
         for window, row in zip(WINDOWS[:3], manifest, strict=True):
             assert list(pd.read_parquet(row.sources["imu"]["path"]).columns) == [*names, "time"]
             reading = IMUReader(rate=50.0, sensors=1).read(row.sources["imu"], 0.0, 2.56)

@@ -102,6 +102,11 @@ def test_a_row_as_long_as_the_window_may_end_within_a_frame(recorded):
     assert not clips(write(recorded, [{"video": "a.mp4", "end": 4.03}]), window=4.03)[0, 0][0].faults
 
 
+def test_what_is_left_of_a_row_may_be_too_short(recorded):
+    error = clips(write(recorded, [{"video": "a.mp4", "start": 3.5, "end": 4.8}]))[0, 0]
+    assert "lasts 4.00 s, less than its row's `end`" in str(error) and "window=0.5" in str(error)
+
+
 def test_segments_of_a_row_end_with_the_recording(tmp_path):
     (tmp_path / "a.mp4").write_text("4")
     dataset = Clips(Manifest.open(write(tmp_path, [{"video": "a.mp4", "end": 4.8}])), {"video": Clock()}, window=2.0)

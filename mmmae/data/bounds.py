@@ -57,9 +57,12 @@ def extent(clips: Clips, row: Row, sources: Mapping[str, Any]) -> tuple[float, f
     strict = {m: source for m, source in sources.items() if not clips.readers[m].pads}
     if row.end is not None:
         if strict and row.end - start < needed - SLACK:
+            rest = f"start {start:g} s to end {row.end:g} s is"
+            if AFTER in row.notes:
+                rest = f"lasts {row.end:.2f} s, less than its row's `end`, and what is left from {start:g} s on is"
             raise SampleError(
                 clips.called(strict),
-                f"start {start:g} s to end {row.end:g} s is shorter than the window of {needed:g} s",
+                f"{rest} shorter than the window of {needed:g} s",
                 f"Shorten the window (window={row.end - start:.4g}) or drop the row.",
                 clips.streams[next(iter(strict))].source,
             )
