@@ -14,7 +14,7 @@ from collections.abc import Callable, Collection
 from contextlib import suppress
 from typing import Any
 
-from mmmae.data import columns, kinds
+from mmmae.data import headers, kinds
 from mmmae.data.findings import Findings
 from mmmae.data.spelling import NO_VALUE, Verbatim, empty, escaped, name, plain
 from modalities.errors import InputError, SampleError
@@ -47,7 +47,7 @@ def check(
     findings = Findings() if findings is None else findings
     if not isinstance(row, dict):
         raise InputError(f'{where}: expected an object such as {{"video": "clip.mp4"}}, got {row!r:.60}')
-    plan = columns.plan(tuple(row), tuple(modalities))
+    plan = headers.plan(tuple(row), tuple(modalities))
     if plan.problem is not None:
         raise InputError(f"{where}: {plan.problem}")
     for note in plan.notes:
@@ -65,14 +65,14 @@ def check(
             if store is not None and column not in COLUMNS and not isinstance(value, (str, type(None))):
                 value = store(column, value, row)
             value = plain(value)
-            if empty(value) or column in columns.RATES or (isinstance(value, str) and not value.strip()):
+            if empty(value) or column in headers.RATES or (isinstance(value, str) and not value.strip()):
                 continue
             if isinstance(value, str) and value.strip() in NO_VALUE and column != "label":
                 if column != "text":
                     findings.note(f"column {given!r}: {value.strip()!r} is read as an empty cell", where)
                     continue
                 findings.note(f"column {given!r}: {value.strip()!r} is read as a caption, not as an empty cell", where)
-            if column == columns.FILE:
+            if column == headers.FILE:
                 column = by_ending(value)
             cell = COLUMNS.get(column, path)(value)
             if isinstance(cell, str) and column not in modalities:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from mmmae.data import columns, kinds
+from mmmae.data import headers, kinds
 from mmmae.data.findings import Findings
 from modalities.errors import InputError
 
@@ -74,7 +74,7 @@ def delimiter_of(header: str, path: Path) -> str:
 
     def known(mark: str) -> tuple[int, int]:
         names = [name.strip(' "') for name in header.split(mark)]
-        return sum(map(columns.known, names)), len(names)
+        return sum(map(headers.known, names)), len(names)
 
     return max(order, key=known)
 
@@ -127,7 +127,7 @@ def require_header(path: Path, names: Sequence[str]) -> None:
         raise InputError(f"{path}, line 1: column {min(twice)!r} stands twice\n  Give every column its own name.")
     if names and names.count("") > 1:
         raise InputError(f"{path}, line 1: {names.count('')} columns have no name\n  {REMEDY}")
-    if not any(map(columns.known, names)) and any(re.search(r"[/\\\d]|\.\w{2,4}$", name) for name in names):
+    if not any(map(headers.known, names)) and any(re.search(r"[/\\\d]|\.\w{2,4}$", name) for name in names):
         raise InputError(
             f"{path}, line 1: {', '.join(names)[:80]!r} names no columns\n  {REMEDY} Folders of frames are not read."
         )

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mmmae.data import columns, kinds
+from mmmae.data import headers, kinds
 from mmmae.data.delimited import LISTED, Rows, read_text
 from mmmae.data.enclosure import Enclosure
 from mmmae.data.findings import Findings
@@ -137,8 +137,8 @@ def is_list(path: Path, one: Recording, recordings: Mapping[Path, Recording], fi
     except OSError:
         return False
     names = {name.strip(' "').lower() for mark in ",;\t" for name in header.split(mark)}
-    recording = (columns.FILE, "video", "audio", "imu", "text")
-    if not LISTED.match(header) and not any(columns.SAME.get(name, name) in recording for name in names):
+    recording = (headers.FILE, "video", "audio", "imu", "text")
+    if not LISTED.match(header) and not any(headers.SAME.get(name, name) in recording for name in names):
         return False
     findings.skip("lists of recordings", f"{shown(path, file)}: to read it, pass it itself as the data")
     return True

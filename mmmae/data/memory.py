@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mmmae.data import columns
+from mmmae.data import headers
 from mmmae.data.delimited import Rows
 from mmmae.data.stored import Store, as_array
 from modalities.errors import InputError
@@ -141,14 +141,14 @@ def frame_columns(frame: DataFrame) -> dict[str, Any]:
     names = list(map(str, frame.columns))
     if twice := {name for name in names if names.count(name) > 1}:
         raise InputError(f"the DataFrame: column {min(twice)!r} stands twice\n  Give every column its own name.")
-    if frame.index.name is not None and columns.known(str(frame.index.name)) and frame.index.name not in names:
+    if frame.index.name is not None and headers.known(str(frame.index.name)) and frame.index.name not in names:
         frame = frame.reset_index()
     return {str(name): list(frame[name]) for name in frame.columns}
 
 
 def long_table(frame: DataFrame) -> Any:
     """What groups the readings of a DataFrame into windows; None where its rows are recordings."""
-    if any(columns.known(str(name)) and str(name) in ("video", "audio", "imu", "text", "embedding", *columns.SAME)
+    if any(headers.known(str(name)) and str(name) in ("video", "audio", "imu", "text", "embedding", *headers.SAME)
            for name in frame.columns):  # fmt: skip
         return None
     if frame.index.nlevels == 2:
@@ -169,7 +169,7 @@ def windows_of(frame: DataFrame, by: dict[str, Any]) -> Iterator[dict[str, Any]]
     Raises:
         InputError: a column of a manifest differs within a window.
     """
-    kept = [name for name in frame.columns if str(name) in columns.PLAIN and name != by.get("by")]
+    kept = [name for name in frame.columns if str(name) in headers.PLAIN and name != by.get("by")]
     for key, part in frame.groupby(**by, sort=False, dropna=False):
         row: dict[str, Any] = {"id": key}
         for name in kept:
