@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from modalities.shapes import Tensor
     from modalities.tokenizer import Tokenizer
 
-SOUNDS = (".wav", ".flac", ".mp3", ".ogg", ".oga", ".opus", ".m4a", ".aac", ".wma", ".aiff", ".aif")
 TABLES = (".csv", ".parquet", ".npy")
 FEATURES = (".npy", ".parquet", ".safetensors")
 FRAME, HOP = 1024, 256  # samples of the spectrum of a sound
@@ -93,7 +92,8 @@ def rows(files: Sequence[Path], recipe: Recipe, start: float) -> list[dict[str, 
     Raises:
         InputError: a file is missing, or its ending or contents fit no modality of the recipe.
     """
-    from mmmae.data.rows import IMAGES, VIDEOS, read_text
+    from mmmae.data.delimited import read_text
+    from mmmae.data.kinds import IMAGES, SOUNDS, VIDEOS
 
     if not start >= 0:
         raise InputError(f"--start {start:g}: the window begins at second 0 or later")

@@ -61,7 +61,11 @@ def existing(source: Any) -> Path:
         raise SampleError(repr(source), f"expected a path, got {type(source).__name__}", "write the path as a string")
     try:
         if Path(source).is_file():
+            if not Path(source).stat().st_size:
+                raise SampleError(source, "is empty: it has 0 bytes", "copy or download it again, or drop the row")
             return Path(source)
+    except InputError:
+        raise
     except ValueError:  # a NUL character
         pass
     remedy = "mend the path (relative ones start at the manifest's folder) or drop the row"

@@ -7,11 +7,12 @@ from collections.abc import Iterator
 from copy import copy
 from typing import TYPE_CHECKING
 
+from mmmae.data.bounds import SLACK, bounded, extent
+
 if TYPE_CHECKING:
     from mmmae.data.dataset import Clips
 
 PASS = 30.0  # seconds of a recording that are held at once
-SLACK = 1e-6  # seconds that are only rounding
 
 
 def look_through(clips: Clips, index: int) -> Iterator[set[str]]:
@@ -26,7 +27,8 @@ def look_through(clips: Clips, index: int) -> Iterator[set[str]]:
     row = clips.manifest[index]
     with clips.at(index):
         sources = clips.sources(row)
-        start, end = clips.extent(row, sources)
+        row = bounded(clips, row, sources)
+        start, end = extent(clips, row, sources)
     before, after = clips.room(sources)
     first, last = start + before, max(end - after, start + before)
     count = math.ceil((last - first) / clips.window - SLACK)

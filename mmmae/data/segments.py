@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from mmmae.data.ahead import describe, exits, follow_main, started
+from mmmae.data.bounds import bounded, extent
 from mmmae.data.dataset import Clips, NothingThere
 from mmmae.data.manifest import Row
 from mmmae.data.sample import Sample, fill
@@ -56,9 +57,11 @@ class Segments(IterableDataset):
 
     def recording(self, index: int) -> Iterator[Piece]:
         row, segment, stride = self.clips.manifest[index], self.clips.window, self.stride
+        sources = self.clips.sources(row)
+        row = bounded(self.clips, row, sources)
         start, end = row.start or 0.0, row.end
         if end is None:
-            _, end = self.clips.extent(row, self.clips.sources(row))
+            _, end = extent(self.clips, row, sources)
         if end <= start:
             end = start + segment
         overlap = max(segment - stride, 0.0)
