@@ -8,6 +8,7 @@ import math
 from collections.abc import Collection, Sequence
 from typing import Any
 
+from mmmae.data import labels
 from modalities.errors import InputError, SampleError
 
 FAULT = ("path", "reason", "remedy")
@@ -33,7 +34,7 @@ def check(row: Any, modalities: Collection[str], where: str) -> dict[str, Any]:
             raise InputError(unknown(column, [*modalities, *COLUMNS], where))
     cells = {}
     for column, value in row.items():
-        if empty(value):
+        if empty(value) and not (column == "label" and value == []):  # none of several labels
             continue
         if isinstance(value, SampleError):
             cells["fault"] = {"modality": column, **{key: getattr(value, key) for key in FAULT}}
@@ -136,6 +137,6 @@ def caption(value: Any) -> dict[str, Any]:
 
 
 COLUMNS = {
-    "id": name, "text": captions, "start": seconds, "end": seconds, "label": name, "split": split, "group": name,
+    "id": name, "text": captions, "start": seconds, "end": seconds, "label": labels.cell, "split": split, "group": name,
     "regions": path, "imu_rate": rate, "edges": edges,
 }  # fmt: skip

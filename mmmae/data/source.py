@@ -4,17 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mmmae.corpora import names, prepare
 from mmmae.data.manifest import Manifest
 
+if TYPE_CHECKING:
+    from mmmae.recipe import Recipe
+
 
 def open_data(
-    data: str | None, modalities: Sequence[str] | None = None, *, bad: float = 0.0, outside: bool = False
+    data: str | None,
+    modalities: Sequence[str] | None = None,
+    *,
+    columns: Sequence[str] = (),
+    bad: float = 0.0,
+    outside: bool = False,
 ) -> Manifest:
     """The manifest that `--data` means; a corpus named there is written to data/NAME first.
 
-    bad, outside: see `Manifest.open`.
+    columns, bad, outside: see `Manifest.open`.
 
     Raises:
         InputError: there is no such thing, or it lacks a modality.
@@ -22,4 +31,9 @@ def open_data(
     if data is None or (data in names() and not Path(data).exists()):
         name = data or "world"
         data = str(prepare(name, Path("data") / name))
-    return Manifest.open(data, modalities=modalities, bad=bad, outside=outside)
+    return Manifest.open(data, modalities=modalities, columns=columns, bad=bad, outside=outside)
+
+
+def open_for(recipe: Recipe, data: str | None, *, bad: float = 0.0, outside: bool = False) -> Manifest:
+    """`open_data` for a run that reads it by a recipe, whose streams may have columns of their own."""
+    return open_data(data, columns=recipe.columns, bad=bad, outside=outside)
