@@ -57,18 +57,19 @@ def embed(arguments: argparse.Namespace, ranks: Ranks) -> int:
     from mmmae.checkpoint import find
     from mmmae.corpora.writing import write_manifest
     from mmmae.data.segments import Segments, read
-    from mmmae.data.source import open_data
+    from mmmae.data.source import open_for
     from mmmae.model import MaskedAutoencoder
     from mmmae.sequences import damage, write
 
     require_counts(arguments, "batch_size")
     model = MaskedAutoencoder.from_pretrained(arguments.run).to(ranks.device)
-    assert model.recipe is not None  # a checkpoint always has one
-    segment = model.recipe.sections.window if arguments.segment is None else arguments.segment
+    recipe = model.recipe
+    assert recipe is not None  # a checkpoint always has one
+    segment = recipe.sections.window if arguments.segment is None else arguments.segment
     stride = segment if arguments.stride is None else arguments.stride
     if not segment > 0 or not stride > 0:
         raise InputError(f"--segment {segment:g} --stride {stride:g}: expected seconds above 0")
-    manifest = ranks.first(lambda: open_data(arguments.data, outside=arguments.outside))
+    manifest = ranks.first(lambda: open_for(recipe, arguments.data, outside=arguments.outside))
     clips = reading(model, manifest, segment, listed(arguments.modalities))
     require_cuttable(model, clips)
     out: Path = arguments.out
@@ -228,5 +229,7 @@ def vectors(model: MaskedAutoencoder, batch: Batch) -> Float[Tensor, "b d"]:
 
 def listing(row: Mapping[str, Any], path: Path) -> dict[str, Any]:
     """The row of a recording's embeddings, with what its own row said; seconds mean the same as there."""
+    from mmmae.data.labels import parsed
+
     captions = [caption["text"] if caption["start"] is None else caption for caption in row["text"] or ()]
-    return {**row, "embedding": path, "text": captions or None}
+    return {**row, "embedding": path, "text": captions or None, "label": parsed(row["label"])}

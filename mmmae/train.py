@@ -146,6 +146,8 @@ class Trainer:
         self.clock, self.report = Clock(), Report(accelerator, output, self.steps, self.step)
         for fault in damaged:
             self.report.say(f"warning: {fault}")
+        for note in [] if (target := recipe.target()) is None else target.notes(train):
+            self.report.say(f"note: {note}")
         if start is not None:
             self.report.say(f"resuming at step {self.step} from {start}")
         if began is not None:

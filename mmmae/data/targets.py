@@ -239,19 +239,26 @@ class Numbers(Target):
                 "  give every row as many, null where one is not known"
             )
         rows = [numbers(text) for text in manifest.texts() if text is not None]
-        values = np.array(rows, dtype=float).reshape(len(rows), -1)
+        return cls.about(np.array(rows, dtype=float).reshape(len(rows), -1), str(manifest.path))
+
+    @classmethod
+    def about(cls, values: np.ndarray, where: str) -> Numbers:
+        """The target standardised by the labels of some rows (n, outputs), NaN where one is missing.
+
+        Raises:
+            InputError: there are none, or one never varies; `where` they come from.
+        """
+        if not values.size or np.isnan(values).all():
+            raise InputError(f"{where}: no row to learn from has a label\n  fill the column 'label'")
         for place, column in enumerate(values.T):
             known = column[~np.isnan(column)]
             if not len(known) or np.ptp(known) == 0:
                 which = f"number {place} of the labels" if values.shape[1] > 1 else "the label"
                 raise InputError(
-                    f"{manifest.path}: {which} is {'never there' if not len(known) else f'always {known[0]:g}'} in the "
+                    f"{where}: {which} is {'never there' if not len(known) else f'always {known[0]:g}'} in the "
                     "rows to learn from\n  there is nothing to predict: drop it, or add rows with other values"
                 )
-        if not values.size:
-            raise InputError(f"{manifest.path}: no row to learn from has a label\n  fill the column 'label'")
-        means, deviations = np.nanmean(values, 0), np.nanstd(values, 0)
-        return cls(tuple(means.tolist()), tuple(deviations.tolist()))
+        return cls(tuple(np.nanmean(values, 0).tolist()), tuple(np.nanstd(values, 0).tolist()))
 
     def truth(self, text: str) -> tuple[float, ...] | None:
         try:
