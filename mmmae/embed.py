@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -184,17 +184,26 @@ def paths(out: Path, names: Sequence[str], suffix: str) -> list[Path]:
 def embedded(
     model: MaskedAutoencoder, pieces: Iterator[Piece], batch_size: int
 ) -> Iterator[tuple[int, Rows | SampleError]]:
-    """Each recording's embeddings as soon as its last segment is encoded.
+    """Each recording's embeddings as soon as its last segment is encoded."""
+    from mmmae.features import augmentation
+    from modalities.embedding.reader import Rows
+
+    augment, device = augmentation(model), next(model.parameters()).device
+    for index, found in whole(pieces, batch_size, lambda batch: vectors(model, augment(batch.to(device)))):
+        yield index, found if isinstance(found, SampleError) else Rows(*found)
+
+
+def whole(
+    pieces: Iterator[Piece], batch_size: int, encode: Callable[[Batch], Tensor]
+) -> Iterator[tuple[int, tuple[Tensor, Tensor, Tensor] | SampleError]]:
+    """What is made of the segments of each recording (n, ...) with their start and end (n,), or why it cannot be read.
 
     No batch reaches across recordings: what is made of one depends on no other, to the last bit.
     """
     import torch
 
     from mmmae.data.sample import collate
-    from mmmae.features import augmentation
-    from modalities.embedding.reader import Rows
 
-    augment, device = augmentation(model), next(model.parameters()).device
     waiting: dict[int, list[Piece]] = defaultdict(list)
     known: dict[int, list[Tensor]] = defaultdict(list)
     times: dict[int, list[tuple[float, float]]] = defaultdict(list)
@@ -210,10 +219,10 @@ def embedded(
         complete = len(times[index]) == piece.total
         if complete or len(waiting[index]) == batch_size:
             found = [piece.found for piece in waiting.pop(index) if not isinstance(piece.found, SampleError)]
-            known[index].append(vectors(model, augment(collate([found]).to(device))))
+            known[index].append(encode(collate([found])))
         if complete:
             start, end = torch.tensor(times.pop(index), dtype=torch.float64).T.contiguous()
-            yield index, Rows(torch.cat(known.pop(index)), start, end)
+            yield index, (torch.cat(known.pop(index)), start, end)
 
 
 def vectors(model: MaskedAutoencoder, batch: Batch) -> Float[Tensor, "b d"]:

@@ -52,9 +52,7 @@ def set_scores(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, float
     }
 
 
-def number_scores(
-    labels: np.ndarray, predicted: np.ndarray, names: Sequence[str] | None = None
-) -> dict[str, float]:
+def number_scores(labels: np.ndarray, predicted: np.ndarray, names: Sequence[str] | None = None) -> dict[str, float]:
     """Figures of predicted numbers (n, outputs): the mean absolute error in their units, R^2 and Pearson's correlation.
 
     Means over the outputs; where there are several, also those of each, by `FIGURE NAME`. R^2 and the correlation are

@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mmmae.data.classes import Classes
+from mmmae.data.measurements import Numbers
+from mmmae.data.targets import Target
 from modalities.errors import InputError
 from modalities.noise import mix
 
 if TYPE_CHECKING:
     from mmmae.data.manifest import Manifest
-    from mmmae.data.targets import Target
 
 MEDIA = ("video", "audio", "imu", "embedding")  # columns that name the file of a recording
 VALIDATION = 0.2  # share of the training groups that select
@@ -73,9 +75,7 @@ class Split:
         ]
 
     def standardised(self, where: str) -> Split:
-        """The same rows, numbers in units of the deviation of those to learn from; `where` they are from, for errors."""
-        from mmmae.data.targets import Numbers
-
+        """The same rows, numbers in units of the deviation of those to learn from; `where` they are from."""
         if not isinstance(self.target, Numbers):
             return self
         return replace(self, target=Numbers.about(self.labels[self.train], where))
@@ -111,8 +111,6 @@ def split(
     Raises:
         InputError: there are too few labels or groups, or the column `split` puts the same seconds on both sides.
     """
-    from mmmae.data.targets import Classes
-
     rows = list(manifest.columns("id", "label", "group", "split", "start", "end", "place", *MEDIA))
     target = Classes.of(manifest) if target is None else target
     labels = truths(target, manifest.texts())

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import modalities as house
 from mmmae.data import cells, rows
+from mmmae.data.classes import Classes
 from mmmae.data.enclosure import Enclosure
-from mmmae.data.targets import Classes, Encoded, Target
+from mmmae.data.targets import Encoded, Target
 from modalities.errors import InputError, SampleError
 from modalities.noise import WORD, mix
 

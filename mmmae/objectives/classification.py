@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from mmmae.data.classes import Classes
 from mmmae.data.labels import name, ordered
-from mmmae.data.targets import Classes
 from mmmae.objectives.labelled import Labelled
 from modalities.errors import InputError
 from modalities.shapes import Float, Int, Tensor

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from mmmae.data.classes import LabelSet
 from mmmae.data.labels import name
-from mmmae.data.targets import LabelSet
 from mmmae.objectives.labelled import Labelled
 from modalities.errors import InputError
 from modalities.shapes import Float, Tensor
@@ -20,7 +20,8 @@ class Multilabel(Labelled):
     """Binary cross-entropy of each label, averaged; reports the share of right answers, present or not, `accuracy`.
 
     Args:
-        labels: their names, in the order of the outputs; None leaves them to the data (sorted; two where there is none).
+        labels: their names, in the order of the outputs; None leaves them to the data (sorted; 0 and 1 where there is
+            none).
         detached, weight: see `Labelled`.
     """
 

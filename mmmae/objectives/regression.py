@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
-from mmmae.data.targets import Numbers
+from mmmae.data.measurements import Numbers
 from mmmae.objectives.labelled import Labelled
 from modalities.shapes import Float, Tensor
 from modalities.tokenizer import Tokenizer

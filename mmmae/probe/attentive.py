@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from mmmae.data.targets import Numbers, Target
+from mmmae.data.measurements import Numbers
+from mmmae.data.targets import Target
 from mmmae.probe.classifiers import Examples, Fitted, selection
 from modalities.noise import permutation
 from modalities.shapes import Bool, Float, Tensor

@@ -8,12 +8,12 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from mmmae.data.targets import Target
+from mmmae.data.measurements import Numbers
+from mmmae.data.targets import Target
 
 STRENGTHS = (1e-3, 3e-3, 1e-2, 3e-2, 0.1, 0.3, 1.0, 3.0, 10.0)  # values of C, weakest penalty last
 NEIGHBOURS = 20
@@ -21,7 +21,11 @@ NEIGHBOURS = 20
 
 @dataclass(frozen=True)
 class Examples:
-    """Inputs x (n, d), or (n, k, d) for `attentive`, with NaN where a stream is absent; labels (n,), or (n, outputs) as in `Split`."""
+    """Inputs and labels of n rows.
+
+    x: (n, d), or (n, k, d) for `attentive`, with NaN where a stream is absent.
+    labels: (n,) or (n, outputs), see `Split`.
+    """
 
     x: np.ndarray
     labels: np.ndarray
@@ -124,8 +128,6 @@ def selection(target: Target, labels: np.ndarray, predicted: np.ndarray) -> floa
     Balanced accuracy of classes; the log-likelihood of several labels and the squared error of numbers, in units of
     their deviation, both negative.
     """
-    from mmmae.data.targets import Numbers
-
     if target.kind == "class":
         return mean_recall(labels, predicted.argmax(1))
     if isinstance(target, Numbers):
@@ -134,7 +136,7 @@ def selection(target: Target, labels: np.ndarray, predicted: np.ndarray) -> floa
 
 
 def cross_entropy(labels: np.ndarray, probabilities: np.ndarray) -> float:
-    """Mean over rows and labels, 0 or 1 (n, labels); no single one costs more than that of a chance of 1 in a million."""
+    """Mean over rows and labels, 0 or 1 (n, labels); none costs more than a chance of one in a million does."""
     p = np.clip(probabilities, 1e-6, 1 - 1e-6)
     return -float((labels * np.log(p) + (1 - labels) * np.log(1 - p)).mean())
 

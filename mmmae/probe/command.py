@@ -133,8 +133,8 @@ def probe(arguments: argparse.Namespace, ranks: Ranks) -> int:
         drawn.append(pictures.missing([*mine, *dropped], output / "drop.png"))
     said = {
         "checkpoint": str(find(arguments.run)), "data": str(manifest.path), "kind": arguments.kind,
-        "target": target.kind, "pool": arguments.pool, "views": arguments.views, "seeds": arguments.seeds, "folds": len(folds),
-        "classes": rows.classes, "notes": rows.notes,
+        "target": target.kind, "pool": arguments.pool, "views": arguments.views, "seeds": arguments.seeds,
+        "folds": len(folds), "classes": rows.classes, "notes": rows.notes,
         "results": [result.tree() for result in [*known, *results, *dropped]],
         "bad": [fault.id for fault in faults],
     }  # fmt: skip
@@ -146,16 +146,15 @@ def probe(arguments: argparse.Namespace, ranks: Ranks) -> int:
     return 1 if faults else 0
 
 
-def asked(
-    arguments: argparse.Namespace, model: MaskedAutoencoder, manifest: Manifest
-) -> tuple[Target, list[str]]:
+def asked(arguments: argparse.Namespace, model: MaskedAutoencoder, manifest: Manifest) -> tuple[Target, list[str]]:
     """What is asked of the labels, and notes on it.
 
     Raises:
         InputError: labels are not of that kind; or the run's own classifier is of another; or shots are to be drawn of
             what has no classes.
     """
-    from mmmae.data.targets import TARGETS
+    from mmmae.data.classes import Classes, LabelSet
+    from mmmae.data.measurements import Numbers
     from mmmae.probe.whole import judge, tellable
 
     assert model.recipe is not None  # a checkpoint always has one
@@ -164,10 +163,11 @@ def asked(
     if arguments.shots and kind != "class":
         raise InputError(f"--shots counts labels of each class, and --target is {kind}\n  leave it out")
     if arguments.kind != "head":
-        return TARGETS[kind].of(manifest), []
+        targets = {target.kind: target for target in (Classes, LabelSet, Numbers)}
+        return targets[kind].of(manifest), []
     assert own is not None  # or `judge` has refused
     if own.kind != kind:
-        raise InputError(f"--target {kind} --kind head: the run was trained with {own.objective}\n  leave --target out")
+        raise InputError(f"--target {kind} --kind head: the run learned by {own.objective}\n  leave --target out")
     return tellable(own, manifest)
 
 

@@ -124,7 +124,10 @@ class Probe:
         voices = [name for name in self.streams if name != withheld]
         for seed in range(self.seeds):
             numbers = range(len(self.folds))
-            said = [together([self.said[name, model, shots, seed, number] for name in voices], self.target.kind) for number in numbers]
+            said = [
+                together([self.said[name, model, shots, seed, number] for name in voices], self.target.kind)
+                for number in numbers
+            ]
             add(result, [self.judged(one) for one in said], self.target)
         return result
 
@@ -209,7 +212,7 @@ def add(result: Result, told: Sequence[tuple[np.ndarray, np.ndarray]], target: T
 
 
 def majority(folds: Sequence[Split]) -> Result:
-    """What always naming the shares of the training classes gives; of several labels their shares, of numbers the mean."""
+    """What always naming the shares of the training classes (or of each label) gives; of numbers, their mean."""
     target = folds[0].target
     result = Result("none", "mean" if target.kind == "regression" else "majority", train=len(folds[-1].train))
     told = []

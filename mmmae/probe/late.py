@@ -15,7 +15,7 @@ JOINT, LATE = "+", "|"  # between the names of streams that are encoded in one p
 
 
 class Said(NamedTuple):
-    """What a probe says of some recordings: their indices in the manifest (n,), probabilities or numbers (n, outputs)."""
+    """What a probe says of recordings: their indices in the manifest (n,), probabilities or numbers (n, outputs)."""
 
     indices: np.ndarray
     probabilities: np.ndarray

@@ -85,7 +85,7 @@ def curves(results: Sequence[Result], path: Path) -> Path:
 
 
 def missing(results: Sequence[Result], path: Path) -> Path:
-    """The main figure (balanced accuracy) with each stream withheld (bars), and with more and more sensors of a stream missing (curves).
+    """The main figure with each stream withheld (bars), and with more and more sensors of a stream missing (curves).
 
     results: of the pretrained model with all labels, those with nothing withheld included.
     """

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from mmmae.data.targets import Target
     from mmmae.ranks import Ranks
 
-FIRST = ("accuracy", "balanced", "auroc", *FIGURES["multilabel"], *FIGURES["regression"])  # figures that a narrow terminal has room for
+FIRST = {**FIGURES, "class": ("accuracy", "balanced", "auroc")}  # figures that a narrow terminal has room for
 WIDE = 130  # columns of one that has room for all
 KEYS = ("features", "model", "shots", "withheld", "sensors", "train", "test")
 
@@ -115,7 +115,7 @@ def table(results: Sequence[Result], title: str, *, wide: bool = True) -> Table:
         if any(values)
     }  # fmt: skip
     known = FIGURES[results[0].kind]
-    room = [name for name in FIRST if name in known]
+    room = list(FIRST[results[0].kind])
     shown = known if wide else {name: known[name] for name in room[: -1 if "withheld" in inner else None]}
     grid = Table(title=title, title_justify="left")
     grid.add_column("features", overflow="fold")
@@ -128,6 +128,9 @@ def table(results: Sequence[Result], title: str, *, wide: bool = True) -> Table:
         more = [str(values[number] or "") for values in inner.values()]
         more += [f"{result.train}/{result.test}"] if wide else []
         grid.add_row(result.features, result.model, *more, *cells)
+        for name in [key.removeprefix("mae ") for key in figures if key.startswith("mae ")]:  # each of several numbers
+            own = [f"{figures[f'{key} {name}']['mean']:.3f}" for key in shown]
+            grid.add_row(f"  {name}", "", *[""] * len(more), *own)
     return grid
 
 

@@ -7,20 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mmmae.probe.classifiers import (
-    NEIGHBOURS,
-    STRENGTHS,
-    Examples,
-    Fitted,
-    both,
-    logistic,
-    prepared,
-    selection,
-    strongest,
-)
+from mmmae.probe.classifiers import STRENGTHS, Examples, Fitted, both, logistic, prepared, selection, strongest
 
 if TYPE_CHECKING:
     from mmmae.data.targets import Target
+
+COUNTS = (1, 3, 5, 10, 20)  # of neighbours
 
 
 class Outputs:
@@ -74,11 +66,18 @@ def weighted(target: Target, strength: float) -> Outputs:
 
 
 def knn(rounds: Sequence[tuple[Examples, Examples]], *, target: Target, seed: int, few: bool) -> Fitted:
-    """The means of each output over the 20 training rows (both parts) at the smallest angle, after standardising."""
+    """The means of each output over the training rows at the smallest angle, after standardising.
+
+    The validation part chooses how many rows, of COUNTS; then those of both parts are asked.
+    """
     from sklearn.neighbors import KNeighborsRegressor
 
-    examples = rounds[0][0] if few else both(*rounds[0])
-    count = min(NEIGHBOURS, int((~np.isnan(examples.labels)).sum(0).min()))
-    ask = lambda model, x: model.predict(x)  # noqa: E731
-    model = Outputs(lambda: KNeighborsRegressor(max(count, 1), metric="cosine"), ask).fit(examples)
-    return Fitted(model.predict, {"neighbours": count})
+    def near(examples: Examples, count: int) -> Outputs:
+        count = min(count, max(1, int((~np.isnan(examples.labels)).sum(0).min())))
+        ask = lambda model, x: model.predict(x)  # noqa: E731
+        return Outputs(lambda: KNeighborsRegressor(count, metric="cosine"), ask).fit(examples)
+
+    train, held = rounds[0]
+    found = [selection(target, held.labels, near(train, count).predict(held.x)) for count in COUNTS]
+    count = COUNTS[int(np.argmax(found))]
+    return Fitted(near(train if few else both(train, held), count).predict, {"neighbours": count})

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from mmmae.data.classes import Classes, LabelSet
 from mmmae.data.faults import Fault
-from mmmae.data.targets import Classes, LabelSet, Target
+from mmmae.data.targets import Target
 from mmmae.data.views import views
 from mmmae.features import augmentation
 from mmmae.objectives.labelled import Labelled
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from mmmae.data.manifest import Manifest
     from mmmae.model import MaskedAutoencoder
     from mmmae.splits import Split
+    from modalities.records import Batch
 
 
 @dataclass(frozen=True)
@@ -43,30 +45,40 @@ def told(
     workers: int,
     tick: Callable[[int], object] = lambda count: None,
 ) -> Told:
-    """The probabilities of the labels (or the numbers), nothing hidden, averaged over those windows of a recording that have a stream.
+    """What a model says of labels, nothing hidden, averaged over those windows of a recording that have a stream.
 
     Raises:
         InputError: the model says nothing finite.
     """
     model.eval()
-    objective, augment = judge(model), augmentation(model)
-    device = next(model.parameters()).device
+    objective = judge(model)
     found: list[tuple[np.ndarray, np.ndarray]] = []
     faults: list[Fault] = []
     for part in views(clips, indices, batch_size, workers):
         faults += part.faults
         if part.batch is not None:
-            logits, there = objective.tell(model.encode(augment(part.batch.to(device))))
-            shape = (len(part.indices), -1)
-            said, there = objective.target.activated(logits).unflatten(0, shape), there.unflatten(0, shape)[..., None]
-            mean = (said * there).sum(1) / there.sum(1).clamp_min(1)
-            found.append((np.array(part.indices), mean.double().cpu().numpy()))
+            found.append((np.array(part.indices), averages(model, part.batch, len(part.indices))))
         tick(len(part.indices) + len(part.faults))
     nothing = np.zeros(0, dtype=int), np.zeros((0, objective.head.out_features))
     read, probabilities = (np.concatenate(parts) for parts in zip(*(found or [nothing]), strict=True))
     if not np.isfinite(probabilities).all():
         raise InputError("the model says nothing finite any more\n  lower --lr")
-    return Told(read, objective.target.restore(probabilities), faults)
+    return Told(read, probabilities, faults)
+
+
+@torch.no_grad()
+def averages(model: MaskedAutoencoder, batch: Batch, recordings: int) -> np.ndarray:
+    """What a model says of the labels of recordings (recordings, outputs), averaged over the windows of each.
+
+    NaN where a recording has nothing in any window.
+    """
+    objective = judge(model)
+    batch = augmentation(model)(batch.to(next(model.parameters()).device))
+    outputs, there = objective.tell(model.encode(batch))
+    said = objective.target.activated(outputs).unflatten(0, (recordings, -1))
+    there = there.unflatten(0, (recordings, -1))[..., None]
+    mean = torch.where(there, said, 0.0).sum(1) / there.sum(1)
+    return objective.target.restore(mean.double().cpu().numpy())
 
 
 def together(parts: Sequence[Told], clips: Clips) -> Told:
@@ -119,8 +131,8 @@ def tellable(known: Target, manifest: Manifest) -> tuple[Target, list[str]]:
     if isinstance(known, Classes) and not known.certain:
         if len(theirs.names) != len(known.names):
             raise InputError(
-                f"{manifest.path}: has {len(theirs.names)} labels, the run was trained to tell {len(known.names)}, whose "
-                "names it was saved without\n  give all labels that it was trained with, or choose --kind finetune"
+                f"{manifest.path}: has {len(theirs.names)} labels, the run was trained to tell {len(known.names)}, "
+                "whose names it was saved without\n  give all labels that it was trained with, or use --kind finetune"
             )
         named = ", ".join(theirs.names)
         return theirs, [f"the run was saved without the names of its classes: taken in this order for {named}"]
