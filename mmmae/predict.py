@@ -99,7 +99,7 @@ def predict(
     workers: int = 0,
     outside: bool = False,
 ) -> list[Record]:
-    """The label of each recording by the classifier that a run was trained with, in the order of the data.
+    """The label of each recording by the classifier that a run was trained with, in the order of the data; warns of bad.
 
     A record holds `id`; `start` and `end`, the seconds that were looked at (None where there is no time: a picture, a
     caption); `label`, the name of the class, a list of names, or a number; `score`, its probability (None for numbers);
@@ -130,7 +130,10 @@ def predict(
     manifest = open_for(recipe_of(model), data, bad=1.0, outside=outside)
     clips = reading(model, manifest, modalities, views, segment, stride)
     with evaluating(model):
-        return predictions(model, clips, segment, stride, batch_size, workers, Ranks())
+        records = predictions(model, clips, segment, stride, batch_size, workers, Ranks())
+    if bad := [record for record in records if record["error"]]:
+        warnings.warn(f"{len(bad)} records have no label, e.g. {bad[0]['id']!r}: {bad[0]['error']}", stacklevel=2)
+    return records
 
 
 def reading(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from mmmae.data.manifest import Manifest
 
 
-def loaded(run: str | Path | MaskedAutoencoder) -> MaskedAutoencoder:
+def loaded(run: Any) -> MaskedAutoencoder:
     """The model of a run, of one of its checkpoints or of a saved model, on the GPU if there is one; or a model itself.
 
     Raises:

@@ -25,8 +25,7 @@ def cell(value: Any) -> str:
         ValueError: says what a label may be.
     """
     value = listed(value) if isinstance(value, str) and value.lstrip().startswith("[") else value
-    if hasattr(value, "tolist"):  # NumPy's arrays and numbers
-        value = value.tolist()
+    value = value.tolist() if hasattr(value, "tolist") else value  # NumPy's arrays and numbers
     if isinstance(value, (list, tuple)):
         return json.dumps([None if missing(one) else name(one) for one in value], ensure_ascii=False)
     return name(value)
@@ -38,6 +37,7 @@ def name(value: Any) -> str:
     Raises:
         ValueError: it is neither.
     """
+    value = value.item() if hasattr(value, "item") else value
     if isinstance(value, float) and math.isfinite(value):
         return str(int(value)) if value.is_integer() else repr(value)
     if isinstance(value, int):

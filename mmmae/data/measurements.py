@@ -51,7 +51,7 @@ class Numbers(Target):
                 "  give every row as many, null where one is not known"
             )
         rows = [numbers(text) for text in manifest.texts() if text is not None]
-        return cls.about(np.array(rows, dtype=float).reshape(len(rows), -1), str(manifest.path))
+        return cls.about(np.array(rows, dtype=float).reshape(len(rows), next(iter(widths), 1)), str(manifest.path))
 
     @classmethod
     def about(cls, values: np.ndarray, where: str) -> Numbers:

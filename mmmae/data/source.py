@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mmmae.corpora import names, prepare
 from mmmae.data.manifest import Manifest
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def open_data(
-    data: str | None,
+    data: Any,
     modalities: Sequence[str] | None = None,
     *,
     columns: Sequence[str] = (),
@@ -34,6 +34,6 @@ def open_data(
     return Manifest.open(data, modalities=modalities, columns=columns, bad=bad, outside=outside)
 
 
-def open_for(recipe: Recipe, data: str | None, *, bad: float = 0.0, outside: bool = False) -> Manifest:
+def open_for(recipe: Recipe, data: Any, *, bad: float = 0.0, outside: bool = False) -> Manifest:
     """`open_data` for a run that reads it by a recipe, whose streams may have columns of their own."""
     return open_data(data, columns=recipe.columns, bad=bad, outside=outside)
