@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from mmmae.data.augment import Augment
     from mmmae.data.dataset import Clips
     from mmmae.data.manifest import Manifest
-    from mmmae.data.targets import Target
     from mmmae.model import MaskedAutoencoder
     from modalities.reader import Reader
     from modalities.records import Batch
@@ -144,7 +143,6 @@ class Recipe:
             raise RecipeError(f"{self.name}: objectives: a recipe asks for at least one")
         for name, settings in self.tree["objectives"].items():
             self.part("objective", {"use": name, **settings}, f"objectives.{name}")
-        self.target()
 
     def known_stream(self, name: str, section: str) -> None:
         if name not in self.streams:
@@ -165,21 +163,6 @@ class Recipe:
             decoder, nested = self.part("decoder", given.pop("decoder", {"use": "joint"}), f"{key}.decoder")
             return cls, check_with(cls, given, where, decoder=partial(make_late, decoder, nested, f"{where}.decoder"))
         return cls, check(cls, given, where)
-
-    def target(self) -> Target | None:
-        """What the objectives ask of a sample's label; None if they ask nothing, or leave it to the manifest.
-
-        Raises:
-            RecipeError: two of them ask for different things.
-        """
-        found: dict[str, Target] = {}
-        for name, settings in self.tree["objectives"].items():
-            cls, given = self.part("objective", {"use": name, **settings}, f"objectives.{name}")
-            if (target := make(cls.target_of, (given,), {}, f"{self.name}: objectives.{name}")) is not None:
-                found[name] = target
-        if len(found) > 1:
-            raise RecipeError(f"{self.name}: objectives: {' and '.join(found)} ask for one column `label`; keep one")
-        return next(iter(found.values()), None)
 
     def stream(self, name: str) -> Stream:
         """Where and when a stream is read."""
@@ -217,10 +200,12 @@ class Recipe:
     def clips(self, manifest: Manifest, **settings: Any) -> Clips:
         """The recordings of a manifest as this recipe reads them; `settings` are those of Clips."""
         from mmmae.data.dataset import Clips
+        from mmmae.data.targets import asked
 
         streams = {name: self.stream(name) for name in self.streams}
-        manifest = manifest.aimed(self.target())
-        return Clips(manifest, self.readers(), window=self.sections.window, streams=streams, **settings)
+        return Clips(
+            manifest.aimed(asked(self)), self.readers(), window=self.sections.window, streams=streams, **settings
+        )
 
     def build(self, seed: int = 0) -> MaskedAutoencoder:
         """The model, its weights drawn from `seed` whatever else has been drawn before."""

@@ -14,7 +14,7 @@ from mmmae.corpora.writing import write_imu
 SMALL = (
     "size=tiny", "trunk.depth=1", "window=1", "modalities.imu.patch=10", "masking={imu: {use: random, ratio: 0}}",
     "training.batch_size=16", "training.workers=0", "training.trackers=[]", "training.save_every=60",
-    "training.evaluate_every=60", "optimizer.lr=0.01",
+    "training.evaluate_every=60", "optimizer.lr=0.03",
 )  # fmt: skip
 
 

@@ -169,4 +169,3 @@ def test_rows_of_a_recipe_with_other_classes_are_refused_by_name(tmp_path):
         Classification.survey({"classes": 4}, found)
     numbered = described(tmp_path, [0, 3, 1])
     assert Classification.survey({"classes": 4}, numbered)["classes"] == ["0", "1", "2", "3"]
-

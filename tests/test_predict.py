@@ -117,5 +117,7 @@ def test_a_picture_has_no_time(tmp_path):
     changes = ["size=tiny", "window=1", "trunk.depth=1", "objectives.classification.classes=[a,b]"]
     changes += ["modalities.video={frames: 1, size: 32, patch: 16, tube: 1}"]
     records = mmmae.predict(Recipe.load("videomae", changes).build(), str(tmp_path))
-    assert [(r["id"], r["start"], r["end"], r["error"]) for r in records] == [(str(n), None, None, None) for n in range(3)]
+    assert [(r["id"], r["start"], r["end"], r["error"]) for r in records] == [
+        (str(n), None, None, None) for n in range(3)
+    ]
     assert all(record["label"] in ("a", "b") for record in records)

@@ -38,14 +38,18 @@ def tuned(tmp_path_factory) -> Path:
     case, output = CASES / "head-other-labels", tmp_path_factory.mktemp("tuned")
     changes = ["size=tiny", "training.batch_size=12", "training.steps=60", "optimizer.lr=0.01", "data.holdout=0"]
     more = ["training.workers=0", "training.trackers=[]", "training.save_every=60", "--output", str(output)]
-    assert main(["train", "--recipe", str(case / "tune.yaml"), "--data", str(case / "learn.jsonl"), *changes, *more]) == 0
+    assert (
+        main(["train", "--recipe", str(case / "tune.yaml"), "--data", str(case / "learn.jsonl"), *changes, *more]) == 0
+    )
     assert load_recipe(find(output)).tree["objectives"]["classification"]["classes"] == ["bike", "run", "walk"]
     return output
 
 
 def head(run: Path, data: Path, output: Path) -> dict:
     """What the run's own classifier gives on some data."""
-    assert main(["probe", str(run), "--data", str(data), "--kind", "head", "--workers", "0", "--output", str(output)]) == 0
+    assert (
+        main(["probe", str(run), "--data", str(data), "--kind", "head", "--workers", "0", "--output", str(output)]) == 0
+    )
     return told(output)
 
 

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from mmmae.data.targets import Target, asked
 from modalities.noise import sample_key
 from modalities.records import Batch, Signal
 from modalities.shapes import Tensor
 
 if TYPE_CHECKING:
-    from mmmae.data.targets import Target
     from mmmae.recipe import Recipe
     from modalities.tokenizer import Tokenizer
 
@@ -43,7 +43,7 @@ def example(recipe: Recipe, batch_size: int, seed: int, ragged: bool = False) ->
         lag = torch.full((batch_size,), sum(stream.lag) / 2) if any(stream.lag) else None
         signals[name] = Signal(values, length, start if lag is None else lag, duration, lag=lag, hint=hint)
     key = torch.tensor([sample_key(seed, 0, index) for index in range(batch_size)])
-    label = labels(recipe.target(), batch_size, generator)
+    label = labels(asked(recipe), batch_size, generator)
     if ragged:
         label[1::3] = torch.nan if label.is_floating_point() else -1
     return Batch(signals, key, [f"example-{index}" for index in range(batch_size)], label)

@@ -16,10 +16,12 @@ import numpy as np
 import torch
 
 from mmmae.data.labels import NO_LABEL
+from mmmae.settings import RecipeError, make
 from modalities.shapes import Bool, Float, Shaped, Tensor
 
 if TYPE_CHECKING:
     from mmmae.data.manifest import Manifest
+    from mmmae.recipe import Recipe
 
 Encoded = int | tuple[float, ...]
 INSTEAD = {
@@ -81,6 +83,23 @@ class Target(ABC):
         without = sum(text is None or self.truth(text) is None for text in texts)
         called = " (-1 counts as none)" if NO_LABEL in texts and self.kind != "regression" else ""
         return [f"{without} of {len(texts)} rows have no label{called}"] if without else []
+
+
+def asked(recipe: Recipe) -> Target | None:
+    """What the objectives of a recipe ask of a label; None if they ask nothing, or leave it to the manifest.
+
+    Raises:
+        RecipeError: two of them ask.
+    """
+    found: dict[str, Target] = {}
+    for name, settings in recipe.tree["objectives"].items():
+        where = f"objectives.{name}"
+        cls, given = recipe.part("objective", {"use": name, **settings}, where)
+        if (target := make(cls.target_of, (given,), {}, f"{recipe.name}: {where}")) is not None:
+            found[name] = target
+    if len(found) > 1:
+        raise RecipeError(f"{recipe.name}: objectives: {' and '.join(found)} ask for one column `label`; keep one")
+    return next(iter(found.values()), None)
 
 
 def batched(labels: Sequence[Encoded | None]) -> Shaped[Tensor, "b ..."] | None:

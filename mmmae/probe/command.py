@@ -50,7 +50,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print tables; write `DIR/results.json`, `confusion.png` and, where they are asked for, `shots.png`, `drop.png`.
+    """Print tables; write `DIR/results.json`, `confusion.png` (of numbers `scatter.png`) and, where they are asked for,
+    `shots.png` and `drop.png`.
 
     Exit code 1 when some recordings could not be read; the results are those of the others.
 
@@ -88,7 +89,7 @@ def probe(arguments: argparse.Namespace, ranks: Ranks) -> int:
     recipe = models["pretrained"].recipe
     assert recipe is not None  # a checkpoint always has one
     manifest = ranks.first(lambda: open_for(recipe, arguments.data, bad=1.0, outside=arguments.outside))
-    target, notes = asked(arguments, models["pretrained"], manifest)
+    target, notes = target_of(arguments, models["pretrained"], manifest)
     learned, tested = arguments.kind != "head", arguments.folds is None
     rows = split(manifest, recipe.sections.data.holdout, target, tested=tested, learned=learned)
     rows = replace(rows, notes=[*rows.notes, *notes])
@@ -146,7 +147,7 @@ def probe(arguments: argparse.Namespace, ranks: Ranks) -> int:
     return 1 if faults else 0
 
 
-def asked(arguments: argparse.Namespace, model: MaskedAutoencoder, manifest: Manifest) -> tuple[Target, list[str]]:
+def target_of(arguments: argparse.Namespace, model: MaskedAutoencoder, manifest: Manifest) -> tuple[Target, list[str]]:
     """What is asked of the labels, and notes on it.
 
     Raises:
@@ -155,10 +156,11 @@ def asked(arguments: argparse.Namespace, model: MaskedAutoencoder, manifest: Man
     """
     from mmmae.data.classes import Classes, LabelSet
     from mmmae.data.measurements import Numbers
+    from mmmae.data.targets import asked
     from mmmae.probe.whole import judge, tellable
 
     assert model.recipe is not None  # a checkpoint always has one
-    own = judge(model).target if arguments.kind == "head" else model.recipe.target()
+    own = judge(model).target if arguments.kind == "head" else asked(model.recipe)
     kind = arguments.target or ("class" if own is None else own.kind)
     if arguments.shots and kind != "class":
         raise InputError(f"--shots counts labels of each class, and --target is {kind}\n  leave it out")
