@@ -99,12 +99,12 @@ def predict(
     workers: int = 0,
     outside: bool = False,
 ) -> list[Record]:
-    """The label of each recording by the classifier that a run was trained with, in the order of the data; warns of bad.
+    """The label of each recording, in the order of the data, by the classifier that a run was trained with.
 
     A record holds `id`; `start` and `end`, the seconds that were looked at (None where there is no time: a picture, a
     caption); `label`, the name of the class, a list of names, or a number; `score`, its probability (None for numbers);
     `scores`, the probability of every name; and `error`: why nothing could be predicted, else None.
-    `pandas.DataFrame(predict(...))` makes a table of it.
+    `pandas.DataFrame(predict(...))` makes a table of it. Warns of recordings that have no label.
 
     Args:
         run: folder of a run, of a checkpoint or of a saved model; or the model itself.

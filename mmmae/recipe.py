@@ -202,10 +202,8 @@ class Recipe:
         from mmmae.data.dataset import Clips
         from mmmae.data.targets import asked
 
-        streams = {name: self.stream(name) for name in self.streams}
-        return Clips(
-            manifest.aimed(asked(self)), self.readers(), window=self.sections.window, streams=streams, **settings
-        )
+        streams, rows = {name: self.stream(name) for name in self.streams}, manifest.aimed(asked(self))
+        return Clips(rows, self.readers(), window=self.sections.window, streams=streams, **settings)
 
     def build(self, seed: int = 0) -> MaskedAutoencoder:
         """The model, its weights drawn from `seed` whatever else has been drawn before."""

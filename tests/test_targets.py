@@ -1,4 +1,4 @@
-"""Several labels at once, and numbers: learned by a run, by probes and by fine-tuning, and tested in their own figures."""
+"""Several labels at once, and numbers: learned by a run, by probes and by fine-tuning, tested in their own figures."""
 
 from __future__ import annotations
 
@@ -173,8 +173,8 @@ def test_mixed_samples_count_by_their_shares(objective):
     step = model.step(mixed)
     own = model.objectives[objective]
     said, _ = own.tell(step.tokens)
-    each = [weight[n] * own.judge(said, label)[0][n] + (1 - weight[n]) * own.judge(said, label.flip(0))[0][n]
-            for n in range(3) if weight[n] < 1] + [own.judge(said, label)[0][0]]  # fmt: skip
+    mine, others = (own.judge(said, labels)[0] for labels in (label, label.flip(0)))
+    each = [mine[0], *(weight[n] * mine[n] + (1 - weight[n]) * others[n] for n in (1, 2))]
     torch.testing.assert_close(own(step)["label"], torch.stack(each).mean())
 
 
