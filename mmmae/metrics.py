@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -40,7 +41,8 @@ def set_scores(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, float
 
     told = (probabilities >= 0.5).astype(int)
     shown = labels.any(0) | told.any(0)
-    f1 = f1_score(labels[:, shown], told[:, shown], average="macro", zero_division=0) if shown.any() else math.nan
+    never: Any = 0  # what a label counts that is never predicted
+    f1 = f1_score(labels[:, shown], told[:, shown], average="macro", zero_division=never) if shown.any() else math.nan
     mixed = labels.any(0) & ~labels.all(0)
     if not mixed.any():
         return {"map": math.nan, "f1": float(f1), "auroc": math.nan}

@@ -167,7 +167,7 @@ def truths(target: Target, texts: Sequence[str | None]) -> np.ndarray:
 
 def labelled(labels: np.ndarray) -> np.ndarray:
     """Which rows have a label."""
-    return labels >= 0 if labels.ndim == 1 else ~np.isnan(labels).all(1)
+    return labels >= 0 if labels.ndim == 1 else np.logical_not(np.isnan(labels).all(1))
 
 
 def together(rows: Sequence[dict[str, Any]], *, groups: bool) -> list[str]:

@@ -203,7 +203,7 @@ def test_settings_of_labels_are_checked(change, says):
 
 def test_figures_of_numbers_are_those_of_their_definitions():
     truth = np.array([[1.0, 5.0], [2.0, np.nan], [3.0, 5.5], [6.0, 1.0]])
-    given = truth + [[0.5, -1.0], [0.0, 3.0], [-0.5, 0.0], [1.0, 1.0]]
+    given = truth + np.array([[0.5, -1.0], [0.0, 3.0], [-0.5, 0.0], [1.0, 1.0]])
     found = number_scores(truth, given, ["a", "b"])
     first = truth[:, 0], given[:, 0]
     assert found["mae a"] == pytest.approx(0.5) and found["mae b"] == pytest.approx(2 / 3)

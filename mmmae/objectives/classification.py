@@ -30,6 +30,7 @@ class Classification(Labelled):
     """
 
     figure = "accuracy"
+    target: Classes
 
     def __init__(
         self,

@@ -27,6 +27,7 @@ class Regression(Labelled):
     """
 
     figure = "mae"
+    target: Numbers
     deviations: Tensor
 
     def __init__(
