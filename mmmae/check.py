@@ -43,7 +43,9 @@ def run(arguments: argparse.Namespace) -> int:
     modalities = listed(arguments.modalities)
     recipe = Recipe.load(arguments.recipe, arguments.overrides, modalities)
     outside = recipe.sections.data.outside
-    manifest = open_data(arguments.data, None if modalities is None else recipe.columns, bad=1.0, outside=outside)
+    columns = recipe.columns
+    asked = None if modalities is None else columns
+    manifest = open_data(arguments.data, asked, columns=columns, bad=1.0, outside=outside)
     if modalities is None:
         recipe = recipe.narrow([name for name in recipe.streams if manifest.has(recipe.stream(name).source)])
     workers = len(os.sched_getaffinity(0)) if arguments.workers is None else arguments.workers

@@ -54,7 +54,7 @@ def retrieve(arguments: argparse.Namespace, ranks: Ranks) -> int:
 
     from mmmae.checkpoint import find
     from mmmae.data.faults import Fault
-    from mmmae.data.source import open_data
+    from mmmae.data.source import open_for
     from mmmae.data.views import views
     from mmmae.features import augmentation, reading
     from mmmae.model import MaskedAutoencoder
@@ -62,9 +62,10 @@ def retrieve(arguments: argparse.Namespace, ranks: Ranks) -> int:
 
     require_counts(arguments, "batch_size")
     model = MaskedAutoencoder.from_pretrained(arguments.run).to(ranks.device)
-    assert model.recipe is not None  # a checkpoint always has one
-    manifest = ranks.first(lambda: open_data(arguments.data, bad=1.0, outside=arguments.outside))
-    _, test = manifest.split(model.recipe.sections.data.holdout)
+    recipe = model.recipe
+    assert recipe is not None  # a checkpoint always has one
+    manifest = ranks.first(lambda: open_for(recipe, arguments.data, bad=1.0, outside=arguments.outside))
+    _, test = manifest.split(recipe.sections.data.holdout)
     clips = reading(model, test if len(test) else manifest, listed(arguments.modalities))
     if len(clips.readers) < 2:
         raise InputError(f"retrieval is between streams, and there is only {next(iter(clips.readers))}")

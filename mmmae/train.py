@@ -94,6 +94,7 @@ class Trainer:
         from mmmae.data.faults import FILE, BadSamples
         from mmmae.data.fit import fit
         from mmmae.data.source import open_data
+        from mmmae.data.targets import asked
         from mmmae.evaluation import Evaluation
         from mmmae.guard import Guard
         from mmmae.layers import compile_model, recompute, spread
@@ -146,6 +147,8 @@ class Trainer:
         self.clock, self.report = Clock(), Report(accelerator, output, self.steps, self.step)
         for fault in damaged:
             self.report.say(f"warning: {fault}")
+        for note in [] if (target := asked(recipe)) is None else target.notes(train):
+            self.report.say(f"note: {note}")
         if start is not None:
             self.report.say(f"resuming at step {self.step} from {start}")
         if began is not None:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Collection
 from contextlib import suppress
 from typing import Any
 
-from mmmae.data import headers, kinds
+from mmmae.data import headers, kinds, labels
 from mmmae.data.findings import Findings
 from mmmae.data.spelling import NO_VALUE, Verbatim, empty, escaped, name, plain
 from modalities.errors import InputError, SampleError
@@ -65,7 +65,10 @@ def check(
             if store is not None and column not in COLUMNS and not isinstance(value, (str, type(None))):
                 value = store(column, value, row)
             value = plain(value)
-            if empty(value) or column in headers.RATES or (isinstance(value, str) and not value.strip()):
+            none_of_several = column == "label" and value == []
+            if column in headers.RATES or (isinstance(value, str) and not value.strip()):
+                continue
+            if empty(value) and not none_of_several:
                 continue
             if isinstance(value, str) and value.strip() in NO_VALUE and column != "label":
                 if column != "text":
@@ -227,7 +230,8 @@ def valid(text: str) -> str:
 
 
 COLUMNS = {
-    "id": name, "text": captions, "start": seconds, "end": seconds, "label": name, "split": split, "group": group,
+    "id": name, "text": captions, "start": seconds, "end": seconds, "label": labels.cell, "split": split,
+    "group": group,
     "regions": path, "imu_rate": rate, "edges": edges,
     "imu_window": count,
 }  # fmt: skip

@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmmae.data import memory, rows
+from mmmae.data.classes import Classes
 from mmmae.data.enclosure import Enclosure
 from mmmae.data.findings import Findings
 from mmmae.data.kinds import has_sound
 from mmmae.data.spelling import unescaped
 from mmmae.data.stored import Store
 from mmmae.data.table import collect, shipped
+from mmmae.data.targets import Encoded, Target
 from modalities.errors import InputError, SampleError
 from modalities.noise import WORD, mix
 
@@ -30,6 +32,7 @@ class Row:
 
     A SampleError among the sources says why that modality cannot be read.
     start, end: the part of the recording in seconds; None leaves it to the recording.
+    label: as the manifest's target encodes it; None where there is none.
     notes: what was assumed of it, for the readings of its windows.
     """
 
@@ -37,7 +40,7 @@ class Row:
     sources: dict[str, Any]
     start: float | None = None
     end: float | None = None
-    label: int | None = None
+    label: Encoded | None = None
     notes: tuple[str, ...] = ()
 
 
@@ -46,18 +49,18 @@ class Manifest:
     """Rows of recordings, kept in Arrow so that a million of them cost no Python objects.
 
     path: what was opened, or what to call the rows in memory ("the DataFrame"); folder: what relative paths start from.
-    classes: sorted names of the labels; empty when labels are whole numbers already or absent.
-    labels: how many different ones rows may have; whole numbers count from 0.
+    labels: every different one in the file, as text (mmmae/data/labels.py).
     modalities: those that at least one row has, counting the sound track of a video as audio.
+    target: what rows give for their label; by default its place among the names, those that are lists left out.
     notes: what was assumed, converted or passed over while the rows were read, a plain sentence each.
     """
 
     path: Path | str
     folder: Path
     table: Dataset = field(repr=False)
-    classes: tuple[str, ...]
-    labels: int
+    labels: tuple[str, ...]
     modalities: tuple[str, ...]
+    target: Target
     notes: tuple[str, ...] = ()
 
     @classmethod
@@ -66,6 +69,7 @@ class Manifest:
         data: Any,
         *,
         modalities: Sequence[str] | None = None,
+        columns: Sequence[str] = (),
         bad: float = 0.0,
         outside: bool = False,
         cache: str | os.PathLike | None = None,
@@ -77,6 +81,7 @@ class Manifest:
         Args:
             data: a path, or a datasets.Dataset or DatasetDict, a pandas DataFrame, a list of dicts, or columns such as
                 {"imu": X, "imu_rate": 50, "label": y}: paths, bytes or arrays (docs/data.md).
+            columns: of further modalities that rows may have.
             bad: share of the rows whose files may be missing: whoever reads such a row meets the error.
             outside: whether files may lie elsewhere than in the manifest's folder and below.
             cache: folder for recordings that the rows hold themselves; the user's cache by default.
@@ -86,7 +91,7 @@ class Manifest:
         """
         data, enclosure = rows.locate(data, outside)
         path, findings = memory.called(data), Findings()
-        known = list(dict.fromkeys([*shipped(), *(modalities or ())]))
+        known = list(dict.fromkeys([*shipped(), *(modalities or ()), *columns]))
         asked = None if modalities is None else set(modalities)
         store = Store(findings, cache, asked)
         table, present = collect(
@@ -94,13 +99,12 @@ class Manifest:
         )
         store.report()
         enclosure.also = os.path.realpath(store.folder) if store.files else None
-        labels = set(table.unique("label")) - {None}
-        numbered = all(label.lstrip("-").isdecimal() for label in labels)
-        count = max((int(label) + 1 for label in labels), default=0) if numbered else len(labels)
-        classes = () if numbered else tuple(sorted(labels))
+        labels = tuple(sorted(set(table.unique("label")) - {None}))
         folder = Path(enclosure.folder)
-        manifest = cls(path, folder, table, classes, count, tuple(m for m in known if m in present))
-        manifest = replace(manifest, notes=findings.sentences())
+        manifest = cls(
+            path, folder, table, labels, tuple(m for m in known if m in present), Classes.plain(labels),
+            findings.sentences(),
+        )  # fmt: skip
         manifest.require_files(modalities or manifest.modalities, enclosure, bad)
         return manifest
 
@@ -110,7 +114,8 @@ class Manifest:
     def __getitem__(self, index: int) -> Row:
         row = self.table[index]
         found = {m: source for m in self.modalities if (source := self.locate(row, m)) is not None}
-        return Row(row["id"], found, row["start"], row["end"], self.number(row["label"]))
+        label = None if row["label"] is None else self.target.encode(row["label"])
+        return Row(row["id"], found, row["start"], row["end"], label)
 
     def __iter__(self) -> Iterator[Row]:
         return (self[index] for index in range(len(self)))
@@ -157,17 +162,25 @@ class Manifest:
         return self.select(train), self.select([i for i, held in enumerate(test) if held])
 
     def select(self, indices: Sequence[int]) -> Manifest:
-        """The manifest of some of the rows, with the same classes."""
+        """The manifest of some of the rows, with the same target."""
         return replace(self, table=self.table.select(indices))
+
+    def aimed(self, target: Target | None) -> Manifest:
+        """The same rows, their labels encoded by a target; None leaves them as they are."""
+        return self if target is None else replace(self, target=target)
+
+    def texts(self) -> list[str | None]:
+        """The label of each row, as text."""
+        return self.table["label"][:]
+
+    def place(self, label: str) -> str:
+        """Where a label stands first, for messages."""
+        rows = self.columns("label", "place")
+        return f"{self.path}, {next((r['place'] for r in rows if r['label'] == label), 'a row')}: column 'label'"
 
     def columns(self, *names: str) -> Iterator[dict[str, Any]]:
         """Some columns of every row, without building the others."""
         return memory.plain(self.table.select_columns(list(names)))
-
-    def number(self, label: str | None) -> int | None:
-        if label is None:
-            return None
-        return self.classes.index(label) if self.classes else int(label)
 
     def locate(self, row: dict[str, Any], modality: str) -> Any | None:
         """The reader's source in a row of the table."""
