@@ -63,6 +63,7 @@ def retrieve(arguments: argparse.Namespace, ranks: Ranks) -> int:
 
     from mmmae.checkpoint import find
     from mmmae.data.faults import Fault
+    from mmmae.data.notes import Notes
     from mmmae.data.source import open_data
     from mmmae.data.views import views
     from mmmae.features import augmentation, reading
@@ -90,11 +91,12 @@ def retrieve(arguments: argparse.Namespace, ranks: Ranks) -> int:
                 items = digests(part.batch)
                 own.append(Encoded(vectors(model, augment(part.batch.to(ranks.device))), items))
             tick(ranks.counted(len(part.indices) + len(part.faults)))
-        gathered = ranks.gathered((own, bad), tick)
+        processes = ranks.gathered((own, bad, clips.notes), tick)
     if not ranks.main:
         return 0
-    faults = [fault for _, bad in gathered for fault in bad]
-    found = [part for own, _ in gathered for part in own]
+    faults = [fault for _, bad, _ in processes for fault in bad]
+    found = [part for own, _, _ in processes for part in own]
+    notes = [*manifest.notes, *Notes.lines([notes for _, _, notes in processes])]
     if not found:
         raise InputError(f"{manifest.path}: no recording can be read\n  {faults[0]}")
     figures = retrieval(found)
@@ -108,10 +110,11 @@ def retrieve(arguments: argparse.Namespace, ranks: Ranks) -> int:
     said = {
         "checkpoint": str(find(arguments.run)), "data": str(manifest.path), "held out": bool(len(test)),
         "results": figures, "bad": [fault.id for fault in faults],
+        "notes": notes,
     }  # fmt: skip
     (output / "results.json").write_text(written(said), encoding="utf-8")
-    for fault in faults:
-        console.print(f"bad: {fault}", markup=False, highlight=False, soft_wrap=True)
+    for line in [*(f"bad: {fault}" for fault in faults), *(f"note: {note}" for note in notes)]:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
     for path in (output / "results.json", picture(figures, output / "retrieval.png")):
         console.print(str(path), markup=False, highlight=False, soft_wrap=True)
     return 1 if faults else 0

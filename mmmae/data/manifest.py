@@ -43,6 +43,7 @@ class Manifest:
     classes: sorted names of the labels; empty when labels are whole numbers already or absent.
     labels: how many different ones rows may have; whole numbers count from 0.
     modalities: those that at least one row has, counting the sound track of a video as audio.
+    notes: what was assumed or passed over when it was opened, a sentence each.
     """
 
     path: Path
@@ -51,6 +52,7 @@ class Manifest:
     classes: tuple[str, ...]
     labels: int
     modalities: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
     @classmethod
     def open(

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from mmmae.data.faults import Fault
+from mmmae.data.notes import ReaderNote
 from modalities.reader import Reading
 from modalities.records import Batch, Signal
 
@@ -17,7 +18,7 @@ class Sample:
     """One window of one recording: a reading of every stream, blank where the recording lacks it.
 
     start: of the window, in seconds of the recording; lags: by how much each stream begins after it.
-    faults: of the recordings that it stands in for.
+    faults: of the recordings that it stands in for; notes: of its readers.
     """
 
     readings: dict[str, Reading]
@@ -28,6 +29,7 @@ class Sample:
     id: str
     label: int | None
     faults: tuple[Fault, ...] = ()
+    notes: tuple[ReaderNote, ...] = ()
 
 
 def fill(blank: Reading, reading: Reading) -> Reading:
