@@ -114,7 +114,9 @@ class Clips(Dataset):
             return Fault(self.manifest[index].id, path, error.modality, error.reason, error.remedy)
         if index not in self.empty:
             try:
-                self.empty[index] = None if any(look_through(self, index)) else self.nothing(index)
+                self.empty[index] = (
+                    None if any(found for _, found in look_through(self, index)) else self.nothing(index)
+                )
             except SampleError as deeper:
                 self.empty[index] = self.fault(index, deeper)
         return self.empty[index]
