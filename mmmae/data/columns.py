@@ -17,6 +17,8 @@ from modalities.errors import InputError
 if TYPE_CHECKING:
     from mmmae.data.manifest import Manifest
 
+NAMED = 1000  # labels and groups that a report names
+
 
 def number(text: str) -> int:
     """A text as 64 bits: what is compared instead of a million texts."""
@@ -82,7 +84,7 @@ class Columns:
         captions = self.repeats("captions")
         return {
             "captions": {"count": captions.count, "different": captions.different, "repeated": captions.repeated},
-            "labels": dict(self.labels.most_common()), "groups": dict(self.groups.most_common()),
+            "labels": dict(self.labels.most_common(NAMED)), "groups": dict(self.groups.most_common(NAMED)),
             "train": self.train.rows, "test": self.test.rows,
         }  # fmt: skip
 

@@ -99,7 +99,7 @@ class Facts:
                 if value:
                     self.holds.setdefault(name, Count()).add(id)
             elif isinstance(value, (int, float)):
-                self.numbers.setdefault(name, Numbers()).add(id, value)
+                self.numbers.setdefault(name, Numbers()).add(id, float(value))
             elif isinstance(value, Mapping):
                 self.add_channels(id, name, value)
             elif isinstance(value, (set, frozenset)):
@@ -113,7 +113,7 @@ class Facts:
     def add_channels(self, id: str, name: str, channels: Mapping[str, Any]) -> None:
         for channel, value in channels.items():
             if isinstance(value, (int, float)):
-                self.channels.setdefault(name, {}).setdefault(channel, Numbers()).add(id, value)
+                self.channels.setdefault(name, {}).setdefault(channel, Numbers()).add(id, float(value))
             else:
                 self.values.setdefault(name, Values()).add(id, f"{channel} {written(value)}")
 

@@ -32,12 +32,17 @@ class SensorContents(Contents):
         self.low, self.high = np.full(count, np.inf), np.full(count, -np.inf)
         self.seen, self.ticks = np.zeros(count, dtype=int), 0
         self.since, self.longest = np.zeros(count, dtype=int), np.zeros(count, dtype=int)  # ticks without a reading
-        self.end = -np.inf
+        self.end: float | None = None  # of what was looked at, in seconds
+        self.window = 0.0
 
     def add(self, reading: Reading | None, start: float) -> None:
-        if reading is None:
+        self.end = start if self.end is None else self.end
+        if reading is None:  # nothing is observed
+            self.pass_over(start + self.window)
             return
-        skip = max(round((self.end - start) * self.rate), 0) if np.isfinite(self.end) else 0
+        self.window = len(reading.values) / self.rate
+        self.pass_over(start)
+        skip = max(round((self.end - start) * self.rate), 0)
         self.end = max(self.end, start + reading.length / self.rate)
         values = reading.values[skip : reading.length].numpy()
         if not len(values):
@@ -55,6 +60,13 @@ class SensorContents(Contents):
         last = np.maximum.accumulate(np.where(observed, ticks, -1 - self.since), axis=0)
         self.longest = np.maximum(self.longest, (ticks - last).max(0))
         self.since = len(values) - 1 - last[-1]
+
+    def pass_over(self, until: float) -> None:
+        """Count what lies between the end of what was looked at and this second as unobserved."""
+        assert self.end is not None  # `add` has set it
+        ticks = max(round((until - self.end) * self.rate), 0)
+        self.end, self.ticks, self.since = max(self.end, until), self.ticks + ticks, self.since + ticks
+        self.longest = np.maximum(self.longest, self.since)
 
     def findings(self) -> dict[str, Any]:
         if not self.ticks:
