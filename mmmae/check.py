@@ -177,7 +177,9 @@ def spanned(numbers: Numbers, unit: str) -> str:
 
 
 def quantity(value: float, unit: str) -> str:
-    return f"{100 * value:.3g}%" if unit == "%" else f"{value:.4g} {unit}".rstrip()
+    if unit == "%":
+        return f"{100 * value:.3g}%"
+    return f"{value:.0f} {unit}".rstrip() if abs(value) >= 1000 else f"{value:.4g} {unit}".rstrip()
 
 
 def several(values: Values, known: int) -> str:
