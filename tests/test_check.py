@@ -123,6 +123,14 @@ def test_gaps_are_the_same_however_windows_cut_and_overlap_them(length):
     assert found["longest gap"] == pytest.approx(2.1)
 
 
+def test_a_recording_that_ends_without_readings_has_a_gap():
+    look = SensorContents(10.0, 1, 2)
+    for start, reading in ((0.0, Reading(torch.rand(8, 1, 2), 8)), (0.8, None), (1.6, None)):
+        look.add(reading, start)
+    assert look.findings()["longest gap"] == pytest.approx(1.6)
+    assert look.findings()["unobserved"] == pytest.approx({"ax": 2 / 3, "ay": 2 / 3})
+
+
 def test_a_sensor_that_is_never_there_is_named_once():
     look = SensorContents(10.0, ["hip", "hand"], 3)
     observed = torch.zeros(5, 2, 3, dtype=torch.bool)
@@ -184,6 +192,7 @@ def test_what_training_and_test_share_is_named(tmp_path):
     (tmp_path / "a.wav").touch()
     (tmp_path / "b.wav").touch()
     rows = [
+        {"text": "a bark", "split": "test", "label": "dog"},
         {"audio": "a.wav", "end": 1.0, "text": "a bark", "split": "train", "label": "dog"},
         {"audio": "./a.wav", "start": 1.0, "text": "a bark", "split": "test", "label": "dog"},
         {"audio": "b.wav", "text": "a mew", "split": "test", "label": "cat"},
@@ -191,7 +200,7 @@ def test_what_training_and_test_share_is_named(tmp_path):
     ]  # fmt: skip
     found = sentences(tmp_path, rows)
     assert "split: 1 of 2 files held out are in the training rows, too: first 'a.wav'" in found
-    assert "split: 1 of 2 captions held out are in the training rows, too: first 'a bark'" in found
+    assert "split: 2 of 3 captions held out are in the training rows, too: first 'a bark'" in found
     assert "labels: of 3 classes 1 only among the rows held out: first 'cat'" in found
     assert "labels: of 3 classes 1 with a single row: first 'cat'" in found
 
