@@ -75,5 +75,6 @@ class RunNotes(Journal[ReaderNote]):
     def note(self, notes: Sequence[ReaderNote]) -> None:
         """Write and show those that are not known yet."""
         others, new = self.add(notes)
-        for note in [*others, *new] if self.say is not None else ():
-            self.say(f"note: {note}")
+        if self.say is not None:
+            for note in [*others, *new]:
+                self.say(f"note: {note}")
