@@ -56,6 +56,7 @@ def embed(arguments: argparse.Namespace, ranks: Ranks) -> int:
 
     from mmmae.checkpoint import find
     from mmmae.corpora.writing import write_manifest
+    from mmmae.data.notes import Notes
     from mmmae.data.segments import Segments, read
     from mmmae.data.source import open_for
     from mmmae.model import MaskedAutoencoder
@@ -99,14 +100,17 @@ def embed(arguments: argparse.Namespace, ranks: Ranks) -> int:
             else:
                 write(places[index], found)
             tick(ranks.counted(1))
-        gathered = ranks.gathered((len(missing), damaged, bad), tick)
+        processes = ranks.gathered((len(missing), damaged, bad, clips.notes), tick)
     if not ranks.main:
         return 0
     write_manifest(out, [listing(row, path) for row, path in zip(rows, places, strict=True) if path.is_file()])
-    fresh = sum(count for count, _, _ in gathered)
-    faults = sorted(fault for _, _, faults in gathered for fault in faults)
-    for line in [f"damaged: {line}" for _, lines, _ in gathered for line in lines] + [
-        f"bad: {text}" for _, text in faults
+    fresh = sum(count for count, *_ in processes)
+    faults = sorted(fault for _, _, faults, _ in processes for fault in faults)
+    notes = [*manifest.notes, *Notes.lines([notes for *_, notes in processes])]
+    for line in [
+        *(f"damaged: {line}" for _, lines, _, _ in processes for line in lines),
+        *(f"bad: {text}" for _, text in faults),
+        *(f"note: {note}" for note in notes),
     ]:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
     known = f"{len(rows) - fresh} known, " if fresh < len(rows) else ""

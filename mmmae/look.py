@@ -51,6 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     from mmmae.data.fit import fit
     from mmmae.data.manifest import Manifest
+    from mmmae.data.notes import distinct
     from mmmae.data.sample import collate
     from mmmae.recipe import Recipe
     from modalities.noise import sample_key
@@ -68,11 +69,14 @@ def run(arguments: argparse.Namespace) -> int:
         if model is None:
             recipe = fit(recipe, manifest, Path(folder))
         clips = recipe.clips(manifest, centre=True)
-        batch = collate([clips.read(row, sample_key(0, 0, i)) for i, row in enumerate(manifest)])
+        samples = [clips.read(row, sample_key(0, 0, i)) for i, row in enumerate(manifest)]
+        batch = collate(samples)
     batch = recipe.augment().eval()(batch)
     tokenizers: Mapping[str, Any] = cutters(recipe) if model is None else dict(model.tokenizers.items())
     console = Console()
     console.print(table(list(manifest), clips, tokenizers, batch))
+    for note in distinct(*(sample.notes for windows in samples for sample in windows)):
+        console.print(f"note: {note}", markup=False, highlight=False, soft_wrap=True)
     for path in pictures(arguments.output, clips.readers, tokenizers, batch, model):
         console.print(str(path), markup=False, highlight=False, soft_wrap=True)
     return 0

@@ -14,9 +14,10 @@ from mmmae.data.augment import repeat_key
 from mmmae.data.bounds import SLACK, bounded, extent
 from mmmae.data.faults import Fault
 from mmmae.data.manifest import Manifest, Row
+from mmmae.data.notes import Notes, noted
 from mmmae.data.passes import look_through
 from mmmae.data.sample import Sample, fill
-from mmmae.data.substitutes import NoSubstitute, candidates
+from mmmae.data.substitutes import NoSubstitute, NothingThere, candidates
 from mmmae.streams import Stream
 from modalities.errors import InputError, SampleError
 from modalities.noise import draw, sample_key
@@ -24,10 +25,6 @@ from modalities.reader import Reader, Reading
 
 if TYPE_CHECKING:
     from mmmae.data.ahead import Desk
-
-
-class NothingThere(SampleError):
-    """A window in which a recording has none of the streams: the sound is silent, no sensor was read."""
 
 
 class Clips(Dataset):
@@ -84,6 +81,7 @@ class Clips(Dataset):
         self.desk: Desk | None = None  # where a worker says what it is at
         self.refused: dict[int, SampleError] = {}  # recordings that killed a worker
         self.empty: dict[int, Fault | None] = {}  # of recordings that had nothing in a window
+        self.notes = Notes()  # of the readers, on what has reached the main process
 
     def __len__(self) -> int:
         return len(self.manifest)
@@ -115,7 +113,9 @@ class Clips(Dataset):
             return Fault(self.manifest[index].id, path, error.modality, error.reason, error.remedy)
         if index not in self.empty:
             try:
-                self.empty[index] = None if any(look_through(self, index)) else self.nothing(index)
+                self.empty[index] = (
+                    None if any(found for _, found in look_through(self, index)) else self.nothing(index)
+                )
             except SampleError as deeper:
                 self.empty[index] = self.fault(index, deeper)
         return self.empty[index]
@@ -186,7 +186,8 @@ class Clips(Dataset):
         for start, lag, key, found in zip(starts, lags, keys, read, strict=True):
             blank = {m: reader.blank(self.spans[m]) for m, reader in self.readers.items()}
             filled = {m: fill(blank[m], reading) for m, reading in found.items()}
-            samples.append(Sample(blank | filled, start, lag, self.spans, key, row.id, row.label))
+            notes = noted(row.id, found, lambda m: (self.called({m: sources[m]}), self.streams[m].source))
+            samples.append(Sample(blank | filled, start, lag, self.spans, key, row.id, row.label, notes=notes))
         return samples
 
     def sources(self, row: Row) -> dict[str, Any]:

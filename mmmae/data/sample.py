@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from mmmae.data.faults import Fault
+from mmmae.data.notes import ReaderNote
 from mmmae.data.targets import Encoded, batched
 from modalities.reader import Reading
 from modalities.records import Batch, Signal
@@ -18,7 +19,7 @@ class Sample:
     """One window of one recording: a reading of every stream, blank where the recording lacks it.
 
     start: of the window, in seconds of the recording; lags: by how much each stream begins after it.
-    faults: of the recordings that it stands in for.
+    faults: of the recordings that it stands in for; notes: of its readers.
     """
 
     readings: dict[str, Reading]
@@ -29,6 +30,7 @@ class Sample:
     id: str
     label: Encoded | None
     faults: tuple[Fault, ...] = ()
+    notes: tuple[ReaderNote, ...] = ()
 
 
 def fill(blank: Reading, reading: Reading) -> Reading:

@@ -70,6 +70,7 @@ def probe(arguments: argparse.Namespace, ranks: Ranks) -> int:
     from rich.progress import Progress
 
     from mmmae.checkpoint import find
+    from mmmae.data.notes import Notes
     from mmmae.data.source import open_for
     from mmmae.features import reading
     from mmmae.model import MaskedAutoencoder
@@ -104,8 +105,10 @@ def probe(arguments: argparse.Namespace, ranks: Ranks) -> int:
         size, workers = arguments.batch_size, arguments.workers
         wish = Wish(clips, shots, progress, ranks, drop=arguments.drop, batch_size=size, workers=workers)
         outcome = study(arguments, models, list(clips.readers), folds, tuning).run(wish)
+    noted = Notes.lines(ranks.gathered(clips.notes))
     if not ranks.main:
         return 0
+    notes = [*rows.notes, *manifest.notes, *noted]
     results, dropped, faults = outcome.results, outcome.dropped, outcome.faults
 
     output: Path = arguments.output
@@ -135,12 +138,12 @@ def probe(arguments: argparse.Namespace, ranks: Ranks) -> int:
     said = {
         "checkpoint": str(find(arguments.run)), "data": str(manifest.path), "kind": arguments.kind,
         "target": target.kind, "pool": arguments.pool, "views": arguments.views, "seeds": arguments.seeds,
-        "folds": len(folds), "classes": rows.classes, "notes": rows.notes,
+        "folds": len(folds), "classes": rows.classes, "notes": notes,
         "results": [result.tree() for result in [*known, *results, *dropped]],
         "bad": [fault.id for fault in faults],
     }  # fmt: skip
     (output / "results.json").write_text(written(said), encoding="utf-8")
-    for line in [*(f"bad: {fault}" for fault in faults), *(f"note: {note}" for note in rows.notes)]:
+    for line in [*(f"bad: {fault}" for fault in faults), *(f"note: {note}" for note in notes)]:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
     for path in (output / "results.json", *drawn):
         console.print(str(path), markup=False, highlight=False, soft_wrap=True)

@@ -182,7 +182,7 @@ class Finetuning:
         batch_size = min(batch_size, len(fit.train))
         steps = self.tuning.length(len(fit.train), batch_size)
         own = recipe.clips(manifest.select(fit.train.tolist()), seed=fit.seed)
-        batches = islice(Loader(own, batch_size, workers=workers, note=self.note), steps)
+        batches = islice(Loader(own, batch_size, workers=workers, note=self.note, remark=clips.notes.note), steps)
         best, kept, chosen = -math.inf, {}, 0
         for step in learn(model, recipe, batches, steps, self.tuning.optimizer(model, keeps)):
             tick(batch_size)

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from einops import rearrange
 
+from modalities.audio.contents import SoundContents
 from modalities.errors import SampleError
 from modalities.media import decode, film, length, opened, sound
 from modalities.reader import Reader, Reading
@@ -79,6 +80,9 @@ class AudioReader(Reader):
         values = torch.zeros(count)
         values[: len(samples)] = torch.from_numpy(samples)
         return Reading(values, len(samples))
+
+    def contents(self) -> SoundContents:
+        return SoundContents()
 
     def blank(self, duration: float) -> Reading:
         return Reading(torch.zeros(round(self.rate * duration)), 0)

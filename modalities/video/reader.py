@@ -16,6 +16,7 @@ from modalities.errors import SampleError
 from modalities.media import TICK, decode, film, length, opened, remembered
 from modalities.reader import Reader, Reading
 from modalities.video import hints
+from modalities.video.contents import PictureContents
 from modalities.video.framing import Framing
 
 if TYPE_CHECKING:
@@ -95,6 +96,9 @@ class VideoReader(Reader):
             return [Reading(clip, self.frames) for clip in clips]
         film = hints.Film(source, clips, framings, notes, moments, starts, duration)
         return [Reading(clip, self.frames, hint=maps) for clip, maps in zip(clips, hint.maps(film), strict=True)]
+
+    def contents(self) -> PictureContents:
+        return PictureContents()
 
     def blank(self, duration: float) -> Reading:
         values = torch.zeros(self.frames, self.channels, self.height, self.width, dtype=torch.uint8)
