@@ -10,32 +10,40 @@ from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 
-import numpy as np
+from modalities.transport import Packets
 
 # Elements of Matroska: inside a segment, and inside its clusters (RFC 9559).
 SEGMENT, CLUSTER = 0x18538067, 0x1F43B675
 TOP = {0x1A45DFA3, SEGMENT, 0x114D9B74, 0x1549A966, 0x1654AE6B, 0x1C53BB6B, 0x1941A469, 0x1043A770, 0x1254C367}
 INNER = {0xE7, 0xA3, 0xA0, 0xA7, 0xAB, 0xAF, 0x5854, 0xEC, 0xBF}
-TS_PACKET, TS_SYNC, TS_NULL = 188, 0x47, 0x1FFF
+
+Bytes = mmap.mmap | bytes
 
 
-def intact(path: Path, kind: str) -> bool:
-    """Whether nothing was lost from the middle of a file, as far as a container (FFmpeg's name for it) can tell."""
+def intact(path: Path, kind: str, span: tuple[int, int] | None = None) -> bool:
+    """Whether nothing was lost from the middle of a file, as far as a container (FFmpeg's name for it) can tell.
+
+    span: the bytes [begin, end) that the container has of it; None: all.
+    """
     state = path.stat()
-    return checked(path, kind.partition(",")[0], state.st_size, state.st_mtime_ns)
+    return checked(path, kind.partition(",")[0], span or (0, state.st_size), state.st_mtime_ns)
 
 
 @lru_cache(maxsize=1024)
-def checked(path: Path, kind: str, size: int, changed: int) -> bool:
+def checked(path: Path, kind: str, span: tuple[int, int], changed: int) -> bool:
     """`intact`, remembered for a file of this size and age."""
-    walk = WALKS.get(kind)
-    if walk is None or not size:
+    walk, (begin, end) = WALKS.get(kind), span
+    if walk is None or end <= begin:
         return True
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+    if begin:  # a part begins where it likes, a map at a page
+        with path.open("rb") as file:
+            file.seek(begin)
+            return walk(file.read(end - begin))
+    with path.open("rb") as file, mmap.mmap(file.fileno(), end, access=mmap.ACCESS_READ) as data:
         return walk(data)
 
 
-def matroska(data: mmap.mmap) -> bool:
+def matroska(data: Bytes) -> bool:
     """Element after element; segments and clusters are entered."""
     place = 0
     while place < len(data):
@@ -49,7 +57,7 @@ def matroska(data: mmap.mmap) -> bool:
     return place == len(data)
 
 
-def number(data: mmap.mmap, place: int, marked: bool) -> tuple[int, bool, int]:
+def number(data: Bytes, place: int, marked: bool) -> tuple[int, bool, int]:
     """A number of variable length: its value, whether it is not the one for "unknown", and where it ends.
 
     marked: whether the bit that tells its length counts (as in names).
@@ -61,7 +69,7 @@ def number(data: mmap.mmap, place: int, marked: bool) -> tuple[int, bool, int]:
     return (value if marked else value & mask), value & mask != mask, place + length
 
 
-def flv(data: mmap.mmap) -> bool:
+def flv(data: Bytes) -> bool:
     """Tag after tag, each followed by its size."""
     place = int.from_bytes(data[5:9], "big") + 4
     while place + 11 <= len(data):
@@ -72,20 +80,10 @@ def flv(data: mmap.mmap) -> bool:
     return place == len(data)
 
 
-def transport(data: mmap.mmap) -> bool:
-    """Packet after packet, the payloads of each stream counted modulo 16."""
-    packets = np.frombuffer(data[: len(data) // TS_PACKET * TS_PACKET], np.uint8).reshape(-1, TS_PACKET)
-    if len(data) % TS_PACKET or (packets[:, 0] != TS_SYNC).any():
-        return False
-    stream = (packets[:, 1].astype(int) & 0x1F) << 8 | packets[:, 2]
-    for name in np.unique(stream):
-        heads = packets[stream == name]
-        filled = heads[(heads[:, 3] & 0x10) > 0]
-        steps = np.diff(filled[:, 3] & 0x0F) % 16
-        announced = (filled[1:, 3] & 0x20 > 0) & (filled[1:, 4] > 0) & (filled[1:, 5] & 0x80 > 0)
-        if name != TS_NULL and ((steps > 1) & ~announced).any():
-            return False
-    return True
+def transport(data: Bytes) -> bool:
+    """Packet after packet, the payloads of each stream counted."""
+    packets = Packets(data)
+    return packets.clean and packets.continuous()
 
 
-WALKS: dict[str, Callable[[mmap.mmap], bool]] = {"matroska": matroska, "flv": flv, "mpegts": transport}
+WALKS: dict[str, Callable[[Bytes], bool]] = {"matroska": matroska, "flv": flv, "mpegts": transport}
