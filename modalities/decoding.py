@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterator, Sequence
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Any
 
+from modalities.clock import RAW, TICK, counted, keyed, number_of, period, reordered, zero
+from modalities.counting import RESTART, measured, starts_again
 from modalities.errors import SampleError
-from modalities.extent import (
-    RAW, RESTART, TICK, base, counted, keyed, measured, number_of, offsets, period, starts_again, to_byte, to_stamp, zero,
-)  # fmt: skip
-from modalities.media import film, kind_of, opened, path_of, sound, span_of
+from modalities.extent import offsets
+from modalities.media import base, film, kind_of, opened, path_of, sound, span_of, to_byte, to_stamp
 from modalities.sparing import Sparing
 from modalities.structure import intact
 from modalities.whole import REMEDY
@@ -74,10 +74,8 @@ def decode_one(
         reason = f"its {stream.type} is in a format that no decoder knows"
         raise SampleError(path_of(container), reason, "re-encode it or drop the row")
     stream.codec_context.thread_count = 1  # the loader's workers are the parallel ones
-    kind = kind_of(container)
-    # Where stamps are those of packets, some give no frame after a seek: from the beginning their order tells the times.
-    reordered = stream.type == "video" and stream.codec_context.has_b_frames
-    whole = counted(container, stream) and (reordered or kind in RAW)
+    # Where stamps are those of packets, some give no frame after a seek: from the beginning their order tells times.
+    whole = counted(container, stream) and (reordered(stream) or kind_of(container) in RAW)
     for back in STEPS_BACK[-1:] if whole else STEPS_BACK:
         passed = 0
         if not whole and (back or moment > 0):  # at its beginning already: looking for it uses up a FLAC of one frame
@@ -127,7 +125,7 @@ def stamped(
     time: float | None = None
     span, begun = 0.0, False
     due, lost = set(), 0  # stamps of packets that are still to give their frame
-    reordered = ordered and stream.type == "video" and stream.codec_context.has_b_frames
+    shuffled = ordered and reordered(stream)
     countable = stream.type == "video" and stream.codec_context.name in FRAME_BY_FRAME
     sparing = Sparing(stream.codec_context, shown, TICK) if shown and not ordered else None
     spared: dict[int, float] = {}  # stamps and seconds of frames that are left out
@@ -157,7 +155,7 @@ def stamped(
             if packet.size == 0:  # "the same picture again"
                 continue
             heappush(stamps, packet.dts)
-            if countable and not reordered and packet.pts is not None and not packet.is_discard:
+            if countable and not shuffled and packet.pts is not None and not packet.is_discard:
                 if sparing is not None and sparing.spares(packet, packet.pts * over / under - origin):
                     spared[packet.pts] = (packet.duration or 0) * over / under
                     continue
@@ -170,7 +168,7 @@ def stamped(
             continue  # a seek may land in the middle of a packet
         for frame in frames:
             stamp = heappop(stamps) if ordered and stamps else frame.pts
-            if reordered and kind == "asf":
+            if shuffled and kind == "asf":
                 first = stamp if first is None else first
                 stamp, origin = stamp - first, 0.0
             if stamp is None and time is None:
@@ -182,7 +180,7 @@ def stamped(
             moment = (time or 0.0) + span if stamp is None else stamp * over / under - origin
             sounds = stream.type == "audio"
             come(moment, frame.samples / frame.sample_rate if sounds else (frame.duration or 0) * over / under)
-            if countable and not reordered and frame.pts is not None:
+            if countable and not shuffled and frame.pts is not None:
                 passed = {stamp for stamp in due if stamp <= frame.pts}
                 due -= passed
                 lost += len(passed - {frame.pts}) * (begun and not frame.interlaced_frame)
@@ -194,5 +192,5 @@ def stamped(
             elif begun:  # before that it only lacks what lies before the key frame
                 raise SampleError(path, f"is damaged at {moment:.2f} s", "copy it again, re-encode it or drop the row")
         late = len(stamps) - (REORDERED if packet.size else 0)  # the last packet is empty and brings out all the rest
-        if reordered and countable and begun and late > 1 and not (frames and frames[-1].interlaced_frame):
+        if shuffled and countable and begun and late > 1 and not (frames and frames[-1].interlaced_frame):
             raise SampleError(path, f"lacks {late} frames before {(time or 0.0) + span * late:.2f} s", REMEDY)

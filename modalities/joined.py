@@ -9,17 +9,17 @@ from __future__ import annotations
 import mmap
 import re
 from collections.abc import Callable, Iterable
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 
-from modalities.structure import SEGMENT, number
+from modalities.structure import ASF_HEADER, SEGMENT, number
 from modalities.transport import TABLES, Packets
 
 BACK, FORWARD = -0.1, 10.0  # seconds from one reading of a clock to the next beyond which it is another clock
 TICKS, WRAP = 90_000, 2**33  # of the clocks of MPEG: per second, and after how many they start at 0 again
 OPEN = 0xFFFFFFFF  # the size that a recorder states which does not know it
-ASF = bytes.fromhex("3026B2758E66CF11A6D900AA0062CE6C")
 ID3 = rb"ID3[\x02-\x04][\x00-\x0F][\x00-\xF0][\x00-\x7F]{4}"
 
 
@@ -30,7 +30,7 @@ def parts(path: Path, kind: str) -> tuple[tuple[int, int], ...]:
         return ((0, size),)
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         places = [0, *find(data), size]
-    return tuple(zip(places, places[1:], strict=False))
+    return tuple(pairwise(places))
 
 
 def restarts(ticks: np.ndarray) -> Iterable[tuple[int, float]]:
@@ -47,8 +47,8 @@ def transport(data: mmap.mmap) -> list[int]:
     """MPEG-TS: where the program's clock starts again; a gap forward counts only where a new file seems to begin."""
     packets, found = Packets(data), []
     carries, ticks = packets.clock()
-    for number, seconds in restarts(ticks):
-        before, first = carries[number - 1 : number + 1]
+    for index, seconds in restarts(ticks):
+        before, first = carries[index - 1 : index + 1]
         tables = before + 1 + np.flatnonzero((packets.stream == 0)[before + 1 : first + 1])
         cut = int(tables[-1]) if len(tables) else int(first)
         while cut > before + 1 and packets.stream[cut - 1] < TABLES:
@@ -140,24 +140,26 @@ def riff(data: mmap.mmap) -> list[int]:
 
 def boxes(data: mmap.mmap) -> list[int]:
     """MP4 and MOV: box after box; another file type begins another file."""
-    found, place = [], 0
+    found, place, files = [], 0, [set()]
     while place + 8 <= len(data):
         size, name = int.from_bytes(data[place : place + 4], "big"), data[place + 4 : place + 8]
         if size == 1:
             size = int.from_bytes(data[place + 8 : place + 16], "big")
-        if name == b"ftyp" and place:
+        if name == b"ftyp" and b"moov" in files[-1]:
             found.append(place)
+            files.append(set())
+        files[-1].add(name)
         if size < 8:
             break
         place += size
-    return found
+    return found if all(b"moov" in names for names in files) else []
 
 
 def objects(data: mmap.mmap) -> list[int]:
     """ASF and WMV: object after object; another header begins another file."""
     found, place = [], 0
     while place + 24 <= len(data) and (size := int.from_bytes(data[place + 16 : place + 24], "little")) >= 24:
-        if data[place : place + 16] == ASF and place:
+        if data[place : place + 16] == ASF_HEADER and place:
             found.append(place)
         place += size
     return found
@@ -181,7 +183,7 @@ def mp3(data: mmap.mmap) -> list[int]:
         else:
             heads = (place - back for back in (36, 21, 13, 38, 23, 15) if starts_frame(data, place - back))
             place = after = next(heads, 0)
-        if place > frames:
+        if place > frames and starts_frame(data, frames):
             found.append(place)
         frames = max(frames, after)
     return found
@@ -197,9 +199,7 @@ def starts_frame(data: mmap.mmap, place: int) -> bool:
     if not 0 <= place <= len(data) - 4:
         return False
     head = data[place : place + 4]
-    return (
-        head[0] == 0xFF and head[1] & 0xE6 == 0xE2 and 0 < head[2] >> 4 < 15 and head[2] & 0x0C != 0x0C
-    )
+    return head[0] == 0xFF and head[1] & 0xE6 == 0xE2 and 0 < head[2] >> 4 < 15 and head[2] & 0x0C != 0x0C
 
 
 SCANS: dict[str, Callable[[mmap.mmap], list[int]]] = {

@@ -5,10 +5,12 @@ PyAV is imported where a file is opened, so that tokenizers work on machines tha
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import lru_cache, wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -184,3 +186,29 @@ def sound(container: InputContainer) -> AudioStream | None:
     """The sound track that a player would choose, if there is one that can be decoded."""
     track: Any = container.streams.best("audio")
     return track if track is not None and track.codec_context is not None else None
+
+
+def still(container: InputContainer) -> bool:
+    """Whether the file is an image."""
+    return container.format.name == "image2" or container.format.name.endswith("_pipe")
+
+
+def to_stamp(container: InputContainer, stream: Stream, stamp: float) -> None:
+    """Go to a key frame at or before a stamp (seconds on the file's own clock), if the container can."""
+    import av
+
+    with contextlib.suppress(av.FFmpegError):
+        container.seek(int(stamp / base(stream)), stream=stream)
+
+
+def to_byte(container: InputContainer, place: int) -> None:
+    """Go to a place in the file, if the container can."""
+    import av
+
+    with contextlib.suppress(av.FFmpegError):
+        container.seek(place, any_frame=True, unsupported_byte_offset=True)
+
+
+def base(stream: Stream) -> Fraction:
+    """Seconds per unit of a stream's stamps."""
+    return stream.time_base or Fraction(1, 1_000_000)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mmap
+from itertools import pairwise
 
 import numpy as np
 
@@ -18,7 +19,7 @@ class Packets:
     places (n,): where each begins; heads (n, 12): its first bytes; clean: whether nothing but packets is there.
     """
 
-    def __init__(self, data: mmap.mmap | bytes):
+    def __init__(self, data: mmap.mmap | memoryview):
         buffer = np.frombuffer(data, np.uint8)
         runs, place, self.clean = [], 0, True
         while (found := aligned(buffer, place)) is not None:
@@ -60,7 +61,7 @@ class Packets:
         carries = np.flatnonzero(self.adapted & (head[:, 4] >= 7) & (head[:, 5] & 0x10 > 0))
         names, counts = np.unique(self.stream[carries], return_counts=True)
         spans = sorted((found[0], found[-1]) for n in names if len(found := carries[self.stream[carries] == n]))
-        if any(after[0] < before[1] for before, after in zip(spans, spans[1:], strict=False)):
+        if any(after[0] < before[1] for before, after in pairwise(spans)):
             carries = carries[self.stream[carries] == names[counts.argmax()]]
         ticks = np.zeros(len(carries), np.int64)
         for column, shift in ((6, 25), (7, 17), (8, 9), (9, 1)):
@@ -74,8 +75,8 @@ def aligned(buffer: np.ndarray, place: int) -> tuple[int, int] | None:
         for begin in place + np.flatnonzero(buffer[place : place + 2**16] == SYNC):
             for size in SIZES:
                 marks = buffer[begin : begin + LOCK * size : size]
-                if (marks == SYNC).all() and (len(marks) == LOCK or begin + len(marks) * size >= len(buffer)):
-                    if begin + HEAD <= len(buffer):
-                        return int(begin), size
+                ends = begin + len(marks) * size >= len(buffer) >= begin + HEAD
+                if (marks == SYNC).all() and (len(marks) == LOCK or ends):
+                    return int(begin), size
         place += 2**16
     return None

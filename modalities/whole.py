@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from modalities.errors import SampleError
 from modalities.media import kind_of, path_of, span_of
+from modalities.structure import ASF_PROPERTIES
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 OPEN_ENDED = 0x7FFFF000  # sizes from here up are what a recorder writes that does not know better
 LOSS = 512  # bytes; a header that is wrong by less was written carelessly, nothing is missing
 STATING = ("mov", "matroska", "flv", "asf", "wav", "w64", "aiff", "au", "caf", "flac", "avi", "wv", "tta", "ape")
-ASF_PROPERTIES = bytes.fromhex("A1DCAB8C47A9CF118EE400C00C205365")
 REMEDY = "the file is cut off or damaged: copy it again or drop the row"
 
 

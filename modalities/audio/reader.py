@@ -66,7 +66,8 @@ class AudioReader(Reader):
             if not pieces and (start < (says := lasting(source, "audio") or 0.0) or not (says or film(container))):
                 raise SampleError(source, f"no sound can be decoded from {start:.2f} s", "re-encode it or drop the row")
             ended = max((time + len(samples) / rate for time, samples in pieces), default=stop)
-            if ended < stop - SHORT and ended < (says := lasting(source, "audio") or 0.0) - SHORT and states_length(container):
+            says = lasting(source, "audio") or 0.0 if ended < stop - SHORT else 0.0
+            if ended < says - SHORT and states_length(container):
                 reason = f"says its sound lasts {says:.2f} s, but nothing after {ended:.2f} s can be decoded"
                 raise SampleError(source, reason, REMEDY)
         if not pieces:

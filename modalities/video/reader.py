@@ -11,10 +11,11 @@ import numpy as np
 import torch
 from einops import rearrange
 
+from modalities.clock import TICK, period
 from modalities.decoding import decode
 from modalities.errors import SampleError
-from modalities.extent import TICK, assumed, lasting, period
-from modalities.media import film, kind_of, opened, remembered
+from modalities.extent import assumed, lasting
+from modalities.media import film, kind_of, opened, remembered, still
 from modalities.reader import Reader, Reading
 from modalities.video import hints
 from modalities.video.framing import Framing
@@ -68,7 +69,10 @@ class VideoReader(Reader):
         self.spares = True  # whether frames that are not shown may be left undecoded
 
     def seconds(self, source: Any) -> float | None:
-        return None if facts(path_of(source))["still"] else lasting(path_of(source), "video")
+        found = lasting(path_of(source), "video")
+        if found is None:
+            facts(path_of(source))
+        return found
 
     def describe(self, source: Any) -> dict[str, Any]:
         path = path_of(source)
@@ -223,8 +227,3 @@ def pictures(container: InputContainer, source: Any) -> VideoStream:
 def lasts(frame: VideoFrame, period: float) -> float:
     """Seconds that a frame is on display; the period where its packet does not tell."""
     return float(frame.duration * frame.time_base) if frame.duration and frame.time_base else period
-
-
-def still(container: InputContainer) -> bool:
-    """Whether the file is an image."""
-    return container.format.name == "image2" or container.format.name.endswith("_pipe")
