@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from modalities.structure import ASF_HEADER, SEGMENT, number
-from modalities.transport import TABLES, Packets
+from modalities.transport import NULL, TABLES, Packets
 
 BACK, FORWARD = -0.1, 10.0  # seconds from one reading of a clock to the next beyond which it is another clock
 TICKS, WRAP = 90_000, 2**33  # of the clocks of MPEG: per second, and after how many they start at 0 again
@@ -59,10 +59,11 @@ def transport(data: mmap.mmap) -> list[int]:
 
 
 def fresh(packets: Packets, cut: int) -> bool:
-    """Whether every stream that goes on behind a place begins there with the beginning of a frame."""
+    """Whether every stream behind a place begins there, with the beginning of a frame and a counter at 0."""
     here = slice(cut, cut + 2000)
     names, firsts = np.unique(np.where(packets.filled, packets.stream, -1)[here], return_index=True)
-    return bool(packets.begins[here][firsts[names >= TABLES]].all())
+    firsts = firsts[(names >= 0) & (names != NULL)]
+    return bool((packets.begins[here][firsts] & (packets.heads[here][firsts, 3] & 0x0F == 0)).all())
 
 
 def program(data: mmap.mmap) -> list[int]:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from modalities import limits
 from modalities.errors import InputError, SampleError
 from modalities.joined import parts
+from modalities.transport import is_transport
 
 if TYPE_CHECKING:
     from av.audio.stream import AudioStream
@@ -95,9 +96,10 @@ def layout(source: Any) -> Layout:
     """
     name = f"file:{source}"  # "file:": a colon is no protocol
     with explained(source):
-        kind = check_headers(name, source)
-        spans = parts(Path(source), kind)
-        names = (name,)
+        # Where parts of MPEG-TS have other streams, their headers cannot be read as those of one file.
+        spans = parts(Path(source), "mpegts") if is_transport(Path(source)) else ()
+        kind = "mpegts" if len(spans) > 1 else check_headers(name, source)
+        spans, names = spans or parts(Path(source), kind), (name,)
         if len(spans) > 1:
             names = tuple(f"{PART},,start,{begin},end,{end},,:{name}" for begin, end in spans)
             for part in names:

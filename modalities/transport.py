@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import mmap
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 
 SYNC, NULL, TABLES = 0x47, 0x1FFF, 0x20  # PIDs below TABLES hold tables of programs, none of their contents
 SIZES = {188: 0, 192: 4, 204: 0}  # bytes of a packet (plain, Blu-ray and camcorders, with parity) to those before it
 HEAD = 12  # bytes of a packet that hold its header and clock
+SIZE_MAX = max(SIZES)
 LOCK = 5  # packets in a row that make a byte 0x47 a beginning of one
 
 
@@ -24,12 +26,14 @@ class Packets:
         runs, place, self.clean = [], 0, True
         while (found := aligned(buffer, place)) is not None:
             begin, size = found
-            self.clean &= begin == place + SIZES[size]
+            self.clean &= begin == SIZES[size]  # again later: something else is between packets
             count = (len(buffer) - begin - HEAD) // size + 1
             wrong = np.flatnonzero(buffer[begin::size][:count] != SYNC)
             count = int(wrong[0]) if len(wrong) else count
             runs.append(begin + size * np.arange(count))
             place = begin + size * count - SIZES[size]
+            if len(wrong):  # the last may be cut off, and the next begin inside it
+                place -= size - 1
         self.clean &= place == len(buffer)
         self.places = np.concatenate(runs) if runs else np.zeros(0, int)
         self.heads = np.empty((len(self.places), HEAD), np.uint8)
@@ -67,6 +71,13 @@ class Packets:
         for column, shift in ((6, 25), (7, 17), (8, 9), (9, 1)):
             ticks += head[carries, column].astype(np.int64) << shift
         return carries, ticks + (head[carries, 10] >> 7)
+
+
+def is_transport(path: Path) -> bool:
+    """Whether a file begins like an MPEG transport stream."""
+    with path.open("rb") as file:
+        head = file.read(SIZE_MAX * LOCK)
+    return any(len(marks := head[first::size][:LOCK]) == LOCK and set(marks) == {SYNC} for size, first in SIZES.items())
 
 
 def aligned(buffer: np.ndarray, place: int) -> tuple[int, int] | None:
