@@ -47,7 +47,7 @@ def record(
         if codec is not None:
             film = out.add_stream(codec, rate=rate, options=CODECS.get(codec, {}))
             film.width = film.height = 64
-            film.pix_fmt = "yuv420p"
+            film.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
         track, heard = None, []
         if sound is not None:
             track = out.add_stream(sound, rate=sound_rate, layout="mono")

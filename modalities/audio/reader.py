@@ -16,7 +16,8 @@ from modalities.media import film, kind_of, opened, remembered, sound
 from modalities.reader import Reader, Reading
 from modalities.whole import REMEDY, states_length
 
-PREROLL = 0.5  # seconds decoded before the window: lossy codecs overlap frames and keep a bit reservoir
+PREROLL = 0.5  # seconds decoded before the window: lossy codecs overlap frames
+RESERVOIR = 3.0  # seconds in MP3, where a frame may hold bits of those before it: many, where they are small
 SLACK = 0.005  # seconds; stamps that stray less than this only say that the container rounds them
 SHORT = 0.15  # seconds that may lack at the end of what is stated: codecs pad, and frames last up to 0.13 s
 SILENCE = 1e-5  # peak below which a track counts as absent (16-bit sound has 3e-5 as its smallest step)
@@ -52,7 +53,8 @@ class AudioReader(Reader):
                     raise SampleError(source, "has neither sound nor pictures", "name a recording, or drop the row")
                 return None
             pieces, rate = [], 0
-            for time, frame in decode(container, track, max(start - PREROLL, 0.0)):
+            before = RESERVOIR if track.codec_context.name.startswith("mp3") else PREROLL
+            for time, frame in decode(container, track, max(start - before, 0.0)):
                 if rate not in (0, frame.sample_rate):
                     raise SampleError(source, f"changes its sampling rate at {time:.2f} s", "re-encode it")
                 rate = frame.sample_rate
