@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 TICK = 1e-3  # seconds; Matroska and FLV round their stamps to a millisecond
 RAW = ("h264", "hevc", "mpegvideo", "m4v", "obu", "vc1", "mjpeg")  # film and nothing else: no stamps
 LATE = ("mpegts", "mpeg", "flv")  # may begin in the middle of a group of pictures
-ANCHORED = ("mpeg1video", "mpeg2video")  # what their decoder shows before the first key frame is grey
 
 
 def period(stream: Stream) -> float:
@@ -29,7 +28,7 @@ def counted(container: InputContainer, stream: Stream) -> bool:
     AVI has no others, raw film none at all; ASF has one for each packet, of which FFmpeg makes up the rest.
     """
     kind = kind_of(container)
-    return kind == "avi" or (kind == "asf" and reordered(stream)) or (kind in RAW and stream.type == "video")
+    return kind == "avi" or (kind == "asf" and reordered(stream)) or unstamped(container, stream)
 
 
 def reordered(stream: Stream) -> bool:
@@ -37,9 +36,9 @@ def reordered(stream: Stream) -> bool:
     return stream.type == "video" and stream.codec_context is not None and stream.codec_context.has_b_frames
 
 
-def keyed(container: InputContainer, stream: Stream) -> bool:
-    """Whether packets before the first key frame must be left out: their decoder would show grey for what they lack."""
-    return stream.type == "video" and (kind_of(container) in RAW or stream.codec_context.name in ANCHORED)
+def unstamped(container: InputContainer, stream: Stream) -> bool:
+    """Whether frames have no stamps at all: then they are counted, from the first key frame on."""
+    return stream.type == "video" and kind_of(container) in RAW
 
 
 def zero(container: InputContainer) -> float:
@@ -76,11 +75,8 @@ def first_shown(source: Any, number: int) -> float:
         if stream.codec_context is None:
             return starting(stream)
         stream.codec_context.thread_count = 1
-        waits, fed = keyed(container, stream), []
+        fed = []
         for packet in container.demux(stream):
-            waits &= not packet.is_keyframe
-            if waits and packet.size:
-                continue
             if packet.dts is not None:
                 fed.append(packet.dts)
             try:

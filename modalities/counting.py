@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from modalities.clock import RAW, counted
+from modalities.clock import counted, unstamped
 from modalities.errors import SampleError
 from modalities.media import film, kind_of, opened, path_of, remembered, sound, to_byte
 
@@ -77,14 +77,15 @@ def count(container: InputContainer) -> Extent:
 def timed(container: InputContainer) -> Iterator[tuple[int, float, float, Packet]]:
     """The index of a stream, the moment and the seconds of each packet of film and sound."""
     streams = [stream for stream in (film(container), sound(container)) if stream is not None]
+    raw = {stream.index for stream in streams if unstamped(container, stream)}
     ordered = {stream.index for stream in streams if counted(container, stream)}
-    waits = {stream.index for stream in streams if kind_of(container) in RAW and stream.type == "video"}
+    waits = set(raw)
     after: dict[int, float] = {}
     for packet in container.demux(*streams):
         index = packet.stream_index
         if not packet.size or packet.time_base is None or (index in waits and not packet.is_keyframe):
             continue
-        stamp = None if kind_of(container) in RAW else packet.dts if index in ordered else packet.pts
+        stamp = None if index in raw else packet.dts if index in ordered else packet.pts
         time = after.get(index, 0.0) if stamp is None else float(stamp * packet.time_base)
         lasts = float((packet.duration or 0) * packet.time_base)
         waits.discard(index)

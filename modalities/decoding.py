@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Any
 
-from modalities.clock import RAW, TICK, counted, keyed, number_of, period, reordered, zero
+from modalities.clock import TICK, counted, number_of, period, reordered, unstamped, zero
 from modalities.counting import RESTART, measured, starts_again
 from modalities.errors import SampleError
 from modalities.extent import offsets
@@ -75,7 +75,7 @@ def decode_one(
         raise SampleError(path_of(container), reason, "re-encode it or drop the row")
     stream.codec_context.thread_count = 1  # the loader's workers are the parallel ones
     # Where stamps are those of packets, some give no frame after a seek: from the beginning their order tells times.
-    whole = counted(container, stream) and (reordered(stream) or kind_of(container) in RAW)
+    whole = counted(container, stream) and (reordered(stream) or unstamped(container, stream))
     for back in STEPS_BACK[-1:] if whole else STEPS_BACK:
         passed = 0
         if not whole and (back or moment > 0):  # at its beginning already: looking for it uses up a FLAC of one frame
@@ -129,7 +129,7 @@ def stamped(
     countable = stream.type == "video" and stream.codec_context.name in FRAME_BY_FRAME
     sparing = Sparing(stream.codec_context, shown, TICK) if shown and not ordered else None
     spared: dict[int, float] = {}  # stamps and seconds of frames that are left out
-    waits, after, first = keyed(container, stream), 0, None
+    raw, after, first = unstamped(container, stream), 0, None
 
     def come(moment: float, lasts: float) -> None:
         nonlocal time, span
@@ -144,17 +144,16 @@ def stamped(
         if packet.size and passed_over:
             passed_over -= 1
             continue
-        if packet.size and waits:
-            if not packet.is_keyframe:
+        if raw and packet.size:
+            if after == 0 and not packet.is_keyframe:
                 continue
-            waits = False
-        if kind in RAW and packet.size and ordered:
             heappush(stamps, after)
             after += packet.duration or 0
         elif packet.dts is not None:
             if packet.size == 0:  # "the same picture again"
                 continue
-            heappush(stamps, packet.dts)
+            if ordered:
+                heappush(stamps, packet.dts)
             if countable and not shuffled and packet.pts is not None and not packet.is_discard:
                 if sparing is not None and sparing.spares(packet, packet.pts * over / under - origin):
                     spared[packet.pts] = (packet.duration or 0) * over / under

@@ -90,9 +90,7 @@ def numbers(path: Path, start: float, duration: float, frames: int = FRAMES) -> 
     return [number(picture) for picture in reading.values.numpy()]
 
 
-def shows(
-    path: Path, start: float, duration: float, *, first: int = 0, rate: int = RATE, slack: float = 0.002
-) -> bool:
+def shows(path: Path, start: float, duration: float, *, first: int = 0, rate: int = RATE, slack: float = 0.002) -> bool:
     """Whether each frame of a window is the one on display; either neighbour, less than `slack` from a change."""
     moments = [start + duration * (i + 0.5) / FRAMES for i in range(FRAMES)]
     return all(

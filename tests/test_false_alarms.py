@@ -13,8 +13,10 @@ from media import cut_off
 from recorded import CODECS, RATE, blocks, clicks, join, numbers, record, shows
 
 from modalities.audio import AudioReader
+from modalities.decoding import decode
 from modalities.errors import SampleError
 from modalities.extent import JOINED, REGROUPED
+from modalities.media import film, opened
 from modalities.video import VideoReader
 
 CASES = Path(__file__).parent / "cases"
@@ -41,7 +43,11 @@ def test_the_default_x264_in_avi_is_read_whole():
 @pytest.mark.parametrize("name", ["a.avi", "a.wmv"])
 @pytest.mark.parametrize(
     "options",
-    [{"x264-params": "bframes=3:b-adapt=0"}, {"x264-params": "bframes=7:b-adapt=0:ref=5"}, {"x264-params": "open-gop=1"}],
+    [
+        {"x264-params": "bframes=3:b-adapt=0"},
+        {"x264-params": "bframes=7:b-adapt=0:ref=5"},
+        {"x264-params": "open-gop=1"},
+    ],
 )
 def test_frames_in_another_order_than_their_stamps_are_no_loss(name, options, tmp_path, monkeypatch):
     monkeypatch.setitem(CODECS, "libx264", {"g": "25", **options})
@@ -57,6 +63,26 @@ def test_frames_in_another_order_than_their_stamps_are_no_loss(name, options, tm
         cut = str(cut_off(path, share))
         with pytest.raises(SampleError):
             reader.read(cut, 0.0, reader.seconds(cut) or 1.0)
+
+
+def test_packets_that_give_no_frame_are_counted_as_lost(tmp_path):
+    path = record(tmp_path / "a.avi", "libx264")
+    with opened(str(path)) as container:
+        stream = film(container)
+        stream.codec_context.skip_frame = "NONREF"  # as if the decoder lost them
+        with pytest.raises(SampleError, match=r"lacks \d+ frames"):
+            list(decode(container, stream, 0.0))
+
+
+def test_a_raw_stream_may_begin_mid_group(tmp_path):
+    whole = record(tmp_path / "whole.h264", "libx264")
+    with av.open(str(whole)) as film:
+        packets = [bytes(packet) for packet in film.demux(video=0) if packet.size]
+    path = tmp_path / "a.h264"
+    path.write_bytes(b"".join(packets[5:]))
+    first = numbers(path, 0.0, 0.04, 1)[0]
+    assert 5 <= first <= 12 and VideoReader().seconds(str(path)) == pytest.approx((100 - first) / RATE, abs=0.01)
+    assert shows(path, 0.0, (100 - first) / RATE - 0.01, first=first)
 
 
 def test_a_recording_that_begins_mid_group_begins_at_its_first_frame():

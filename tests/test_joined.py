@@ -54,18 +54,22 @@ def test_joined_films_are_one_timeline(name, tmp_path):
     codec, sound, form = FILMS[name]
     rate = 44100 if name == "a.flv" else 48000
     parts = [
-        record(tmp_path / f"{n}-{name}", codec, sound, first=100 * n, hertz=(500, 2000)[n], format=form, sound_rate=rate)
+        record(
+            tmp_path / f"{n}-{name}", codec, sound, first=100 * n, hertz=(500, 2000)[n], format=form, sound_rate=rate
+        )
         for n in range(2)
     ]
     path = join(tmp_path / name, *parts)
     reader = VideoReader(frames=4, size=16)
     seconds = reader.seconds(str(path))
-    assert seconds == pytest.approx(8.0, abs=0.03)
+    assert seconds == pytest.approx(8.0, abs=0.03 if name in ("a.wmv", "a.flv", "a.mpg") else 0.002)
     assert AudioReader().seconds(str(path)) == pytest.approx(8.0, abs=0.1)
     for start in (0.0, 1.3, 3.5, 4.0, 4.1, 7.0):
         assert shows(path, start, 0.99, slack=0.012)
     assert shows(path, 0.5, 7.4, slack=0.012)
-    assert [pitch(path, start, 0.5) for start in (0.2, 3.3, 4.2, 7.3)] == pytest.approx([500, 500, 2000, 2000], rel=0.05)
+    assert [pitch(path, start, 0.5) for start in (0.2, 3.3, 4.2, 7.3)] == pytest.approx(
+        [500, 500, 2000, 2000], rel=0.05
+    )
     late = clicks(parts[0], 2.0, 1.0) - 2.5  # what the container itself does to its sound
     assert [clicks(path, start, 1.0) for start in (2.0, 6.0)] == pytest.approx([2.5 + late, 6.5 + late], abs=0.03)
     assert reader.read(str(path), 0.0, 1.0).notes == (JOINED,)
@@ -80,7 +84,9 @@ def test_joined_sounds_are_one_timeline(name, tmp_path):
     path, reader = join(tmp_path / name, *parts), AudioReader()
     assert reader.seconds(str(path)) == pytest.approx(6.0, abs=0.1)
     assert reader.read(str(path), 0.0, 6.0).length == 96000
-    assert [pitch(path, start, 0.5) for start in (0.2, 2.4, 3.2, 5.4)] == pytest.approx([500, 500, 2000, 2000], rel=0.05)
+    assert [pitch(path, start, 0.5) for start in (0.2, 2.4, 3.2, 5.4)] == pytest.approx(
+        [500, 500, 2000, 2000], rel=0.05
+    )
     assert [clicks(path, start, 0.6) for start in (2.2, 5.2)] == pytest.approx([2.5, 5.5], abs=0.09)
 
 
