@@ -76,13 +76,15 @@ def test_packets_that_give_no_frame_are_counted_as_lost(tmp_path):
 
 def test_a_raw_stream_may_begin_mid_group(tmp_path):
     whole = record(tmp_path / "whole.h264", "libx264")
-    with av.open(str(whole)) as film:
-        packets = [bytes(packet) for packet in film.demux(video=0) if packet.size]
+    with av.open(str(whole)) as source:
+        packets = [bytes(packet) for packet in source.demux(video=0) if packet.size]
     path = tmp_path / "a.h264"
     path.write_bytes(b"".join(packets[5:]))
     first = numbers(path, 0.0, 0.04, 1)[0]
     assert 5 <= first <= 12 and VideoReader().seconds(str(path)) == pytest.approx((100 - first) / RATE, abs=0.01)
     assert shows(path, 0.0, (100 - first) / RATE - 0.01, first=first)
+    with opened(str(path)) as container:
+        assert len(list(decode(container, film(container), 0.0))) == 100 - first
 
 
 def test_a_recording_that_begins_mid_group_begins_at_its_first_frame():
