@@ -54,7 +54,8 @@ def length(container: InputContainer, stream: Stream) -> float:
 def guessed(container: InputContainer, stream: Stream) -> bool:
     """Whether what FFmpeg says of a stream's length is an estimate, or nothing."""
     kind = kind_of(container)
-    if kind == "matroska" and stream.duration:  # its header states the length of the file, never that of a stream
+    # Its header states the length of the file; FFmpeg passes that on to streams in which it has met no stamp.
+    if kind == "matroska" and stream.duration and stream.start_time is not None:
         return True
     if kind == "asf" and reordered(stream):  # it states the end of the last stamp that FFmpeg made up
         return True
