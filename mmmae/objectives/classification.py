@@ -10,8 +10,8 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from fusion.blocks import EPS
-from mmmae.objectives.objective import Objective, Step
-from mmmae.objectives.world import mean
+from mmmae.objectives.objective import Objective, Parts, Step
+from mmmae.objectives.world import count, mean
 from mmmae.sections import AdamW
 from modalities.errors import InputError
 from modalities.records import Tokens
@@ -90,7 +90,10 @@ class Classification(Objective):
         if (mixed := step.batch.mixed) is not None:
             pairs = zip((losses, right), self.judge(logits, mixed.label), strict=True)
             losses, right = (mixed.weight * mine + (1 - mixed.weight) * other for mine, other in pairs)
-        return {"label": mean(losses, known), "accuracy": mean(right, known)}
+        parts = Parts()
+        parts.put("label", mean(losses, known), count(losses, known))
+        parts.put("accuracy", mean(right, known), count(right, known))
+        return parts
 
     def tell(self, tokens: Mapping[str, Tokens]) -> tuple[Float[Tensor, "b classes"], Bool[Tensor, " b"]]:
         """A score for each label, in float32, and for which samples there was anything to tell it from."""
