@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import modalities as house
 from mmmae.data import cells, rows
 from mmmae.data.enclosure import Enclosure
+from mmmae.settings import find
 from modalities.errors import InputError, SampleError
 from modalities.noise import WORD, mix
 
@@ -235,6 +236,8 @@ def collect(path: Path, enclosure: Enclosure, known: Sequence[str], asked: set[s
     if absent := sorted((asked or set()) - present) if present else ["any modality"]:  # asked for, or any at all
         usable = [m for m in known if m in present]
         remedy = f"Launch with --modalities {','.join(usable)}" if usable else f"Fill one of {', '.join(known)}"
+        if commands := [how for name in absent if name in shipped() and (how := find("reader", name, name).made_by)]:
+            remedy = f"{commands[0].format(data=path)} makes it; then train with --data EMBEDDED"
         raise InputError(
             f"{path}: no row has {' or '.join(absent)}; present: {', '.join(usable) or 'none'}\n  {remedy}"
         )
