@@ -97,7 +97,7 @@ class Sizes:
             return wanted
         room = free_memory() // 2 // WORKER
         most = max(1, min(cores(), room) // self.world)
-        workers = min(self.used.get("workers", wanted), most)
+        workers = min(self.used.get("workers") or wanted, most)
         if workers < wanted:
             why = f"there are {cores()} cores" if room >= cores() else f"memory has room for {room}"
             self.notes.append(f"workers      {workers} instead of {wanted}: {why} (--workers sets others)")
@@ -116,7 +116,7 @@ class Sizes:
         if settings.accumulate is not None:
             count = settings.accumulate
         elif piece != "auto":
-            count = pieces_for(batch, self.unit, piece)
+            count = pieces_for(batch, self.unit, int(piece))
         else:
             fitting = [pieces for pieces in divisors(batch // self.unit) if footprint.fits(most // pieces, ahead)]
             count = fitting[0] if fitting else batch // self.unit
@@ -176,6 +176,7 @@ def used(start: Path, asked: Mapping[str, Any], given: Collection[str]) -> dict[
     then = json.loads((start / STATE).read_text(encoding="utf-8")).get("asked", {})
     figures = load_recipe(start).sections.training
     found = {name: getattr(figures, name) for name in FIGURES if name not in given and then.get(name) == asked[name]}
-    if {"batch_size", "accumulate", "piece"} & set(given):
-        found.pop("piece", None)  # which belongs to the batch
+    other = "batch_size" in given and asked["batch_size"] != figures.batch_size
+    if other or {"accumulate", "piece"} & set(given):
+        found.pop("piece", None)
     return {name: figure for name, figure in found.items() if isinstance(figure, int)}

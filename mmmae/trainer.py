@@ -149,8 +149,8 @@ class Trainer:
             everyone: Any = accelerator.gather(torch.tensor([figure], device=accelerator.device))
             return int(everyone.min())
 
-        processes = int(os.environ.get("LOCAL_WORLD_SIZE", accelerator.num_processes))
-        trial = Trial(model, self.recipe, self.augment, accelerator.device, accelerator.autocast, processes)
+        processes = int(os.environ.get("LOCAL_WORLD_SIZE") or accelerator.num_processes)
+        trial = Trial(model, self.recipe, self.augment, accelerator.device, lambda: accelerator.autocast(), processes)
         self.recipe = self.sizes.pieces(self.recipe, trial, smallest)
         self.settings = self.recipe.sections.training
 
@@ -232,7 +232,8 @@ class Trainer:
             self.optimizer.optimizer, learning_rate(self.step, self.steps, optimizer, settings.batch_size)
         )
         self.model.train()
-        means, total, pieces = Means(), 0, self.pieces
+        means, pieces = Means(), self.pieces
+        total: Any = 0
         ids: list[str] = []
         for piece in range(pieces):
             last = piece == pieces - 1

@@ -134,13 +134,16 @@ def test_pieces_of_a_contrast_are_said_to_compare_less(data, tmp_path, capsys, m
     assert "compares" not in capsys.readouterr().err
 
 
-def test_a_run_goes_on_with_the_pieces_it_began_with(data, tmp_path, monkeypatch):
+@pytest.mark.parametrize("batch", [(), ("--batch-size", "16")], ids=["of the recipe", "given"])
+def test_a_run_goes_on_with_the_pieces_it_began_with(data, tmp_path, monkeypatch, batch):
     with monkeypatch.context() as small:
         little(small, samples=4)
-        assert main(command(data, tmp_path / "once", "--steps", "4", "--workers", "0")) == 0
-        assert main(command(data, tmp_path / "twice", "--steps", "4", "--workers", "0", "--save-every", "2")) == 0
+        assert main(command(data, tmp_path / "once", "--steps", "4", "--workers", "0", *batch)) == 0
+        assert (
+            main(command(data, tmp_path / "twice", "--steps", "4", "--workers", "0", *batch, "--save-every", "2")) == 0
+        )
     shutil.rmtree(tmp_path / "twice" / "checkpoints" / "step-4")
-    assert main(command(data, tmp_path / "twice", "--steps", "4", "--workers", "0", "--save-every", "2")) == 0
+    assert main(command(data, tmp_path / "twice", "--steps", "4", "--workers", "0", *batch, "--save-every", "2")) == 0
     assert settings(tmp_path / "twice", 4)["piece"] == 4
     for name in ("model.safetensors", "optimizer.safetensors"):
         one, other = ((tmp_path / run / "checkpoints" / "step-4" / name).read_bytes() for run in ("once", "twice"))
