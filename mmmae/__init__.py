@@ -2,6 +2,7 @@
 
     import mmmae
     model = mmmae.Recipe.load("videomae", ["size=tiny"]).build()
+    run = mmmae.train("videomae", "films/", "runs/films", ["size=tiny"], steps=1000)
     table = mmmae.predict("runs/tuned", "clips/")
 
 Names are imported when they are first used, so that `import mmmae` stays quick.
@@ -18,12 +19,13 @@ if TYPE_CHECKING:
     from mmmae.model import MaskedAutoencoder
     from mmmae.predict import predict
     from mmmae.recipe import Recipe
+    from mmmae.train import train
 
 HOMES = {"MaskedAutoencoder": "mmmae.model", "Recipe": "mmmae.recipe"}
 
-CALLS = ("features", "predict")  # modules that are called like the function of their name
+CALLS = ("features", "predict", "train")  # modules that are called like the function of their name
 
-__all__ = ["MaskedAutoencoder", "Recipe", "__version__", "features", "predict"]
+__all__ = ["MaskedAutoencoder", "Recipe", "__version__", "features", "predict", "train"]
 
 
 class Call(ModuleType):

@@ -13,7 +13,7 @@ from fusion.blocks import initialise
 from fusion.masking import JointMasking, Masking, Noise, Plan
 from fusion.masking.masking import Scheduled
 from fusion.trunks import Trunk
-from mmmae.objectives.objective import Losses, Objective, Step, check
+from mmmae.objectives.objective import Losses, Objective, Step, check, counted
 from mmmae.objectives.prediction import Picture, Prediction
 from modalities.records import Batch, Signal, Tokens
 from modalities.tokenizer import Tokenizer, Tokenizers
@@ -54,7 +54,8 @@ class MaskedAutoencoder(nn.Module):
         parts = {name: losses for name, losses in said.items() if losses}
         total = torch.stack([self.objectives[name].weigh(losses) for name, losses in parts.items()]).sum()
         named = {f"{name}/{part}": loss for name, losses in parts.items() for part, loss in losses.items()}
-        return Losses(named, total=total)
+        counts = {f"{name}/{part}": count for name, losses in parts.items() for part, count in counted(losses).items()}
+        return Losses(total, named, counts)
 
     def step(self, batch: Mapping[str, Signal], plans: Mapping[str, Plan] | None = None) -> Step:
         """Everything before the objectives; `plans` overrides what the masking would hide."""

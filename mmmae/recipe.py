@@ -58,11 +58,14 @@ class Recipe:
         self.inspect()
 
     @classmethod
-    def load(cls, name: str | Path, overrides: Sequence[str] = (), modalities: Sequence[str] | None = None) -> Recipe:
-        """Read a recipe by name or file, then apply `key=value` overrides.
+    def load(
+        cls, name: str | Path | Mapping[str, Any], overrides: Sequence[str] | Mapping[str, Any] = (),
+        modalities: Sequence[str] | None = None,
+    ) -> Recipe:  # fmt: skip
+        """Read a recipe by name or file, then apply overrides: `key=value`, or a mapping from (dotted) keys to values.
 
         Args:
-            name: of a recipe in configs/, or the path of a YAML file (or of a recipe.json of a run).
+            name: of a recipe in configs/, the path of a YAML file, or what would stand in one.
             overrides: such as `masking.video.ratio=0.75`. `size=tiny` also replaces the widths, depths and heads that
                 the file gives: they belong to the file's own size.
             modalities: keep only these streams and the objectives that they can answer.
@@ -70,7 +73,7 @@ class Recipe:
         Raises:
             RecipeError: an unknown recipe, section, key or name, or a value of the wrong type.
         """
-        from mmmae.overlay import forget_sizes, narrowed, overlay, overridden, read
+        from mmmae.overlay import changed, narrowed, overlay, overridden, read
 
         path, tree = read(name)
         label = path.name
@@ -83,10 +86,7 @@ class Recipe:
                 raise RecipeError(f"{label}: base: a base may not have a base of its own; inherit from that one")
             tree = overlay(base, tree)
         refuse_misshapen(tree, label)
-        changes = overridden(overrides)
-        if "size" in changes:
-            forget_sizes(tree)
-        tree = overlay(tree, changes, strict=label)
+        tree = changed(tree, overridden(overrides), label)
         refuse_misshapen(tree, label)
         if not modalities:
             return cls(tree, label)

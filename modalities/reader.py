@@ -61,10 +61,12 @@ class Reader(ABC):
 
     pads: whether a recording shorter than the window is padded (True) or refused (False).
     typical: what stands for settings that the data decides, where there is no data (in a synthetic batch).
+    made_by: the command that makes what it reads out of `{data}`, where one does.
     """
 
     pads: bool = True
     typical: ClassVar[dict[str, Any]] = {}
+    made_by: ClassVar[str | None] = None
 
     @abstractmethod
     def seconds(self, source: Any) -> float | None:

@@ -7,6 +7,7 @@ import doctest
 import json
 import re
 import shlex
+import shutil
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -165,6 +166,9 @@ def test_the_python_of_a_page_runs(page, tmp_path, monkeypatch):
     if '"clips"' in text:
         Path("clips").mkdir()
         media.write_film(Path("clips/one.mp4"), [media.coded(i) for i in range(40)], rate=16)
+    if "mmmae.train(" in text:
+        for number in range(3):
+            shutil.copy("clips/one.mp4", f"clips/{number}.mp4")
     if ">>>" not in text:
         exec(compile(text, page, "exec"), {"__name__": page})
         return

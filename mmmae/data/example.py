@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import torch
@@ -16,15 +17,23 @@ if TYPE_CHECKING:
     from modalities.tokenizer import Tokenizer
 
 
-def example(recipe: Recipe, batch_size: int, seed: int, ragged: bool = False) -> Batch:
+def example(
+    recipe: Recipe,
+    batch_size: int,
+    seed: int,
+    ragged: bool = False,
+    tokenizers: Mapping[str, Tokenizer] | None = None,
+) -> Batch:
     """Random contents in the shapes that the recipe's readers give.
+
+    tokenizers: of the recipe's model, where it is built already.
 
     ragged: shorten the streams of most samples, leave one stream out of each sample in turn, none out of some, and some
         of the labels out, of which there are two.
     """
     recipe = settled(recipe)
     generator = torch.Generator().manual_seed(seed)
-    tokenizers = recipe.build().tokenizers
+    tokenizers = recipe.build().tokenizers if tokenizers is None else tokenizers
     window = recipe.sections.window
     signals = {}
     for number, (name, reader) in enumerate(recipe.readers().items()):

@@ -43,7 +43,7 @@ class Schedule:
         if samples < batch_size * parts:
             raise InputError(
                 f"a batch of {batch_size * parts} recordings ({parts} x {batch_size}) is more than the {samples} there "
-                "are to train on\n  Use a smaller --batch-size, or more data."
+                "are to train on\n  Use a smaller --batch-size, leave it away for one that fits, or take more data."
             )
         self.samples, self.batch_size, self.world, self.pieces = samples, batch_size, world, pieces
         self.steps_per_epoch = samples // (batch_size * parts)

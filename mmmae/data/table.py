@@ -12,6 +12,7 @@ from mmmae.data.delimited import Rows
 from mmmae.data.findings import Findings
 from mmmae.data.kinds import has_sound
 from mmmae.data.stored import Store
+from mmmae.settings import find
 from modalities.errors import InputError
 
 if TYPE_CHECKING:
@@ -46,6 +47,8 @@ def collect(
     if absent := sorted((asked or set()) - present) if present else ["any modality"]:  # asked for, or any at all
         usable = [m for m in known if m in present]
         remedy = f"Launch with --modalities {','.join(usable)}" if usable else f"Fill one of {', '.join(known)}"
+        if commands := [how for name in absent if name in shipped() and (how := find("reader", name, name).made_by)]:
+            remedy = f"{commands[0].format(data=path)} makes it; then train with --data EMBEDDED"
         raise InputError(
             f"{path}: no row has {' or '.join(absent)}; present: {', '.join(usable) or 'none'}\n  {remedy}"
         )

@@ -11,8 +11,8 @@ from torch.nn.functional import cosine_similarity
 
 from fusion.blocks import learned_token
 from fusion.masking.masking import Noise, rank, share
-from mmmae.objectives.objective import Objective, Step
-from mmmae.objectives.world import mean
+from mmmae.objectives.objective import Objective, Parts, Step
+from mmmae.objectives.world import count, mean
 from modalities.graph import GraphLayer
 from modalities.records import Patches, Tokens
 from modalities.shapes import Bool, Float, Tensor
@@ -67,13 +67,14 @@ class Graph(Objective):
         return any(tokenizer.nodes for tokenizer in tokenizers.values())
 
     def forward(self, step: Step) -> dict[str, Float[Tensor, ""]]:
-        parts = {}
+        parts = Parts()
         for name in self.heads:
             if name in step.plans:
                 hide = self.hide(step.patches[name], step.noise, name)
                 predicted = self.predict(name, self.visible(step, name, ~hide), step.patches[name], hide)
                 wanted = averages(step.tokenizers[name], step.patches[name])
-                parts[name] = mean(1 - cosine_similarity(predicted.float(), wanted, dim=-1), hide)
+                error = 1 - cosine_similarity(predicted.float(), wanted, dim=-1)
+                parts.put(name, mean(error, hide), count(error, hide))
         return parts
 
     def hide(self, patches: Patches, noise: Noise, name: str) -> Bool[Tensor, "b nodes"]:

@@ -10,8 +10,8 @@ from torch import nn
 
 from fusion.blocks import EPS
 from mmmae.data.targets import Target, unlabelled
-from mmmae.objectives.objective import Objective, Step
-from mmmae.objectives.world import mean
+from mmmae.objectives.objective import Objective, Parts, Step
+from mmmae.objectives.world import count, mean
 from mmmae.sections import AdamW
 from modalities.records import Tokens
 from modalities.shapes import Bool, Float, Shaped, Tensor
@@ -55,7 +55,10 @@ class Labelled(Objective):
         if (mixed := step.batch.mixed) is not None:
             pairs = zip((losses, figures), self.judge(outputs, mixed.label), strict=True)
             losses, figures = (mixed.weight * mine + (1 - mixed.weight) * other for mine, other in pairs)
-        return {"label": mean(losses, known), self.figure: mean(figures, known)}
+        parts = Parts()
+        parts.put("label", mean(losses, known), count(losses, known))
+        parts.put(self.figure, mean(figures, known), count(figures, known))
+        return parts
 
     def tell(self, tokens: Mapping[str, Tokens]) -> tuple[Float[Tensor, "b outputs"], Bool[Tensor, " b"]]:
         """The outputs of each sample, in float32, and for which samples there was anything to tell them from."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -68,17 +68,59 @@ class Step:
         return self.trunk({other: self.embedded[other] for other in others}) if others else {}
 
 
-class Losses(dict[str, "Tensor"]):
-    """Scalar losses by part, and their weighted sum under "total"."""
+class Parts(dict[str, "Tensor"]):
+    """Scalar losses of an objective by part, with the number of values that each is the mean of.
 
-    @property
-    def total(self) -> Float[Tensor, ""]:
-        return self["total"]
+    counts: on this process; 0 where the batch has nothing to ask, so that the 0 of its loss says nothing.
+    """
 
-    @property
-    def parts(self) -> dict[str, Float[Tensor, ""]]:
-        """Every part as it is, before its weight."""
-        return {name: value for name, value in self.items() if name != "total"}
+    def __init__(self):
+        super().__init__()
+        self.counts: dict[str, Tensor] = {}
+
+    def put(self, name: str, loss: Float[Tensor, ""], count: Float[Tensor, ""]) -> None:
+        self[name], self.counts[name] = loss, count
+
+
+def counted(losses: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The counts of an objective's parts; 1 each where it gives none."""
+    known = losses.counts if isinstance(losses, Parts) else {}
+    return {name: known[name] if name in known else torch.ones_like(loss) for name, loss in losses.items()}
+
+
+@dataclass(frozen=True)
+class Losses:
+    """Scalar losses of a batch: looked up by part as "OBJECTIVE/PART", their weighted sum as "total".
+
+    It is no Mapping, of which Accelerate would build another one from the items alone.
+
+    parts: every part as it is, before its weight. counts: see Parts.
+    """
+
+    total: Float[Tensor, ""]
+    parts: dict[str, Float[Tensor, ""]]
+    counts: dict[str, Float[Tensor, ""]]
+
+    def __getitem__(self, name: str) -> Float[Tensor, ""]:
+        return self.total if name == "total" else self.parts[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.keys()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.keys())
+
+    def __len__(self) -> int:
+        return len(self.parts) + 1
+
+    def keys(self) -> list[str]:
+        return [*self.parts, "total"]
+
+    def values(self) -> list[Float[Tensor, ""]]:
+        return [self[name] for name in self.keys()]
+
+    def items(self) -> list[tuple[str, Float[Tensor, ""]]]:
+        return [(name, self[name]) for name in self.keys()]
 
 
 class Objective(nn.Module, ABC):
@@ -89,7 +131,8 @@ class Objective(nn.Module, ABC):
         objective which gives them must stand before it. teaches: whether a masking learns from it. couples: whether
         what it asks of one stream changes how another is trained, even where the trunk has nothing in common.
     detached: whether it learns beside the model, which is not to differ by its presence. takes_mixed: whether it knows
-        what to make of mixed samples (`Batch.mixed`).
+        what to make of mixed samples (`Batch.mixed`). compares: whether the samples of a batch are each other's
+        negatives, so that fewer of them ask for less.
     """
 
     answers: Sequence[str] = ()
@@ -98,6 +141,7 @@ class Objective(nn.Module, ABC):
     couples: bool = True
     detached: bool = False
     takes_mixed: bool = False
+    compares: bool = False
 
     def __init__(self, weight: float, weights: Mapping[str, float] | None = None):
         super().__init__()
@@ -126,7 +170,10 @@ class Objective(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, step: Step) -> dict[str, Float[Tensor, ""]]:
-        """Scalar losses by part, in float32; where nothing is valid exactly 0, still reaching every parameter."""
+        """Scalar losses by part, in float32; where nothing is valid exactly 0, still reaching every parameter.
+
+        Returned as `Parts`, each weighs in the means that are reported by its count; in a plain dictionary all alike.
+        """
 
 
 def check(objectives: Mapping[str, Objective], learns: bool, apart: Sequence[str] = ()) -> None:

@@ -10,8 +10,8 @@ import torch
 
 from fusion.decoders import Contents, Decoder
 from fusion.masking.masking import Plan, filled, rank, share
-from mmmae.objectives.objective import Answer, Objective, Step
-from mmmae.objectives.world import mean
+from mmmae.objectives.objective import Answer, Objective, Parts, Step
+from mmmae.objectives.world import count, mean
 from modalities.records import Patches
 from modalities.shapes import Bool, Float, Int, Shaped, Tensor
 from modalities.tokenizer import Tokenizer
@@ -112,11 +112,11 @@ class Prediction(Objective, ABC):
 
     def judge(self, step: Step, answers: Mapping[str, Answer]) -> dict[str, Float[Tensor, ""]]:
         """The mean error of each stream's answer, which is left in the step for other objectives."""
-        parts = {}
+        parts = Parts()
         for name, answer in answers.items():
             error = self.error(step.tokenizers[name], step.patches[name], answer, name)
             step.answers[name] = replace(answer, error=error)
-            parts[name] = mean(error, answer.asked)
+            parts.put(name, mean(error, answer.asked), count(error, answer.asked))
         return parts
 
     def picture(self, step: Step) -> dict[str, Picture]:

@@ -42,6 +42,9 @@ class EmbeddingReader(Reader):
     """
 
     typical: ClassVar[dict[str, Any]] = {"width": 512}
+    made_by: ClassVar[str | None] = (
+        "mmmae embed RUN --data {data} --out EMBEDDED (RUN: a model trained on such recordings)"
+    )
 
     def __init__(self, *, length: int = 64, width: int | None = None, rate: float | None = None):
         if length < 1:
