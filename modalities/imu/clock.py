@@ -29,6 +29,7 @@ FASTEST = 20_000.0  # readings per second, above which no clock of an inertial s
 USUAL = (0.5, 4000.0)  # readings per second between which a unit that is not stated is looked for
 SLOWER = 10  # how many times slower than the recipe's rate a recording may be
 COARSE = 2  # how many times slower it may be without a note
+ENOUGH = 8  # steps from which a unit that is not stated is told
 DATES = (9.4e8, 2.3e9)  # seconds since 1970 of the years 2000 to 2042
 EARLIEST = 2e10  # seconds that no clock exceeds
 
@@ -98,11 +99,11 @@ def instant(cell: Any) -> float:
 
 
 def unit_of(
-    path: Path, clock: Clock, first: float, step: float, rate: float, stated: Any, text: bool
+    path: Path, clock: Clock, first: float, steps: np.ndarray, rate: float, stated: Any, text: bool
 ) -> tuple[float, list[str]]:
     """Seconds in one unit of a clock, and what is to be said of it.
 
-    first, step: its first stamp and the usual difference from one reading to the next, as the file has them.
+    first, steps: its first stamp and the differences from one reading to the next, as the file has them.
     rate: of the recipe. stated: the unit that the recipe states. text: whether it was written as dates.
 
     Raises:
@@ -110,9 +111,10 @@ def unit_of(
     """
     unit = "s" if text else stated if stated is not None else clock.unit
     notes: list[str] = []
+    step = float(np.median(steps))
     if unit is None:
         unit = guess(clock, first, step, rate)
-        if unit is None:
+        if unit is None or (unit != "s" and not even(steps)):
             raise SampleError(path, f"column {clock.name!r}: {possible(step)}", remedy(clock, rate))
         if unit != "s":
             notes.append(f"time stamps of column {clock.name!r} are in {units_named(unit)}: converted to seconds")
@@ -147,6 +149,11 @@ def guess(clock: Clock, first: float, step: float, rate: float) -> str | None:
     if rates["s"] >= rate / COARSE and rates["s"] <= FASTEST:
         return "s"
     return fit[0] if len(fit) == 1 and (fit[0] != "s" or rates["s"] >= rate / SLOWER) else None
+
+
+def even(steps: np.ndarray) -> bool:
+    """Whether enough steps are alike to tell by them in which unit they are."""
+    return len(steps) >= ENOUGH and bool(np.all(np.abs(np.log2(np.percentile(steps, [25, 75]) / np.median(steps))) <= 1))
 
 
 def possible(step: float) -> str:

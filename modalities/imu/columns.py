@@ -137,6 +137,8 @@ def from_mapping(path: Path, names: Sequence[str], layout: Layout) -> tuple[dict
 def unified(found: dict[Slot, list[tuple[int, Column]]]) -> dict[Slot, list[tuple[int, Column]]]:
     """The same columns where sensors whose names differ in case only are one, called as the first."""
     spelled: dict[str, str] = {}
+    if {sensor.lower() for sensor, _ in found} == {"a", UNNAMED} and all(c[0] != "a" for s, c in found if s == UNNAMED):
+        spelled["a"] = UNNAMED  # a.x beside g.x: a quantity, no sensor
     joined: dict[Slot, list[tuple[int, Column]]] = {}
     for (sensor, channel), columns in found.items():
         joined.setdefault((spelled.setdefault(sensor.casefold(), sensor), channel), []).extend(columns)

@@ -10,6 +10,7 @@ from modalities.errors import SampleError
 from modalities.imu.units import GRAVITY
 
 SEGMENT = 1.0  # seconds whose mean leaves gravity alone
+FEW = 5  # segments
 LOOKED = 2000  # segments that are looked at, spread over the recording
 TIGHT, LOOSE = 0.1, 0.3  # spread of gravity over its median: certain; still gravity
 FASTEST = 70.0  # rad/s: twice what most gyroscopes measure at all
@@ -28,6 +29,10 @@ def mean_sizes(values: np.ndarray, period: float) -> np.ndarray:
 def gravity(values: np.ndarray, period: float) -> tuple[float, float]:
     """The median size of gravity in readings (n, 3), in their unit, and its spread (half of them) over it."""
     sizes = mean_sizes(values, period)
+    if len(sizes) < FEW:  # too few to see them vary: the readings' own sizes have to agree
+        own = np.linalg.norm(np.asarray(values, dtype=np.float64), axis=1)
+        low, middle, high = np.percentile(own, [25, 50, 75])
+        return float(np.median(sizes)), float((high - low) / middle) if middle > 0 else np.inf
     low, middle, high = np.percentile(sizes, [25, 50, 75])
     return float(middle), float((high - low) / middle) if middle > 0 else np.inf
 
@@ -46,6 +51,8 @@ def unit_of(path: Path, size: float, spread: float, stated: str | None, by_recip
             return "g", ["acceleration is in g, for its mean is 1: converted to m/s^2"]
         if abs(size - 1) <= 0.25 and spread <= LOOSE:
             raise SampleError(path, f"its acceleration looks like g (its mean over a second is {size:.2f})", remedy)
+        if abs(size - 1) <= 0.25:
+            return "m/s^2", ["acceleration may be in g: it is read as m/s^2, state `modalities.imu.units.acceleration`"]
         if size > HARDEST and spread <= LOOSE:
             raise SampleError(path, f"its acceleration is not in m/s^2 (its mean over a second is {size:.4g})", remedy)
         return "m/s^2", []
@@ -61,10 +68,11 @@ def refuse_fast(path: Path, values: np.ndarray) -> None:
     """Refuse angular velocities without a stated unit that cannot be rad/s.
 
     Raises:
-        SampleError: names the largest of them.
+        SampleError: names how large they are.
     """
     with np.errstate(invalid="ignore"):
-        largest = float(np.nanmax(np.abs(values), initial=0.0, where=np.isfinite(values)))
+        there = np.abs(values[np.isfinite(values)])
+        largest = float(np.percentile(there, 99)) if len(there) else 0.0  # one broken reading is no unit
     if FASTEST < largest < 1e6:
         remedy = "state the unit: `modalities.imu.units.angular_velocity=deg/s` (or rad/s, or rad/s per count as a number)"
         raise SampleError(path, f"its angular velocity reaches {largest:.4g}, too fast for rad/s", remedy)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from modalities.imu import units
 
@@ -113,20 +113,18 @@ def read_name(name: str, stem: str | None = None) -> Column | None:
         axis = stated.lower() if stated.isalpha() else "xyz"[int(stated)]
         base, stated = bracket(base)
     head, dot, last = base.rpartition(".")
-    if dot and tokens(last) and (own := interpret(last, axis, stated)) is not None and not own.assumed:
-        inner = interpret(head + "_" + last, axis, stated)  # "wrist.acc.x" and "imu.wrist.ax"
-        if inner is None or inner.sensor:
-            plain = not (set(tokens(head)) & SPOILERS) and own.sensor == ""
-            return Column(head, *_rest(own)) if plain and not _quantities(head) else inner
-        return inner
+    if dot and (own := interpret(last, axis, stated)) is not None:
+        special = set(tokens(head)) & (FREE | FUSED | SPOILERS) or _quantities(head)
+        if not special and own.sensor == "":
+            return replace(own, sensor=head)
+        inner = interpret(head + "_" + last, axis, stated)  # "wrist.accelerometer.acc_x"
+        return inner if special else own
+    if dot and head.lower() == "a" and axis is None:  # a sensor called a: acceleration either way
+        return bare(head, last, axis, stated, stem)
     found = interpret(base, axis, stated)
     if found is not None and not found.assumed:
         return found
     return bare(head, last, axis, stated, stem)
-
-
-def _rest(column: Column) -> tuple:
-    return column.channel, column.unit, column.known, column.rank, column.free, column.assumed
 
 
 def _quantities(text: str) -> bool:

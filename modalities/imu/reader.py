@@ -137,7 +137,8 @@ class IMUReader(Reader):
         """
         table = load(source, self.layout)
         gaps = [float(np.diff(group.times).max()) for group in table.groups if len(group.times) > 1]
-        facts = {"seconds": table.seconds, **table.facts, "sensors": ", ".join(table.names or [str(table.sensors)])}
+        facts: dict[str, Any] = {"seconds": table.seconds, **table.facts}
+        facts["sensors"] = ", ".join(table.names or [str(table.sensors)])
         facts |= {"channels": ", ".join(table.channels), "largest gap (s)": max(gaps, default=0.0)}
         resting = constant(table)
         return facts | ({"constant channels": ", ".join(resting)} if resting else {}) | missing(table)

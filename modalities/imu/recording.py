@@ -38,7 +38,8 @@ class Group:
         reach = margin + 4 * self.period  # enough to see the gaps on both sides
         low, high = np.searchsorted(self.times, [start - reach, end + reach])
         chosen = values[low:high] if self.rows is None else values[self.rows[low:high]]
-        chosen = np.asarray(chosen, dtype=np.float64).reshape(high - low, -1)[:, self.columns]
+        width = int(np.prod(values.shape[1:]))
+        chosen = np.asarray(chosen, dtype=np.float64).reshape(high - low, width)[:, self.columns]
         with np.errstate(over="ignore"):
             return self.times[low:high], chosen * self.scale
 

@@ -218,7 +218,7 @@ def table_of(path: Path, layout: Layout, rate: Callable[[], float], cells: Calla
     if absent:
         notes.append(f"lacks channels that the recipe reads, which are unobserved: {listed(absent)}")
     ends = [g.times[-1] + g.period for g in groups] or [times[-1] + densest]
-    facts = {"rate": 1 / densest, "units": ", ".join(used)}
+    facts = {"rate": float(1 / densest), "units": ", ".join(used)}
     for array in (values, *(g.times for g in groups)):
         array.flags.writeable = False  # handed out more than once
     return Table(path, values, groups, sensors, len(sensors), float(max(ends)), tuple(dict.fromkeys(notes)), facts)
@@ -277,12 +277,11 @@ def judged(
         row = numbered[np.flatnonzero(~np.isfinite(raw))[0]]
         raise SampleError(path, f"column {clock.name!r}, row {row}: has no time", "give every row its time, or drop it")
     spans = [raw if rows is None else raw[rows] for rows, _ in existing] or [raw]
-    steps = [np.diff(span)[np.diff(span) > 0] for span in spans]
-    steps = [float(np.median(step)) for step in steps if len(step)]
+    steps = [step for span in spans if len(step := np.diff(span)[np.diff(span) > 0])]
     size, notes = 1.0, []
     if steps:
         stated = layout.unit("time")
-        size, notes = unit_of(path, clock, float(raw[0]), min(steps), layout.rate, stated, dates)
+        size, notes = unit_of(path, clock, float(raw[0]), min(steps, key=np.median), layout.rate, stated, dates)
     elif layout.unit("time") or clock.unit:
         size = units.factor(layout.unit("time") or clock.unit, "time")
     times = raw * size

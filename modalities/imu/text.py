@@ -53,6 +53,9 @@ def look(path: Path, known: Callable[[str], bool], is_unit: Callable[[str], bool
         more = bool(file.read(1))
     if head.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise SampleError(path, "its text is UTF-16", "save it as UTF-8")
+    first = head[: LINE.match(head).end()]  # type: ignore[union-attr]
+    widest = max(first.count(delimiter.encode()) for delimiter in DELIMITERS) + 1
+    limits.refuse_above(limits.COLUMNS, widest, path, "columns", "keep the sensors' columns only")
     lines, place = [], 3 if head.startswith(b"\xef\xbb\xbf") else 0
     while place < len(head) and len(lines) < LOOKED:
         end = LINE.match(head, place).end()  # type: ignore[union-attr]
@@ -69,7 +72,6 @@ def look(path: Path, known: Callable[[str], bool], is_unit: Callable[[str], bool
     if best is None:
         reason = "is no table of comma-separated values" + ("" if any(t.strip() for t, _ in texts) else " (it is empty)")
         raise SampleError(path, reason, "write a header and as many values in every row")
-    limits.refuse_above(limits.COLUMNS, len(best.names), path, "columns", "keep the sensors' columns only")
     return best
 
 
