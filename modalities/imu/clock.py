@@ -31,7 +31,8 @@ SLOWER = 10  # how many times slower than the recipe's rate a recording may be
 COARSE = 2  # how many times slower it may be without a note
 ENOUGH = 8  # steps from which a unit that is not stated is told
 DATES = (9.4e8, 2.3e9)  # seconds since 1970 of the years 2000 to 2042
-EARLIEST = 2e10  # seconds that no clock exceeds
+LATEST = 2.5e9  # seconds that no clock exceeds: 79 years, or the year 2049
+NEAR = 4  # how many times slower a unit may make a recording than the recipe's rate, for that unit to be found by it
 
 
 @dataclass(frozen=True)
@@ -120,7 +121,7 @@ def unit_of(
             notes.append(f"time stamps of column {clock.name!r} are in {units_named(unit)}: converted to seconds")
     size = units.factor(unit, "time")
     found = 1 / (step * size)
-    if found > FASTEST or abs(first) * size > EARLIEST or (found < rate / SLOWER and stated is None):
+    if found > FASTEST or abs(first) * size > LATEST or (found < rate / SLOWER and stated is None):
         raise SampleError(
             path,
             f"column {clock.name!r} makes {found:.3g} readings per second, the recipe reads {rate:g}",
@@ -136,6 +137,7 @@ def guess(clock: Clock, first: float, step: float, rate: float) -> str | None:
     candidates = ["100 us", "us"] if clock.ticks else ["s", "ms", "us", "ns"]
     rates = {unit: 1 / (step * units.FACTORS["time"][unit]) for unit in candidates}
     fit = [unit for unit, found in rates.items() if USUAL[0] <= found <= USUAL[1]]
+    fit = [unit for unit in fit if abs(first) * units.FACTORS["time"][unit] <= LATEST]
     dated = [
         unit
         for unit in candidates
@@ -148,7 +150,7 @@ def guess(clock: Clock, first: float, step: float, rate: float) -> str | None:
         return near[0] if len(near) == 1 else None
     if rates["s"] >= rate / COARSE and rates["s"] <= FASTEST:
         return "s"
-    return fit[0] if len(fit) == 1 and (fit[0] != "s" or rates["s"] >= rate / SLOWER) else None
+    return fit[0] if len(fit) == 1 and rates[fit[0]] >= rate / (SLOWER if fit[0] == "s" else NEAR) else None
 
 
 def even(steps: np.ndarray) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -153,11 +154,14 @@ def chosen(
     All axes of a sensor's quantity are of one kind, so that readings with and without gravity never mix.
     """
     slots: dict[Slot, tuple[int, Column]] = {}
-    best: dict[Slot, float] = {}
+    axes: dict[Slot, Counter[float]] = {}  # how many channels of a sensor's quantity there are of each rank
     for (sensor, channel), columns in found.items():
-        for _, column in columns:
-            kind = sensor, column.quantity or channel
-            best[kind] = max(best.get(kind, column.rank), column.rank)
+        axes.setdefault((sensor, columns[0][1].quantity or channel), Counter()).update({c.rank for _, c in columns})
+    best = {kind: max(ranks) for kind, ranks in axes.items()}
+    for (sensor, quantity), ranks in axes.items():
+        if ranks[best[sensor, quantity]] < max(ranks.values()):
+            reason = f"has fewer axes of {quantity.replace('_', ' ')} itself than of what is made of it"
+            raise SampleError(path, f"{reason} ({listed(names)})", mapping_line(names, layout))
     for (sensor, channel), columns in found.items():
         if not layout.reads(channel):
             continue

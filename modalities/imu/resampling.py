@@ -6,6 +6,7 @@ import numpy as np
 
 LONGEST_GAP = 3.0  # source periods that linear interpolation may bridge
 NARROWING = 1.5  # source rate over the reader's from which readings are averaged, against aliasing
+NOISE = 1e-4  # of a period: stamps in nanoseconds since 1970 keep no more
 
 
 def resample(
@@ -19,13 +20,13 @@ def resample(
     """
     if not len(times):
         return np.zeros((len(ticks), values.shape[1])), np.zeros(len(ticks), dtype=bool)
-    breaks = np.flatnonzero(np.diff(times) > LONGEST_GAP * period * (1 + 1e-6))
+    breaks = np.flatnonzero(np.diff(times) > LONGEST_GAP * period * (1 + NOISE))
     firsts, lasts = times[np.r_[0, breaks + 1]], times[np.r_[breaks, len(times) - 1]]
     run = np.clip(np.searchsorted(firsts, ticks, side="right") - 1, 0, None)
     nearer_next = (run + 1 < len(firsts)) & (np.r_[firsts, np.inf][run + 1] - ticks < ticks - lasts[run])
     run = run + nearer_next
     first, last = firsts[run], lasts[run]
-    holds = period * (1 - 1e-6)  # float noise must not carry a reading to the next one's place
+    holds = period * (1 - NOISE)  # the noise of stamps must not carry a reading to the next one's place
     observed = (ticks > first - holds) & (ticks < last + holds)
 
     x = np.clip(ticks, first, last)

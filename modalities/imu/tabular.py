@@ -13,12 +13,10 @@ import numpy as np
 from modalities import limits, parquet
 from modalities.errors import SampleError
 from modalities.imu import text, units
-from modalities.imu.clock import COARSE, Clock, moments, read_clock, unit_of
+from modalities.imu.clock import COARSE, Clock, moments
 from modalities.imu.columns import Header, Layout, known, listed, read_header
-from modalities.imu.names import Column, read_name
 from modalities.imu.recording import Group, Table, masks, scales
-
-DRIFT = 0.02  # of the duration: by so much (and a second) may two clocks of a recording differ
+from modalities.imu.timing import Stamps, timed
 
 
 @dataclass(frozen=True)
@@ -27,7 +25,7 @@ class Cells:
 
     header: Header
     values: np.ndarray
-    clocks: list[tuple[Clock, np.ndarray | SampleError, bool]]  # stamps, or why there are none; whether text
+    clocks: list[Stamps]
 
 
 def is_unit(cell: str) -> bool:
@@ -113,7 +111,7 @@ def cells_of(path: Path, header: Header, names: list[str], table: Any, comma: bo
     chosen = [names[place] for place, _ in header.slots.values()]
     columns = [numbers(path, name, table.column(name), comma) for name in chosen]
     values = np.stack(columns, axis=1) if columns else np.zeros((table.num_rows, 0))
-    clocks: list[tuple[Clock, np.ndarray | SampleError, bool]] = []
+    clocks: list[Stamps] = []
     for clock in header.clocks:
         try:
             clocks.append((clock, *stamps(path, clock.name, table.column(clock.name), comma)))
@@ -148,6 +146,7 @@ def numbers(path: Path, name: str, column: Any, comma: bool = False) -> np.ndarr
         return column.cast(pa.float64(), safe=False).to_numpy()
     values = []
     for row, cell in enumerate(column.to_pylist(), 1):
+        cell = cell.strip() if isinstance(cell, str) else cell
         if cell not in (None, "") and not is_number(cell, comma):
             remedy = "write numbers (times in seconds) and leave the cells of missing readings empty"
             raise SampleError(path, f"column {name!r}, row {row}: {cell!r} is no number", remedy)
@@ -187,19 +186,18 @@ def table_of(path: Path, layout: Layout, rate: Callable[[], float], cells: Calla
         kept |= np.isfinite(found) if isinstance(found, np.ndarray) else True
     sensors = header.sensors
     columns = {i: ((sensors.index(s), c), column) for i, ((s, c), (_, column)) in enumerate(header.slots.items())}
-    numbered = np.arange(1, len(values) + 1)
-    if not kept.all() and kept.any() and read.clocks:
+    numbered, clocks = np.arange(1, len(values) + 1), read.clocks
+    if not kept.all() and kept.any() and clocks:  # empty rows
         values, numbered = values[kept], numbered[kept]
+        clocks = [(clock, found if isinstance(found, SampleError) else found[kept], text) for clock, found, text in clocks]
     existing = masks(values, list(columns))
-    times, notes = None, list(header.notes)
-    if read.clocks:
-        times, told = run(path, layout, [(c, s[kept] if isinstance(s, np.ndarray) and len(s) > len(values) else s, t) for c, s, t in read.clocks], existing, numbered)  # fmt: skip
+    notes = list(header.notes)
+    if clocks:
+        times, told = timed(path, layout, clocks, existing, numbered)
         notes += told
     else:
         times = np.arange(len(values)) / rate()
     limits.refuse_above(limits.DURATION, times[-1] - times[0], path, "seconds", "write times in seconds, or drop the row")
-    zero = 0.0 if 0 <= times[0] < 1 else times[0]
-    times = times - zero
     spans = [times if rows is None else times[rows] for rows, _ in existing]
     periods = [float(np.median(np.diff(span))) if len(span) > 1 else np.nan for span in spans]
     densest = np.nanmin(periods) if np.isfinite(periods).any() else step_of(times, rate)
@@ -226,73 +224,3 @@ def table_of(path: Path, layout: Layout, rate: Callable[[], float], cells: Calla
 
 def step_of(times: np.ndarray, rate: Callable[[], float]) -> float:
     return float(np.median(np.diff(times))) if len(times) > 1 else 1 / rate()
-
-
-def run(
-    path: Path,
-    layout: Layout,
-    clocks: list[tuple[Clock, np.ndarray | SampleError, bool]],
-    existing: list[tuple[np.ndarray | None, list[int]]],
-    numbered: np.ndarray,
-) -> tuple[np.ndarray, list[str]]:
-    """Seconds of each row by the first clock that can be right; the others must agree with it where they can be read."""
-    found: list[tuple[Clock, np.ndarray, list[str]]] = []
-    errors = []
-    for clock, raw, dates in clocks:
-        try:
-            if isinstance(raw, SampleError):
-                raise raw
-            found.append((clock, *judged(path, layout, clock, raw, dates, existing, numbered)))
-        except SampleError as error:
-            errors.append(error)
-    if not found:
-        raise errors[0]
-    (first, times, notes), others = found[0], found[1:]
-    for other, theirs, _ in others:
-        apart = np.abs((theirs - theirs[0]) - (times - times[0])).max()
-        if apart > 1 + DRIFT * (times[-1] - times[0]):
-            reason = f"its clocks {first.name!r} and {other.name!r} disagree by {apart:.3g} s"
-            raise SampleError(path, reason, f"say which is right: `modalities.imu.columns.time={first.name}`")
-    if len(clocks) > 1:
-        rest = listed([clock.name for clock, _, _ in clocks if clock.name != first.name])
-        notes = [*notes, f"time is read from column {first.name!r}, passed over: {rest}"]
-    return times, notes
-
-
-def judged(
-    path: Path,
-    layout: Layout,
-    clock: Clock,
-    raw: np.ndarray,
-    dates: bool,
-    existing: list[tuple[np.ndarray | None, list[int]]],
-    numbered: np.ndarray,
-) -> tuple[np.ndarray, list[str]]:
-    """Seconds of each row by one clock, whose stamps must not run back and must increase along every channel.
-
-    Raises:
-        SampleError: they do not, or their unit is not certain.
-    """
-    if not np.isfinite(raw).all():
-        row = numbered[np.flatnonzero(~np.isfinite(raw))[0]]
-        raise SampleError(path, f"column {clock.name!r}, row {row}: has no time", "give every row its time, or drop it")
-    spans = [raw if rows is None else raw[rows] for rows, _ in existing] or [raw]
-    steps = [step for span in spans if len(step := np.diff(span)[np.diff(span) > 0])]
-    size, notes = 1.0, []
-    if steps:
-        stated = layout.unit("time")
-        size, notes = unit_of(path, clock, float(raw[0]), min(steps, key=np.median), layout.rate, stated, dates)
-    elif layout.unit("time") or clock.unit:
-        size = units.factor(layout.unit("time") or clock.unit, "time")
-    times = raw * size
-    remedy = "sort the rows by time and keep one row per moment; a logger that stamps readings in batches needs a time for each, or no time column and an `imu_rate`"  # noqa: E501
-    for rows, span in [(None, times), *[(rows, times if rows is None else times[rows]) for rows, _ in existing]]:
-        late = np.flatnonzero(np.diff(span) < 0) if rows is None and span is times else np.flatnonzero(np.diff(span) <= 0)
-        if rows is None and any(r is None for r, _ in existing):
-            late = np.flatnonzero(np.diff(span) <= 0)
-        if len(late):
-            at = late[0] + 1
-            row = numbered[at if rows is None else rows[at]]
-            reason = f"row {row}: time {span[at]:.6g} s after {span[at - 1]:.6g} s does not increase"
-            raise SampleError(path, reason, remedy)
-    return times, notes
