@@ -67,7 +67,7 @@ REFUSED = {
     ("clock", "mislabelled too"): "makes 0.05 readings per second",
     ("clock", "counter"): "its unit is not certain",
     ("clock", "ticks"): "its unit is not certain",
-    ("clock", "liar"): "'time' and 'timestamp' disagree",
+    ("clock", "liar"): "'timestamp' and 'time' disagree",
     ("extra", "flux"): r"ignore='\[flux\]'",
     ("extra", "acc_mean_x"): r"ignore='\[acc_mean_x\]'",
     ("extra", "acc twice"): "are the same channel, ax",

@@ -79,6 +79,13 @@ class Column:
         return QUANTITIES.get(self.channel[0]) if self.channel in CHANNELS else None
 
 
+def channel_names(channels: int | list[str]) -> tuple[str, ...]:
+    """The names of the first so many channels, or those listed; beyond the known ones they are numbered."""
+    if isinstance(channels, list):
+        return tuple(channels)
+    return (*CHANNELS, *(f"channel {n}" for n in range(len(CHANNELS), channels)))[:channels]
+
+
 def tokens(name: str) -> list[str]:
     """The words of a name: camel case, digits and separators divide it."""
     return [token.lower() for token in TOKEN.findall(name)]

@@ -16,7 +16,7 @@ import torch
 from modalities.errors import InputError, SampleError
 from modalities.imu import units
 from modalities.imu.columns import Layout
-from modalities.imu.names import CHANNELS
+from modalities.imu.names import CHANNELS, channel_names
 from modalities.imu.resampling import LONGEST_GAP, resample
 from modalities.imu.survey import SURVEYED, fitting, moments
 from modalities.imu.table import Table, load
@@ -200,13 +200,6 @@ class IMUReader(Reader):
         learned = {"sensors": names or first.sensors, "channels": fitting(found)}
         wanted = reader.names or channel_names(fitting(found))
         return {key: learned[key] for key in missing if key in learned} | moments(tables.values(), wanted, missing)
-
-
-def channel_names(channels: int | list[str]) -> tuple[str, ...]:
-    """The names of the first so many channels, or those listed; beyond the known ones they are numbered."""
-    if isinstance(channels, list):
-        return tuple(channels)
-    return (*CHANNELS, *(f"channel {n}" for n in range(len(CHANNELS), channels)))[:channels]
 
 
 def checked_units(stated: dict[str, Any]) -> tuple[tuple[str, Any], ...]:
