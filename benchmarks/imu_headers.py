@@ -2,8 +2,8 @@
 
     python benchmarks/imu_headers.py --draws 5000
 
-Draws differ in the order and names of columns, units, clocks, further and absent columns, separators, decimal commas and
-what stands around the header. Prints how many were read, how many were refused, by reason, and every draw that gave
+Draws differ in the order and names of columns, units, clocks, further and absent columns, separators, decimal commas
+and what stands around the header. Prints how many were read, how many were refused, by reason, and every draw that gave
 another signal.
 """
 
@@ -22,55 +22,116 @@ import numpy as np
 
 from modalities.errors import SampleError
 from modalities.imu import IMUReader
-from modalities.imu.names import CHANNELS
 from modalities.imu.units import DEGREE, GRAVITY
+from modalities.imu.words import CHANNELS
 
 RECORDING = Path(__file__).parents[1] / "tests/cases/imu-slow-magnetometer/dense.csv"
 RATE, ROWS = 50.0, 400
 SIX = CHANNELS[:6]
 PREFIXES = {"a": "acceleration", "g": "angular velocity"}
 NAMES: dict[str, tuple[str, str]] = {  # acceleration and angular velocity, with {x} or {X} for the axis
-    "ax": ("a{x}", "g{x}"), "acc_x": ("acc_{x}", "gyro_{x}"), "accX": ("acc{X}", "gyr{X}"),
-    "AccelX": ("Accel{X}", "Gyro{X}"), "Acc_X": ("Acc_{X}", "Gyr_{X}"), "ACC_X": ("ACC_{X}", "GYR_{X}"),
-    "phyphox": ("Acceleration {x}", "Gyroscope {x}"), "ros": ("linear_acceleration.{x}", "angular_velocity.{x}"),
-    "watch": ("accelerometerAcceleration{X}", "motionRotationRate{X}"), "wx": ("a{x}", "w{x}"),
-    "long": ("accelerometer_{x}", "gyroscope_{x}"), "wrist": ("wrist_acc_{x}", "wrist_gyro_{x}"),
-    "hand": ("hand_acc_16g_{x}", "hand_gyro_{x}"), "dot": ("wrist.a{x}", "wrist.g{x}"), "last": ("{x}_acc", "{x}_gyro"),
-    "rate": ("acceleration.{x}", "rotationRate.{x}"), "euroc": ("a_RS_S_{x}", "w_RS_S_{x}"),
-    "unheard of": ("c{x}", "d{x}"), "bare": ("{x}", "gyro_{x}"),
-}  # fmt: skip
+    "ax": ("a{x}", "g{x}"),
+    "acc_x": ("acc_{x}", "gyro_{x}"),
+    "accX": ("acc{X}", "gyr{X}"),
+    "AccelX": ("Accel{X}", "Gyro{X}"),
+    "Acc_X": ("Acc_{X}", "Gyr_{X}"),
+    "ACC_X": ("ACC_{X}", "GYR_{X}"),
+    "phyphox": ("Acceleration {x}", "Gyroscope {x}"),
+    "ros": ("linear_acceleration.{x}", "angular_velocity.{x}"),
+    "watch": ("accelerometerAcceleration{X}", "motionRotationRate{X}"),
+    "wx": ("a{x}", "w{x}"),
+    "long": ("accelerometer_{x}", "gyroscope_{x}"),
+    "wrist": ("wrist_acc_{x}", "wrist_gyro_{x}"),
+    "hand": ("hand_acc_16g_{x}", "hand_gyro_{x}"),
+    "dot": ("wrist.a{x}", "wrist.g{x}"),
+    "last": ("{x}_acc", "{x}_gyro"),
+    "rate": ("acceleration.{x}", "rotationRate.{x}"),
+    "euroc": ("a_RS_S_{x}", "w_RS_S_{x}"),
+    "unheard of": ("c{x}", "d{x}"),
+    "bare": ("{x}", "gyro_{x}"),
+}
 UNITS: dict[str, tuple[str, float, str, float]] = {  # as written (after the name), and what one is
-    "none": ("", 1.0, "", 1.0), "plain": (" (m/s^2)", 1.0, " (rad/s)", 1.0), "square": (" [m/s²]", 1.0, " [rad/s]", 1.0),
-    "g": (" (g)", GRAVITY, " (deg/s)", DEGREE), "G": ("(G)", GRAVITY, "(rad/s)", 1.0), "mg": (" [mg]", GRAVITY / 1000, " [dps]", DEGREE),
-    "suffix": ("_g", GRAVITY, "_dps", DEGREE), "degree": (" (g)", GRAVITY, " (°/s)", DEGREE),
-    "counts": (" (LSB)", GRAVITY / 4096, " (LSB)", DEGREE / 16.4), "g unstated": ("", GRAVITY, "", 1.0),
-    "counts unstated": ("", GRAVITY / 4096, "", 1.0), "mg unstated": ("", GRAVITY / 1000, "", 1.0),
-    "wrong": (" (m/s^2)", GRAVITY, "", 1.0), "wrong too": (" (g)", 1.0, "", 1.0),
-}  # fmt: skip
+    "none": ("", 1.0, "", 1.0),
+    "plain": (" (m/s^2)", 1.0, " (rad/s)", 1.0),
+    "square": (" [m/s²]", 1.0, " [rad/s]", 1.0),
+    "g": (" (g)", GRAVITY, " (deg/s)", DEGREE),
+    "G": ("(G)", GRAVITY, "(rad/s)", 1.0),
+    "mg": (" [mg]", GRAVITY / 1000, " [dps]", DEGREE),
+    "suffix": ("_g", GRAVITY, "_dps", DEGREE),
+    "degree": (" (g)", GRAVITY, " (°/s)", DEGREE),
+    "counts": (" (LSB)", GRAVITY / 4096, " (LSB)", DEGREE / 16.4),
+    "g unstated": ("", GRAVITY, "", 1.0),
+    "counts unstated": ("", GRAVITY / 4096, "", 1.0),
+    "mg unstated": ("", GRAVITY / 1000, "", 1.0),
+    "wrong": (" (m/s^2)", GRAVITY, "", 1.0),
+    "wrong too": (" (g)", 1.0, "", 1.0),
+}
 EPOCH = 1.7e9
 CLOCKS: dict[str, list[tuple[str, float, float]]] = {  # names, units and first stamps in seconds
-    "time": [("time", 1.0, 0.0)], "t": [("t", 1.0, 0.0)], "late": [("time", 1.0, 3.0)], "Time (s)": [("Time (s)", 1.0, 0.0)],
-    "elapsed": [("seconds_elapsed", 1.0, 0.0)], "ms": [("timestamp", 1e-3, 0.0)], "us": [("timestamp", 1e-6, 7.0)],
-    "ns": [("Timestamp", 1e-9, 86400.0)], "time_ms": [("time_ms", 1e-3, 0.0)], "named ns": [("timestamp [ns]", 1e-9, EPOCH)],
-    "epoch": [("timestamp", 1.0, EPOCH)], "epoch ms": [("epoch", 1e-3, EPOCH)], "unix us": [("unix_time", 1e-6, EPOCH)],
-    "logger": [("time", 1e-9, EPOCH), ("seconds_elapsed", 1.0, 0.0)], "metawear": [("epoc (ms)", 1e-3, EPOCH), ("elapsed (s)", 1.0, 0.0)],
+    "time": [("time", 1.0, 0.0)],
+    "t": [("t", 1.0, 0.0)],
+    "late": [("time", 1.0, 3.0)],
+    "Time (s)": [("Time (s)", 1.0, 0.0)],
+    "elapsed": [("seconds_elapsed", 1.0, 0.0)],
+    "ms": [("timestamp", 1e-3, 0.0)],
+    "us": [("timestamp", 1e-6, 7.0)],
+    "ns": [("Timestamp", 1e-9, 86400.0)],
+    "time_ms": [("time_ms", 1e-3, 0.0)],
+    "named ns": [("timestamp [ns]", 1e-9, EPOCH)],
+    "epoch": [("timestamp", 1.0, EPOCH)],
+    "epoch ms": [("epoch", 1e-3, EPOCH)],
+    "unix us": [("unix_time", 1e-6, EPOCH)],
+    "logger": [("time", 1e-9, EPOCH), ("seconds_elapsed", 1.0, 0.0)],
+    "metawear": [("epoc (ms)", 1e-3, EPOCH), ("elapsed (s)", 1.0, 0.0)],
     "fine": [("PacketCounter", 1 / RATE, 0.0), ("SampleTimeFine", 1e-6, 5.0)],
-    "mislabelled": [("time_ms", 1.0, 0.0)], "mislabelled too": [("Time (s)", 1e-3, 0.0)],
-    "counter": [("timestamp", 1 / RATE, 0.0)], "ticks": [("time", 1e-7, EPOCH)], "days": [("time", 86400.0, 7e5 * 86400)],
-    "liar": [("time", 1.0, 0.0), ("timestamp", 5.0, 0.0)], "none": [], "dates": [("date", 0.0, EPOCH)],
+    "mislabelled": [("time_ms", 1.0, 0.0)],
+    "mislabelled too": [("Time (s)", 1e-3, 0.0)],
+    "counter": [("timestamp", 1 / RATE, 0.0)],
+    "ticks": [("time", 1e-7, EPOCH)],
+    "days": [("time", 86400.0, 7e5 * 86400)],
+    "liar": [("time", 1.0, 0.0), ("timestamp", 5.0, 0.0)],
+    "none": [],
+    "dates": [("date", 0.0, EPOCH)],
     "stamp and date": [("time", 1.0, 0.0), ("timestamp", 0.0, EPOCH)],
-}  # fmt: skip
+}
 EXTRA = [
-    "activity", "label", "subject", "heart_rate", "temperature", "Unnamed: 0", "", "mx", "magnetometer", "orientation",
-    "gravity", "user", "magnitude", "flux", "x_filtered", "acc_mean_x", "text", "acc twice",
-]  # fmt: skip
+    "activity",
+    "label",
+    "subject",
+    "heart_rate",
+    "temperature",
+    "Unnamed: 0",
+    "",
+    "mx",
+    "magnetometer",
+    "orientation",
+    "gravity",
+    "user",
+    "magnitude",
+    "flux",
+    "x_filtered",
+    "acc_mean_x",
+    "text",
+    "acc twice",
+]
 CHOICES: dict[str, list[Any]] = {
-    "names": list(NAMES), "units": list(UNITS), "clock": list(CLOCKS), "delimiter": list(",;\t|"), "comma": [False, False, True],
-    "extra": [None, *EXTRA], "more": [None, None, *EXTRA], "missing": [None, None, None, "g", "a", "az", "gx"], "bom": [False, True],
-    "trailing": ["", "", "both", "rows", "header"], "above": ["", "", "# made by a logger", "sep=;", "Device: 7", "\n", "#header"],
-    "below": ["", "", "units"], "quotes": [False, True], "newline": ["\n", "\r\n"], "rows": ["", "", "interleaved", "shuffled", "twice", "gap"],
+    "names": list(NAMES),
+    "units": list(UNITS),
+    "clock": list(CLOCKS),
+    "delimiter": list(",;\t|"),
+    "comma": [False, False, True],
+    "extra": [None, *EXTRA],
+    "more": [None, None, *EXTRA],
+    "missing": [None, None, None, "g", "a", "az", "gx"],
+    "bom": [False, True],
+    "trailing": ["", "", "both", "rows", "header"],
+    "above": ["", "", "# made by a logger", "sep=;", "Device: 7", "\n", "#header"],
+    "below": ["", "", "units"],
+    "quotes": [False, True],
+    "newline": ["\n", "\r\n"],
+    "rows": ["", "", "interleaved", "shuffled", "twice", "gap"],
     "spaces": [False, True],
-}  # fmt: skip
+}
 
 
 def recording() -> np.ndarray:
@@ -91,7 +152,7 @@ def drawn(generator: random.Random) -> dict[str, Any]:
 def untold(draw: Mapping[str, Any]) -> bool:
     """Whether nothing in the file can tell that it is not what it seems.
 
-    Gravity takes three axes to see; rows without a clock have no order; a second accelerometer instead of the first is one.
+    Gravity takes three axes to see; rows without a clock have no order; another accelerometer may stand for the first.
     """
     blind = draw["missing"] == "az" and ("unstated" in draw["units"] or "wrong" in draw["units"])
     timeless = draw["clock"] == "none" and draw["rows"] in ("shuffled", "twice", "gap")
@@ -163,7 +224,11 @@ def text(draw: Mapping[str, Any], columns: list[tuple[str, list[str], str]], sta
     names = [f"{quote}{name}{quote}" if quote or delimiter in name else name for name, _, _ in columns]
     rows = [list(row) for row in zip(*(cells for _, cells, _ in columns), strict=True)]
     if draw["rows"] == "interleaved":
-        parts = [[cell if k in ("t", "e", kind) else "" for cell, (_, _, k) in zip(row, columns, strict=True)] for row in rows for kind in "ag"]
+        parts = [
+            [cell if k in ("t", "e", kind) else "" for cell, (_, _, k) in zip(row, columns, strict=True)]
+            for row in rows
+            for kind in "ag"
+        ]
         rows = parts
     elif draw["rows"] == "shuffled":
         rows[50], rows[60] = rows[60], rows[50]
@@ -186,7 +251,7 @@ def text(draw: Mapping[str, Any], columns: list[tuple[str, list[str], str]], sta
 
 
 def outcome(folder: Path, draw: Mapping[str, Any]) -> tuple[str, str]:
-    """"same", "refused" or "other" for a draw, and the reason."""
+    """ "same", "refused" or "other" for a draw, and the reason."""
     path = folder / "drawn.csv"
     try:
         source = write(path, draw)
@@ -203,7 +268,9 @@ def outcome(folder: Path, draw: Mapping[str, Any]) -> tuple[str, str]:
         if draw["rows"] == "gap":
             there[max(0, 200 - first) : max(0, 220 - first)] = False
         if "user" in (draw["extra"], draw["more"]) and draw["missing"] == "a":  # then it is what there is, and said
-            return ("same", "") if reading is None or any("without gravity" in n for n in reading.notes) else ("other", "")
+            return (
+                ("same", "") if reading is None or any("without gravity" in n for n in reading.notes) else ("other", "")
+            )
         if reading is None:
             return "other", "nothing is read"
         observed, values = reading.observed[:, 0].numpy(), reading.values[:, 0].numpy()
@@ -232,10 +299,13 @@ def main() -> None:
             if verdict == "refused":
                 reasons[re.sub(r"'.*?'|\(.*\)|[-\d.]*\d[-\d.e+]*", "..", reason)[:90]] += 1
             if verdict == "other":
-                print("OTHER:", reason, {key: value for key, value in draw.items() if value != CHOICES.get(key, [0])[0]})
+                print(
+                    "OTHER:", reason, {key: value for key, value in draw.items() if value != CHOICES.get(key, [0])[0]}
+                )
     for reason, count in reasons.most_common():
         print(f"{count:6} refused: {reason}")
-    print(f"{arguments.draws} draws: {counts['same']} the same signal, {counts['refused']} refused, {counts['other']} another signal")
+    same, refused, other = (counts[verdict] for verdict in ("same", "refused", "other"))
+    print(f"{arguments.draws} draws: {same} the same signal, {refused} refused, {other} another signal")
 
 
 if __name__ == "__main__":

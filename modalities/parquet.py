@@ -55,5 +55,12 @@ def readable(kind: Any) -> bool:
     """Whether an Arrow type is a text or a time."""
     from pyarrow import types
 
-    kinds = (types.is_string, types.is_large_string, types.is_timestamp, types.is_date, types.is_time, types.is_duration)
+    kinds = (
+        types.is_string,
+        types.is_large_string,
+        types.is_timestamp,
+        types.is_date,
+        types.is_time,
+        types.is_duration,
+    )
     return any(check(kind) for check in kinds)

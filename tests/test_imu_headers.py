@@ -94,13 +94,15 @@ def test_decimal_commas_are_read_where_they_separate_nothing(tmp_path):
 NAMES = {
     "ax": ("", "ax", None), "acc_x": ("", "ax", None), "accX": ("", "ax", None), "AccelX": ("", "ax", None),
     "Acceleration x (m/s^2)": ("", "ax", "m/s^2"), "linear_acceleration.x": ("", "ax", None),
-    "userAcceleration.x": ("", "ax", "g"), "Accelerometer_y": ("", "ay", None), "LinearAccelerometer.z": ("", "az", None),
+    "userAcceleration.x": ("", "ax", "g"), "Accelerometer_y": ("", "ay", None), 
+    "LinearAccelerometer.z": ("", "az", None),
     "accelerometerAccelerationX(G)": ("", "ax", "g"), "motionRotationRateX(rad/s)": ("", "gx", "rad/s"),
     "rotationRate.y": ("", "gy", None), "wz": ("", "gz", None), "GYR_X": ("", "gx", None), "Mag_Z": ("", "mz", None),
     "Magnetic field x (µT)": ("", "mx", "uT"), "x-axis (g)": ("", "ax", "g"), "x-axis (deg/s)": ("", "gx", "deg/s"),
     "x-axis (T)": ("", "mx", "T"), "wrist.ax": ("wrist", "ax", None), "left wrist.gx": ("left wrist", "gx", None),
     "left_wrist_gyro_z": ("left_wrist", "gz", None), "hand_acc_16g_x": ("hand", "ax", None),
-    "wrist.accelerometer.x": ("wrist", "ax", None), "IMU1_acc_x": ("IMU1", "ax", None), "gyro_rad[2]": ("", "gz", "rad/s"),
+    "wrist.accelerometer.x": ("wrist", "ax", None), "IMU1_acc_x": ("IMU1", "ax", None), 
+    "gyro_rad[2]": ("", "gz", "rad/s"),
     "accelerometer_m_s2[0]": ("", "ax", "m/s^2"), "acc_x_mg": ("", "ax", "mg"), "gyro_x_deg_s": ("", "gx", "deg/s"),
     "w_RS_S_x [rad s^-1]": ("RS_S", "gx", "rad/s"), "accelerationIncludingGravity.x": ("", "ax", None),
 }  # fmt: skip
@@ -113,14 +115,23 @@ def test_names_of_loggers_are_known(name):
 
 
 @pytest.mark.parametrize(
-    "name", ["acc_x_mean", "mean_acc_x", "gyro_bias_x", "position.x", "wrist_x", "acc_1_x", "gravity_x", "acc_mag", "c0"]
+    "name",
+    ["acc_x_mean", "mean_acc_x", "gyro_bias_x", "position.x", "wrist_x", "acc_1_x", "gravity_x", "acc_mag", "c0"],
 )
 def test_what_is_made_of_readings_is_no_reading(name):
     assert read_name(name) is None
 
 
 def test_labels_and_counters_are_known_as_such_and_readings_are_not():
-    for name in ("activity", "Subject_ID", "Unnamed: 0", "heart_rate", "quaternion_w", "PacketCounter", "acc_magnitude"):
+    for name in (
+        "activity",
+        "Subject_ID",
+        "Unnamed: 0",
+        "heart_rate",
+        "quaternion_w",
+        "PacketCounter",
+        "acc_magnitude",
+    ):
         assert is_no_reading(name), name
     for name in ("flux", "c0", "acc_x_filtered", "emg", "position.x"):
         assert not is_no_reading(name), name

@@ -80,7 +80,10 @@ def test_accelerometer_and_gyroscope_in_turn_are_each_interpolated_from_their_ow
 def test_rows_of_one_stamp_may_hold_different_sensors(tmp_path):
     lines = ["time,ax,ay,az,gx,gy,gz"]
     for row in TRUE[:300]:
-        lines += [f"{row['time']},{row['ax']},{row['ay']},{row['az']},,,", f"{row['time']},,,,{row['gx']},{row['gy']},{row['gz']}"]
+        lines += [
+            f"{row['time']},{row['ax']},{row['ay']},{row['az']},,,",
+            f"{row['time']},,,,{row['gx']},{row['gy']},{row['gz']}",
+        ]
     (tmp_path / "a.csv").write_text("\n".join(lines))
     assert same(reader().read(str(tmp_path / "a.csv"), 1.0, 2.0))
     lines.insert(200, lines[199])
@@ -125,13 +128,17 @@ def test_a_label_among_the_readings_is_passed_over_with_a_note():
 
 def test_words_in_columns_that_are_not_read_are_no_matter(tmp_path):
     columns = {"subject": ["anna"] * 1000, "label": ["walk"] * 1000} | true(*SIX) | {"placement": [1] * 1000}
-    with pytest.raises(SampleError, match=r"column placement: no reading .*\n.*`modalities.imu.ignore='\[placement\]'`"):
+    with pytest.raises(
+        SampleError, match=r"column placement: no reading .*\n.*`modalities.imu.ignore='\[placement\]'`"
+    ):
         reader().read(write(tmp_path / "a.csv", columns), 1.0, 2.0)
     assert same(reader(ignore=["placement"]).read(str(tmp_path / "a.csv"), 1.0, 2.0))
 
 
 def test_a_mapping_says_which_columns_are_read(tmp_path):
-    columns = {"clock no 1": TRUE["time"] * 1000} | {f"c{i}": TRUE[name] for i, name in enumerate(SIX)} | {"c6": TRUE["ax"]}
+    columns = (
+        {"clock no 1": TRUE["time"] * 1000} | {f"c{i}": TRUE[name] for i, name in enumerate(SIX)} | {"c6": TRUE["ax"]}
+    )
     path = write(tmp_path / "a.csv", columns)
     with pytest.raises(SampleError, match=r"columns clock no 1, c0, .*\n.*columns='\{time: COLUMN, ax: COLUMN,"):
         reader().read(path, 1.0, 2.0)
@@ -142,7 +149,7 @@ def test_a_mapping_says_which_columns_are_read(tmp_path):
     assert same(recipe.readers()["imu"].read(path, 1.0, 2.0))
     with pytest.raises(SampleError, match=r"no column 'c9', which `modalities.imu.columns` maps to gz"):
         reader(columns=mapping | {"gz": "c9"}).read(path, 1.0, 2.0)
-    with pytest.raises(ValueError, match="columns.azimuth"):
+    with pytest.raises(ValueError, match=r"columns\.azimuth"):
         reader(columns={"azimuth": "c1"})
 
 
@@ -152,7 +159,9 @@ def test_channels_may_be_named_and_be_others(tmp_path):
     assert same(reading, channels=("gz", "ax")) and torch.equal(reading.values[:, 0, 2], torch.arange(50.0, 150))
     recipe = Recipe.load("default", ["modalities.imu.channels=[gz,ax,pressure]", "modalities.imu.sensors=1"], ["imu"])
     assert recipe.readers()["imu"].shape == (1, 3)
-    assert IMUTokenizer(8, channels=["gz", "ax", "mx", "pressure"]).std[:4].tolist() == pytest.approx([3.14, 9.81, 50, 1])
+    assert IMUTokenizer(8, channels=["gz", "ax", "mx", "pressure"]).std[:4].tolist() == pytest.approx(
+        [3.14, 9.81, 50, 1]
+    )
     assert IMUReader.survey({"channels": None}, [path], tmp_path) == {"sensors": ["imu"], "channels": 6}
 
 
@@ -207,7 +216,7 @@ def test_units_of_the_recipe_are_converted(tmp_path):
     reading = reader(units={"acceleration": 9.80665 / 4096}).read(write(tmp_path / "b.csv", counts), 1.0, 2.0)
     assert same(reading, channels=SIX[:3])
     for bad in ({"speed": "m/s"}, {"acceleration": "kg"}, {"time": "fortnights"}, {"acceleration": -1.0}):
-        with pytest.raises(ValueError, match="units|unit|factor"):
+        with pytest.raises(ValueError, match=r"units|unit|factor"):
             reader(units=bad)
 
 
@@ -274,12 +283,17 @@ def test_shapes_that_are_no_recording_are_refused(tmp_path, shape):
         reader(sensors=None).seconds({"path": str(tmp_path / "a.npy"), "rate": 50})
 
 
-@pytest.mark.parametrize(("shape", "sensors"), [((500, 17, 6), None), ((500, 64, 6), 64), ((10, 3, 6), 3), ((500, 9), 1)])
+@pytest.mark.parametrize(
+    ("shape", "sensors"), [((500, 17, 6), None), ((500, 64, 6), 64), ((10, 3, 6), 3), ((500, 9), 1)]
+)
 def test_shapes_of_recordings_are_read(tmp_path, shape, sensors):
     np.save(tmp_path / "a.npy", np.random.default_rng(0).normal(size=shape).cumsum(0))
     source = {"path": str(tmp_path / "a.npy"), "rate": 50}
     assert reader(sensors=sensors).seconds(source) == shape[0] / 50
-    assert reader(sensors=17 if sensors is None else sensors).read(source, 0.0, 0.2).values.shape[1:] == (sensors or 17, 6)
+    assert reader(sensors=17 if sensors is None else sensors).read(source, 0.0, 0.2).values.shape[1:] == (
+        sensors or 17,
+        6,
+    )
 
 
 def test_windows_of_an_array_are_all_in_one_unit(tmp_path):
@@ -287,7 +301,9 @@ def test_windows_of_an_array_are_all_in_one_unit(tmp_path):
     array[4] *= 0.2  # a window that alone would not tell
     np.save(tmp_path / "a.npy", array)
     for window in (3, 4):
-        found = reader().read({"path": str(tmp_path / "a.npy"), "rate": 50, "window": window}, 0.0, 1.28).values[:, 0, :3]
+        found = (
+            reader().read({"path": str(tmp_path / "a.npy"), "rate": 50, "window": window}, 0.0, 1.28).values[:, 0, :3]
+        )
         np.testing.assert_allclose(found, array[window, :, :3] * 9.80665, rtol=1e-5)
 
 
@@ -295,7 +311,9 @@ def test_windows_of_an_array_are_all_in_one_unit(tmp_path):
 
 
 def test_a_description_tells_rate_units_channels_and_gaps(tmp_path):
-    columns = {"Time (s)": TRUE["time"]} | {f"Acc {k[1]} (g)": TRUE[k] / 9.80665 for k in SIX[:3]} | {"gx": np.zeros(1000)}
+    columns = (
+        {"Time (s)": TRUE["time"]} | {f"Acc {k[1]} (g)": TRUE[k] / 9.80665 for k in SIX[:3]} | {"gx": np.zeros(1000)}
+    )
     rows = np.r_[0:200, 250:500]
     found = reader().describe(write(tmp_path / "a.csv", {key: cells[rows] for key, cells in columns.items()}))
     assert found["seconds"] == pytest.approx(10.0) and found["rate"] == pytest.approx(50.0)

@@ -11,8 +11,9 @@ from modalities import limits
 from modalities.errors import SampleError
 from modalities.imu.columns import Layout
 from modalities.imu.gravity import LOOKED, SEGMENT
-from modalities.imu.names import CHANNELS, Column
+from modalities.imu.names import Column
 from modalities.imu.recording import Group, Place, Table, masks, scales
+from modalities.imu.words import CHANNELS
 from modalities.recent import Recent
 
 MANY = 40  # sensors, above which the middle axis is not taken for sensors unless the recipe states so many
@@ -136,7 +137,9 @@ def refuse_windows(path: Path, array: np.ndarray, layout: Layout) -> None:
     elif sensors >= SHORT and smoother_along_sensors(array):
         doubt = f"readings run on along the axis of its {sensors} sensors, as in windows of {sensors} steps"
     if doubt is not None:
-        raise SampleError(path, f"has the shape {array.shape}, read as (rows, sensors, channels): {doubt}", windows_remedy(array))
+        raise SampleError(
+            path, f"has the shape {array.shape}, read as (rows, sensors, channels): {doubt}", windows_remedy(array)
+        )
 
 
 def windows_remedy(array: Any) -> str:

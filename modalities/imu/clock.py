@@ -13,16 +13,19 @@ from modalities.errors import SampleError
 from modalities.imu import units
 from modalities.imu.names import bracket, tokens
 
-CORE = set(
-    "time times t timestamp timestamps ts stamp stamps elapsed seconds secs epoch epoc unix unixtime datetime date utc "
-    "uptime clock millis micros nanos milliseconds microseconds nanoseconds msec usec nsec ms us ns".split()
-)
+CORE = {
+    "time", "times", "t", "timestamp", "timestamps", "ts", "stamp", "stamps", "elapsed", "seconds", "secs", "epoch",
+    "epoc", "unix", "unixtime", "datetime", "date", "utc", "uptime", "clock", "millis", "micros", "nanos",
+    "milliseconds", "microseconds", "nanoseconds", "msec", "usec", "nsec", "ms", "us", "ns",
+}  # fmt: skip
 RELATIVE = {"elapsed", "since", "relative", "rel"}
-ALLOWED = CORE | RELATIVE | set(
-    "sec s start begin beginning boot reboot 1970 sensor system sys event logging sample fine device host phone local "
-    "real wall absolute from in recording record log capture arrival iso iso8601 8601 gmt posix cal formatted "
-    "accelerometer gyroscope gyro acc accel motion imu sync unsync shimmer header".split()
-)  # fmt: skip
+ALLOWED = CORE | RELATIVE | {
+    "sec", "s", "start", "begin", "beginning", "boot", "reboot", "1970", "sensor", "system", "sys", "event",
+    "logging", "sample", "fine", "device", "host", "phone", "local", "real", "wall", "absolute", "from", "in",
+    "recording", "record", "log", "capture", "arrival", "iso", "iso8601", "8601", "gmt", "posix", "cal",
+    "formatted", "accelerometer", "gyroscope", "gyro", "acc", "accel", "motion", "imu", "sync", "unsync", "shimmer",
+    "header",
+}  # fmt: skip
 UNIT_WORDS = {spelling for spelling in units.KNOWN["time"] if spelling not in ("min", "second")}
 TICKS = {"sampletimefine"}  # of 0.1 ms in one maker's devices, of 1 us in those of its daughter
 FASTEST = 20_000.0  # readings per second, above which no clock of an inertial sensor runs
@@ -155,7 +158,9 @@ def guess(clock: Clock, first: float, step: float, rate: float) -> str | None:
 
 def even(steps: np.ndarray) -> bool:
     """Whether enough steps are alike to tell by them in which unit they are."""
-    return len(steps) >= ENOUGH and bool(np.all(np.abs(np.log2(np.percentile(steps, [25, 75]) / np.median(steps))) <= 1))
+    return len(steps) >= ENOUGH and bool(
+        np.all(np.abs(np.log2(np.percentile(steps, [25, 75]) / np.median(steps))) <= 1)
+    )
 
 
 def possible(step: float) -> str:
@@ -172,5 +177,11 @@ def remedy(clock: Clock, rate: float) -> str:
 
 
 def units_named(unit: str) -> str:
-    names = {"s": "seconds", "ms": "milliseconds", "us": "microseconds", "ns": "nanoseconds", "100 us": "steps of 0.1 ms"}
+    names = {
+        "s": "seconds",
+        "ms": "milliseconds",
+        "us": "microseconds",
+        "ns": "nanoseconds",
+        "100 us": "steps of 0.1 ms",
+    }
     return names.get(unit, unit)

@@ -10,7 +10,8 @@ from typing import Any
 
 from modalities.errors import SampleError
 from modalities.imu.clock import Clock, read_clock
-from modalities.imu.names import CHANNELS, Column, is_no_reading, read_name
+from modalities.imu.names import Column, is_no_reading, read_name
+from modalities.imu.words import CHANNELS
 
 UNNAMED = "imu"  # the sensor of columns whose names tell none
 Slot = tuple[str, str]  # sensor and channel
@@ -113,7 +114,9 @@ def read_header(path: Path, names: Sequence[str], layout: Layout) -> Header:
     return Header(sorted(clocks, key=lambda clock: clock.order), slots, notes)
 
 
-def from_mapping(path: Path, names: Sequence[str], layout: Layout) -> tuple[dict[Slot, tuple[int, Column]], list[Clock]]:
+def from_mapping(
+    path: Path, names: Sequence[str], layout: Layout
+) -> tuple[dict[Slot, tuple[int, Column]], list[Clock]]:
     """The columns and the clock that the recipe maps."""
     slots, clocks = {}, []
     places = {name.casefold(): place for place, name in reversed(list(enumerate(names)))}

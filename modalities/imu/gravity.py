@@ -60,7 +60,9 @@ def unit_of(path: Path, size: float, spread: float, stated: str | None, by_recip
         other = "g" if like_g else "m/s^2"
         if by_recipe:
             return stated, [f"acceleration looks like {other}, the recipe states {stated}"]
-        raise SampleError(path, f"its header states {stated}, but its acceleration is in {other} (mean {size:.2f})", remedy)
+        raise SampleError(
+            path, f"its header states {stated}, but its acceleration is in {other} (mean {size:.2f})", remedy
+        )
     return stated, []
 
 
@@ -74,5 +76,7 @@ def refuse_fast(path: Path, values: np.ndarray) -> None:
         there = np.abs(values[np.isfinite(values)])
         largest = float(np.percentile(there, 99)) if len(there) else 0.0  # one broken reading is no unit
     if FASTEST < largest < 1e6:
-        remedy = "state the unit: `modalities.imu.units.angular_velocity=deg/s` (or rad/s, or rad/s per count as a number)"
+        remedy = (
+            "state the unit: `modalities.imu.units.angular_velocity=deg/s` (or rad/s, or rad/s per count as a number)"
+        )
         raise SampleError(path, f"its angular velocity reaches {largest:.4g}, too fast for rad/s", remedy)

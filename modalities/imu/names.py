@@ -6,51 +6,24 @@ import re
 from dataclasses import dataclass, replace
 
 from modalities.imu import units
+from modalities.imu.words import (
+    CHANNELS,
+    FILLERS,
+    FREE,
+    FUSED,
+    GLUED,
+    MAGNITUDES,
+    PAIRS,
+    QUANTITIES,
+    QUANTITY,
+    SKIPPED,
+    SKIPPED_NAMES,
+    SPOILERS,
+    UNIT_SUFFIXES,
+    WHOLE,
+    WITHOUT,
+)  # fmt: skip
 
-CHANNELS = ("ax", "ay", "az", "gx", "gy", "gz", "mx", "my", "mz")
-QUANTITIES = {"a": "acceleration", "g": "angular_velocity", "m": "magnetic_field"}
-
-# Words of a name, in lower case. Single letters stand for a quantity only next to an axis ("a_x", "wx").
-WORDS = {
-    "a": "a acc accs accel accl accelerometer accelerometers acceleration accelerations accelerate".split(),
-    "g": "g w gyr gyro gyros gyroscope gyroscopes omega angvel angularvelocity rotationrate".split(),
-    "m": "m mag magn magneto magnetometer magnetometers magnetic magneticfield geomagnetic".split(),
-}
-PAIRS = {  # two words that mean one quantity
-    ("angular", "velocity"): "g", ("angular", "rate"): "g", ("angular", "speed"): "g", ("ang", "vel"): "g",
-    ("rotation", "rate"): "g", ("rot", "rate"): "g", ("gyro", "rotation"): "g", ("turn", "rate"): "g",
-    ("magnetic", "field"): "m", ("mag", "field"): "m",
-}  # fmt: skip
-QUANTITY = {word: quantity for quantity, words in WORDS.items() for word in words}
-GLUED = re.compile(rf"({'|'.join(sorted(QUANTITY, key=len, reverse=True))})([xyz])")
-FREE = {"user", "linear", "lin", "free", "body", "dynamic"}  # acceleration from which gravity has been taken
-WHOLE = [("including", "gravity"), ("with", "gravity"), ("incl", "gravity"), ("with", "g"), ("total",)]
-WITHOUT = [("without", "gravity"), ("without", "g"), ("no", "gravity"), ("no", "g"), ("excluding", "gravity")]
-FUSED = {"motion"}  # a phone's estimate beside the sensor's own reading
-FILLERS = {"sensor", "sensors", "data", "value", "values", "calibrated", "cal", "axis", "field", "imu", "reading"}
-MAGNITUDES = {"absolute", "abs", "magnitude", "norm", "total", "mag", "svm", "resultant", "vm", "rms"}
-SPOILERS = set(
-    "mean std var variance sd median min max bias offset filtered filt smooth smoothed lowpass highpass lp hp pred "
-    "predicted prediction raw uncalibrated uncal cov covariance error err delta diff jerk quality accuracy status ref "
-    "reference gt truth target velocity vel position pos pose location displacement fft energy entropy gravity grav "
-    "orientation attitude quat quaternion euler heading setpoint noise scale gain lsb adc count counts norm normalized "
-    "normalised inc increment dv dq derivative eye gaze mouse touch screen joint wind force torque angle angles".split()
-)
-SKIPPED = set(
-    "label labels activity activities class classes annotation subject subjects user userid person participant session "
-    "sessions trial experiment device deviceid identifier uuid id ids index idx unnamed row rows counter packetcounter "
-    "packet seq sequence frame frames heart hr heartrate bpm ecg ppg eda gsr bvp temp temperature humidity pressure "
-    "baro barometer altitude altimeter step steps stepcount stepcounter pedometer battery light lux proximity latitude "
-    "longitude lat lon lng gps location speed course orientation quaternion quat roll pitch yaw attitude euler heading "
-    "azimuth gravity grav covariance status statusword accuracy calibration rssi filename split fold year month day "
-    "hour minute weekday magnitude audio header loggingsample ori dq dv velinc oriinc".split()
-)
-SKIPPED_NAMES = re.compile(r"q[0-3wxyz]|qw|activityid|subjectid|sessionid|utc_?nano|mat\d*|sample|exp|wp|clip\w*")
-UNIT_SUFFIXES = {
-    "a": "g mg ms2 mps2 ms-2".split(),
-    "g": "dps degs rads deg rad radps degps degsec radsec mdps rpm".split(),
-    "m": "ut nt mt gauss mgauss".split(),
-}
 RANGE = re.compile(r"(\d+)(g|dps|gauss)")
 TOKEN = re.compile(r"\d+(?:dps|gauss|g)(?![A-Za-z])|[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+|[A-Z]")
 BRACKETS = re.compile(r"\s*[\[({<]\s*([^\[\](){}<>]*(?:\([^()]*\)[^\[\](){}<>]*)?)\s*[\])}>]\s*$")
@@ -195,9 +168,9 @@ def quantified(text: str, words: list[str], axis: str, suffix: str | None, state
     words, unit = list(words), suffix
     for count in (3, 2, 1):  # "accelerometer_m_s2[0]", "acc_g_x"
         joined = "".join(words[-count:])
-        if unit is None and len(words) > count and any(joined in known for known in UNIT_SUFFIXES.values()):
-            if _quantities(" ".join(words[:-count])):
-                words, unit = words[:-count], joined
+        is_unit = len(words) > count and any(joined in known for known in UNIT_SUFFIXES.values())
+        if unit is None and is_unit and _quantities(" ".join(words[:-count])):
+            words, unit = words[:-count], joined
     rank, free, letter, places = 0.0, False, None, []
     whole = next((pair for pair in WHOLE if _contains(words, pair)), None)
     without = next((pair for pair in WITHOUT if _contains(words, pair)), None)
@@ -262,7 +235,7 @@ def spelled(text: str, words: list[str]) -> str:
 
 
 def is_no_reading(name: str) -> bool:
-    """Whether a name is certain to be no reading of an inertial sensor: a label, a counter, a temperature, a magnitude."""
+    """Whether a name is certain to be no reading of an inertial sensor: a label, a temperature, a magnitude."""
     base, _ = bracket(name.strip())
     words = tokens(base)
     if not base or SKIPPED_NAMES.fullmatch("".join(words)) or SKIPPED_NAMES.fullmatch(base.lower()):
@@ -270,6 +243,8 @@ def is_no_reading(name: str) -> bool:
     if set(words) & SKIPPED:
         return True
     quantities = {QUANTITY[word] for word in words if word in QUANTITY and len(word) > 1}
-    return len(quantities) >= 1 and bool(set(words) & MAGNITUDES - ({"mag"} if len(words) == 1 else set())) and (
-        axis_of(words) is None
+    return (
+        len(quantities) >= 1
+        and bool(set(words) & MAGNITUDES - ({"mag"} if len(words) == 1 else set()))
+        and (axis_of(words) is None)
     )

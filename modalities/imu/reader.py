@@ -16,10 +16,12 @@ import torch
 from modalities.errors import InputError, SampleError
 from modalities.imu import units
 from modalities.imu.columns import Layout
-from modalities.imu.names import CHANNELS, channel_names
-from modalities.imu.resampling import LONGEST_GAP, resample
+from modalities.imu.facts import constant, missing
+from modalities.imu.names import channel_names
+from modalities.imu.resampling import resample
 from modalities.imu.survey import SURVEYED, fitting, moments
 from modalities.imu.table import Table, load
+from modalities.imu.words import CHANNELS
 from modalities.reader import Reader, Reading
 from modalities.shapes import Float, Tensor
 
@@ -33,10 +35,10 @@ class IMUReader(Reader):
 
     Args:
         rate: ticks per second.
-        channels: how many of ax, ay, az, gx, gy, gz, mx, my, mz are read, from the first on; or their names, among which
-            may be other columns of numbers.
+        channels: how many of ax, ay, az, gx, gy, gz, mx, my, mz are read, from the first on; or their names, also
+            those of other columns of numbers.
         sensors: names, in the order of the sensor axis, or their count; null lets `survey` decide.
-        columns: which column of the files is which channel (`ax`, or `wrist.ax`) or the `time`, where their names do not
+        columns: which column of the files is which channel (`ax`, or `wrist.ax`) or the `time`, where names do not
             tell; where it names channels, no other column is read.
         ignore: columns that are no readings.
         units: of `acceleration`, `angular_velocity`, `magnetic_field` and `time`, where headers do not state them (or
@@ -69,7 +71,9 @@ class IMUReader(Reader):
         known = {*CHANNELS, *(self.names or ())}
         for key in columns or {}:
             if key != "time" and key.rpartition(".")[2] not in known:
-                raise ValueError(f"imu columns.{key}: expected time or a channel ({', '.join(CHANNELS)}), e.g. wrist.ax")
+                raise ValueError(
+                    f"imu columns.{key}: expected time or a channel ({', '.join(CHANNELS)}), e.g. wrist.ax"
+                )
         self.layout = Layout(
             rate=float(rate),
             channels=self.names,
@@ -130,7 +134,7 @@ class IMUReader(Reader):
         return Reading(values, 0, torch.zeros(count, sensors, channels, dtype=torch.bool))
 
     def describe(self, source: Any) -> dict[str, Any]:
-        """Seconds, rate in Hz, sensors, channels and units of a recording; its largest gap and what is missing or rests.
+        """Seconds, rate in Hz, sensors, channels, units and gaps of a recording, and which channels never change.
 
         Raises:
             SampleError: the file is missing or is no such table.
@@ -171,7 +175,9 @@ class IMUReader(Reader):
         missing = [key for key, default in defaults.items() if settings.get(key, default) is None]
         missing += [key for key in ("mean", "std") if settings.get(key) == "data"]
         own = ("rate", "channels", "sensors", "columns", "ignore", "units")
-        reader = cls(**{key: settings[key] for key in own if settings.get(key) is not None or key == "channels" in settings})
+        reader = cls(
+            **{key: settings[key] for key in own if settings.get(key) is not None or key == "channels" in settings}
+        )
         tables: dict[tuple[str, Any], Table] = {}
         error = None
         for source in sources:
@@ -216,32 +222,6 @@ def checked_units(stated: dict[str, Any]) -> tuple[tuple[str, Any], ...]:
         (quantity, units.parse(unit, quantity) or unit if isinstance(unit, str) else unit)
         for quantity, unit in stated.items()
     )
-
-
-def constant(table: Table) -> list[str]:
-    """Channels that never change."""
-    found = []
-    for group in table.groups:
-        rows = table.values if group.rows is None else table.values[group.rows]
-        flat = rows.reshape(len(rows), -1)[:, group.columns]
-        still = flat.min(0) == flat.max(0) if len(flat) > 1 else np.zeros(len(group.columns), dtype=bool)
-        found += [called(table, place) for place, same in zip(group.places, still, strict=True) if same]
-    return found
-
-
-def missing(table: Table) -> dict[str, Any]:
-    """The share of each channel's own time that lies in gaps, where there is any."""
-    found = {}
-    for group in table.groups:
-        steps = np.diff(group.times)
-        lost = steps[steps > LONGEST_GAP * group.period * (1 + 1e-6)].sum() / table.seconds if table.seconds else 0.0
-        found |= {f"missing {channel}": round(float(lost), 4) for _, channel in group.places if lost > 0}
-    return found
-
-
-def called(table: Table, place: tuple[int, str]) -> str:
-    sensor, channel = place
-    return f"{table.names[sensor]}.{channel}" if table.names and len(table.names) > 1 else channel
 
 
 def adjacency(table: Table, columns: dict[int, int], sensors: int) -> Float[Tensor, "sensors sensors"]:

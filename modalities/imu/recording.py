@@ -12,7 +12,8 @@ import numpy as np
 from modalities.errors import SampleError
 from modalities.imu import gravity, units
 from modalities.imu.columns import Layout
-from modalities.imu.names import CHANNELS, Column
+from modalities.imu.names import Column
+from modalities.imu.words import CHANNELS
 
 Place = tuple[int, str]  # number of the sensor, channel
 
@@ -108,7 +109,9 @@ def scales(
         unit = layout.unit(column.quantity)
         if unit is None and not column.known:
             reason = f"the unit {column.unit!r} of {column.quantity} is not known"
-            remedy = f"state it: `modalities.imu.units.{column.quantity}=...`, {', '.join(units.FACTORS[column.quantity])}"
+            remedy = (
+                f"state it: `modalities.imu.units.{column.quantity}=...`, {', '.join(units.FACTORS[column.quantity])}"
+            )
             raise SampleError(path, reason, remedy + " or a number that readings are multiplied by")
         stated[index] = column.unit if unit is None else unit
     gravities = accelerations(values, columns, stated, period)
@@ -135,12 +138,18 @@ def scales(
     free = [t for t, size, _ in gravities if columns[t[0]][1].free and size * found[t[0]] < units.GRAVITY / 2]
     if free:
         notes.append("acceleration is without gravity")
-    used = [f"{q.replace('_', ' ')} {canonical(stated[i]) or units.PLAIN[q]}" for i, (_, c) in columns.items() if (q := c.quantity)]
+    used = [
+        f"{q.replace('_', ' ')} {canonical(stated[i]) or units.PLAIN[q]}"
+        for i, (_, c) in columns.items()
+        if (q := c.quantity)
+    ]
     return found, list(dict.fromkeys(notes)), list(dict.fromkeys(used))
 
 
 def canonical(unit: Any) -> str | None:
-    return (units.parse(unit, "acceleration") or unit) if isinstance(unit, str) else None if unit is None else f"x{unit:g}"
+    return (
+        (units.parse(unit, "acceleration") or unit) if isinstance(unit, str) else None if unit is None else f"x{unit:g}"
+    )
 
 
 def accelerations(

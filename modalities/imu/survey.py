@@ -6,8 +6,8 @@ from collections.abc import Collection, Iterable, Sequence
 
 import numpy as np
 
-from modalities.imu.names import CHANNELS
 from modalities.imu.recording import Table
+from modalities.imu.words import CHANNELS
 
 SURVEYED = 16  # recordings looked at for what the recipe leaves open
 

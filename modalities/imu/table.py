@@ -33,7 +33,9 @@ def load(source: Any, layout: Layout | None = None) -> Table:
     path, rate, window = existing(source.get("path")), source.get("rate"), source.get("window")
     if path.suffix.lower() not in (".csv", ".parquet", ".npy"):
         raise SampleError(path, "is not .csv, .parquet or .npy", "convert the recording into one of them")
-    if window is not None and (path.suffix.lower() != ".npy" or isinstance(window, bool) or not isinstance(window, int)):
+    if window is not None and (
+        path.suffix.lower() != ".npy" or isinstance(window, bool) or not isinstance(window, int)
+    ):
         raise SampleError(path, f"has no window {window!r}", "windows are counted in .npy arrays, by whole numbers")
     key = rate if isinstance(rate, int | float | None) else repr(rate)
     return replace(parsed(path, layout or Layout(), key, window), edges=source.get("edges"))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ import numpy as np
 from modalities import limits, parquet
 from modalities.errors import SampleError
 from modalities.imu import text, units
-from modalities.imu.clock import COARSE, Clock, moments
+from modalities.imu.clock import COARSE, moments
 from modalities.imu.columns import Header, Layout, known, listed, read_header
 from modalities.imu.recording import Group, Table, masks, scales
 from modalities.imu.timing import Stamps, timed
@@ -189,7 +188,9 @@ def table_of(path: Path, layout: Layout, rate: Callable[[], float], cells: Calla
     numbered, clocks = np.arange(1, len(values) + 1), read.clocks
     if not kept.all() and kept.any() and clocks:  # empty rows
         values, numbered = values[kept], numbered[kept]
-        clocks = [(clock, found if isinstance(found, SampleError) else found[kept], text) for clock, found, text in clocks]
+        clocks = [
+            (clock, found if isinstance(found, SampleError) else found[kept], text) for clock, found, text in clocks
+        ]
     existing = masks(values, list(columns))
     notes = list(header.notes)
     if clocks:
@@ -197,7 +198,9 @@ def table_of(path: Path, layout: Layout, rate: Callable[[], float], cells: Calla
         notes += told
     else:
         times = np.arange(len(values)) / rate()
-    limits.refuse_above(limits.DURATION, times[-1] - times[0], path, "seconds", "write times in seconds, or drop the row")
+    limits.refuse_above(
+        limits.DURATION, times[-1] - times[0], path, "seconds", "write times in seconds, or drop the row"
+    )
     spans = [times if rows is None else times[rows] for rows, _ in existing]
     periods = [float(np.median(np.diff(span))) if len(span) > 1 else np.nan for span in spans]
     densest = np.nanmin(periods) if np.isfinite(periods).any() else step_of(times, rate)
@@ -210,9 +213,17 @@ def table_of(path: Path, layout: Layout, rate: Callable[[], float], cells: Calla
         )
         for span, (rows, same), period in zip(spans, existing, periods, strict=True)
     ]  # fmt: skip
-    if any(g.period * layout.rate > COARSE * (1 + 1e-3) for g in groups) and densest * layout.rate <= COARSE * (1 + 1e-3):
-        notes.append("some channels have less than half as many readings per second as the recipe reads: lines join them")
-    absent = [c for c in layout.channels or () if not all((i, c) in {p for p, _ in columns.values()} for i in range(len(sensors)))]
+    if any(g.period * layout.rate > COARSE * (1 + 1e-3) for g in groups) and densest * layout.rate <= COARSE * (
+        1 + 1e-3
+    ):
+        notes.append(
+            "some channels have less than half as many readings per second as the recipe reads: lines join them"
+        )
+    absent = [
+        c
+        for c in layout.channels or ()
+        if not all((i, c) in {p for p, _ in columns.values()} for i in range(len(sensors)))
+    ]
     if absent:
         notes.append(f"lacks channels that the recipe reads, which are unobserved: {listed(absent)}")
     ends = [g.times[-1] + g.period for g in groups] or [times[-1] + densest]

@@ -70,7 +70,9 @@ def look(path: Path, known: Callable[[str], bool], is_unit: Callable[[str], bool
     found = [form for delimiter in DELIMITERS if (form := formed(texts, delimiter, known, is_unit)) is not None]
     best = max(found, key=lambda form: (sum(map(known, form.names)), len(form.names)), default=None)
     if best is None:
-        reason = "is no table of comma-separated values" + ("" if any(t.strip() for t, _ in texts) else " (it is empty)")
+        reason = "is no table of comma-separated values" + (
+            "" if any(t.strip() for t, _ in texts) else " (it is empty)"
+        )
         raise SampleError(path, reason, "write a header and as many values in every row")
     return best
 
@@ -148,7 +150,9 @@ def load(path: Path, form: Form, kinds: dict[str, Any]) -> Any:
     """
     from pyarrow import ArrowException, csv
 
-    empty = sorted(EMPTY - {"inf", "-inf", "+inf", "infinity"} | {"NaN", "nan", "NA", "N/A", "NULL", "None", "NAN", "#N/A"})
+    empty = sorted(
+        EMPTY - {"inf", "-inf", "+inf", "infinity"} | {"NaN", "nan", "NA", "N/A", "NULL", "None", "NAN", "#N/A"}
+    )
     unique = [name if form.names.index(name) == i else f"{name}\0{i}" for i, name in enumerate(form.names)]
     try:
         with path.open("rb") as file:

@@ -11,7 +11,8 @@ from einops import rearrange
 from torch import nn
 
 from modalities.graph import GraphLayer, adjacency, edge_matrix
-from modalities.imu.names import CHANNELS, channel_names
+from modalities.imu.names import channel_names
+from modalities.imu.words import CHANNELS
 from modalities.positions import Kind
 from modalities.records import Patches, Places, Signal, Tokens, lattice
 from modalities.shapes import Float, Int, Shaped, Tensor
