@@ -152,10 +152,11 @@ def drawn(generator: random.Random) -> dict[str, Any]:
 def untold(draw: Mapping[str, Any]) -> bool:
     """Whether nothing in the file can tell that it is not what it seems.
 
-    Gravity takes three axes to see; rows without a clock have no order; another accelerometer may stand for the first.
+    Gravity takes three axes to see; rows without a clock have no order, and empty ones count; another accelerometer may
+    stand for the first.
     """
     blind = draw["missing"] == "az" and ("unstated" in draw["units"] or "wrong" in draw["units"])
-    timeless = draw["clock"] == "none" and draw["rows"] in ("shuffled", "twice", "gap")
+    timeless = draw["clock"] == "none" and (draw["rows"] in ("shuffled", "twice", "gap") or draw["below"] == "units")
     return blind or timeless or (draw["missing"] == "a" and "acc twice" in (draw["extra"], draw["more"]))
 
 

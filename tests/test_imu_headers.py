@@ -92,6 +92,7 @@ def test_decimal_commas_are_read_where_they_separate_nothing(tmp_path):
 
 
 NAMES = {
+    "body0.ax": ("body0", "ax", None), "body_1_acc_x": ("body_1", "ax", None), "lthigh.gz": ("lthigh", "gz", None),
     "ax": ("", "ax", None), "acc_x": ("", "ax", None), "accX": ("", "ax", None), "AccelX": ("", "ax", None),
     "Acceleration x (m/s^2)": ("", "ax", "m/s^2"), "linear_acceleration.x": ("", "ax", None),
     "userAcceleration.x": ("", "ax", "g"), "Accelerometer_y": ("", "ay", None), 

@@ -94,7 +94,7 @@ def read_name(name: str, stem: str | None = None) -> Column | None:
         base, stated = bracket(base)
     head, dot, last = base.rpartition(".")
     if dot and (own := interpret(last, axis, stated)) is not None:
-        special = set(tokens(head)) & (FREE | FUSED | SPOILERS) or _quantities(head)
+        special = set(tokens(head)) & SPOILERS or _quantities(head) or set(tokens(head)) <= (FREE | FUSED) - {"body"}
         if not special and own.sensor == "":
             return replace(own, sensor=head)
         inner = interpret(head + "_" + last, axis, stated)  # "wrist.accelerometer.acc_x"
@@ -191,7 +191,7 @@ def quantified(text: str, words: list[str], axis: str, suffix: str | None, state
                 return None
             letter, skip = meant, pair is not None
             places.append(place)
-        elif word in FREE and place + 1 < len(words):
+        elif word in FREE and following in QUANTITY:
             free = True
         elif word in FUSED:
             rank -= 0.5
