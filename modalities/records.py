@@ -29,7 +29,7 @@ class Signal:
     length: Int[Tensor, " b"] | None = None
     start: Float[Tensor, " b"] | None = None
     duration: Float[Tensor, " b"] | None = None
-    observed: Bool[Tensor, "b t parts"] | None = None
+    observed: Bool[Tensor, "b t parts channels"] | None = None
     edges: Float[Tensor, "b parts parts"] | None = None
     lag: Float[Tensor, " b"] | None = None
     hint: Shaped[Tensor, "b t ..."] | None = None

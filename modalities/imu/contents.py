@@ -49,8 +49,7 @@ class SensorContents(Contents):
             return
         observed = np.ones(values.shape, dtype=bool)
         if reading.observed is not None:
-            given = reading.observed[skip : reading.length].numpy()
-            observed[:] = given if given.ndim == values.ndim else given[..., None]
+            observed[:] = reading.observed[skip : reading.length].numpy()
         values, observed = (x.reshape(len(x), -1) for x in (values, observed))
         self.low = np.minimum(self.low, np.where(observed, values, np.inf).min(0))
         self.high = np.maximum(self.high, np.where(observed, values, -np.inf).max(0))

@@ -11,12 +11,14 @@ from einops import rearrange
 from torch import nn
 
 from modalities.graph import GraphLayer, adjacency, edge_matrix
+from modalities.imu.names import channel_names
+from modalities.imu.words import CHANNELS
 from modalities.positions import Kind
 from modalities.records import Patches, Places, Signal, Tokens, lattice
 from modalities.shapes import Float, Int, Shaped, Tensor
 from modalities.tokenizer import Tokenizer, fractions
 
-GRAVITY, HALF_TURN = 9.81, 3.14  # m/s^2 and rad/s: what a body's movements are measured by
+USUAL = {"a": 9.81, "g": 3.14, "m": 50.0}  # gravity in m/s^2, half a turn in rad/s, the Earth's field in uT
 
 
 class IMUTokenizer(Tokenizer):
@@ -30,7 +32,7 @@ class IMUTokenizer(Tokenizer):
 
     Args:
         dim: width of the tokens.
-        channels: readings of one sensor; six means accelerometer then gyroscope.
+        channels: readings of one sensor, as a count or by name; six means accelerometer then gyroscope.
         patch: time steps in a patch.
         kind: `raw` readings, laid out (step, channel); or `stft`: log magnitudes laid out (frame, frequency, channel).
         fft: samples in an STFT frame. hop: samples from one frame to the next; half a frame by default.
@@ -38,7 +40,7 @@ class IMUTokenizer(Tokenizer):
         graph: message passing, `gin`, `gat` or None. `layers` rounds of it.
         edges: pairs of sensors that hear each other, when the manifest has none; None joins all.
         mean, std: of each channel, in its units; by default 0, and gravity for accelerations, half a turn a second for
-            rotations. In a recipe `data` stands for those of the training recordings.
+            rotations, 50 uT for the magnetic field. In a recipe `data` stands for those of the training recordings.
 
     >>> tokenizer = IMUTokenizer(64, patch=10)
     >>> patches = tokenizer.patchify(Signal(torch.randn(2, 100, 3, 6)))
@@ -56,7 +58,7 @@ class IMUTokenizer(Tokenizer):
         self,
         dim: int,
         *,
-        channels: int = 6,
+        channels: int | list[str] = 6,
         patch: int = 10,
         kind: Literal["raw", "stft"] = "raw",
         fft: int = 16,
@@ -77,6 +79,8 @@ class IMUTokenizer(Tokenizer):
         hop = hop or max(1, fft // 2)
         if kind == "stft" and not (0 < hop <= fft and patch % hop == 0):
             raise ValueError(f"a patch of {patch} steps must hold a whole number of hops of {hop}, each at most {fft}")
+        names = channel_names(channels)
+        channels = len(names)
         self.axes = ("time", "channel", "sensor") if apart else ("time", "sensor")
         self.readings, self.channels = channels, 1 if apart else channels  # of a sensor, and of a patch
         self.patch, self.kind, self.fft, self.hop, self.apart = patch, kind, fft, hop, apart
@@ -84,7 +88,7 @@ class IMUTokenizer(Tokenizer):
             raise ValueError("mean and std of the data are those of readings; with kind: stft give those of magnitudes")
         mean = [0.0] * channels if mean in (None, "data") else mean  # "data": nobody has measured them yet
         if std in (None, "data"):
-            usual = [GRAVITY] * min(channels, 3) + [HALF_TURN] * max(channels - 3, 0)
+            usual = [USUAL.get(name[:1], 1.0) if name in CHANNELS else 1.0 for name in names]
             std = usual if kind == "raw" else [1.0] * channels
         if not len(mean) == len(std) == channels:
             raise ValueError(f"mean and std need a value for each of {channels} channels, got {mean} and {std}")
