@@ -23,7 +23,7 @@ class Reading:
 
     values: Shaped[Tensor, "t ..."]
     length: int
-    observed: Bool[Tensor, "t parts"] | None = None
+    observed: Bool[Tensor, "t parts channels"] | None = None
     edges: Float[Tensor, "parts parts"] | None = None
     hint: Shaped[Tensor, "t ..."] | None = None
     notes: tuple[str, ...] = ()

@@ -79,10 +79,10 @@ def test_missing_readings_are_unobserved_and_zero(tmp_path):
     kept = np.r_[0:150, 170:200]
     path = write_table(tmp_path / "a.csv", times[kept], {name: column[kept] for name, column in columns.items()})
     reading = IMUReader(rate=50.0, channels=1, sensors=["wrist", "head", "hip"]).read(path, 0.0, 4.0)
-    wrist, head, hip = reading.observed.T
+    wrist, head, hip = reading.observed[..., 0].T
     assert (~wrist).nonzero()[:, 0].tolist() == [*range(50, 60), *range(150, 170)]
     assert not head.any() and (~hip).nonzero()[:, 0].tolist() == [*range(150, 170)]
-    assert torch.equal(reading.values[..., 0], reading.observed.float())
+    assert torch.equal(reading.values, reading.observed.float())
 
 
 def test_a_slow_sensor_in_a_fast_table_is_observed(tmp_path):
@@ -122,7 +122,7 @@ def test_the_time_column_begins_at_zero_or_with_its_first_stamp(tmp_path):
     for first, lag in {0.5: 5, 1.0: 0, 1.7e9: 0}.items():
         path = write_table(tmp_path / "a.csv", times + first, {"x": times})
         reading = reader.read(path, 0.0, 2.0)
-        assert (~reading.observed[:, 0]).nonzero()[:, 0].tolist() == list(range(lag))
+        assert (~reading.observed[:, 0, 0]).nonzero()[:, 0].tolist() == list(range(lag))
         assert reading.values[lag, 0, 0] == pytest.approx(0.0, abs=1e-5)
 
 

@@ -90,13 +90,15 @@ class IMUReader(Reader):
             raise SampleError(table.path, f"has a reading beyond what float32 holds at {tick:.2f} s", remedy)
         inside = int((ticks < table.seconds - 1e-9).sum())
         edges = None if table.edges is None else adjacency(table, columns, sensors)
-        return Reading(torch.from_numpy(values), inside, torch.from_numpy(observed), edges)
+        return Reading(
+            torch.from_numpy(values), inside, torch.from_numpy(observed)[..., None].repeat(1, 1, channels), edges
+        )
 
     def blank(self, duration: float) -> Reading:
         sensors, channels = self.shape
         count = round(duration * self.rate)
         values = torch.zeros(count, sensors, channels)
-        return Reading(values, 0, torch.zeros(count, sensors, dtype=torch.bool))
+        return Reading(values, 0, torch.zeros(count, sensors, channels, dtype=torch.bool))
 
     def columns(self, table: Table) -> dict[int, int]:
         """For each sensor of a file that is wanted, its place on the sensor axis."""
