@@ -60,11 +60,10 @@ class Given:
 
 def withhold(signal: Signal, key: Tensor, count: int) -> Signal:
     """The signal as if `count` of its sensors had measured nothing."""
-    b, t, parts = signal.values.shape[:3]
-    order = uniform(key, "sensors", parts).argsort(1).argsort(1)
-    left = (order >= count)[:, None, :].expand(b, t, parts)
+    order = uniform(key, "sensors", signal.values.shape[2]).argsort(1).argsort(1)
+    left = (order >= count)[:, None, :, None].expand(signal.values.shape)
     observed = left if signal.observed is None else left & signal.observed
-    return replace(signal, observed=observed, values=torch.where(observed[..., None], signal.values, 0.0))
+    return replace(signal, observed=observed, values=torch.where(observed, signal.values, 0.0))
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ class Signal:
         and rad/s; text int64 ids (b, l); embedding float32 (b, l, d).
     length: valid steps (0: this sample lacks the modality); None when every step of every sample is valid.
     start, duration: the window in the recording, in seconds, that all steps together cover; None means [0, 1).
-    observed: which readings of which sensor exist (b, t, sensors); None when all do.
+    observed: which readings exist (b, t, sensors, channels), each channel by itself; None when all do.
     edges: adjacency between sensors (b, sensors, sensors); None leaves it to the tokenizer.
     lag: seconds by which the window begins after the sample's; None when all streams of the sample begin together.
     hint: coarse maps (b, t, ...) of something that a masking may follow; None when the reader gives none.
@@ -196,6 +196,8 @@ class Patches:
     hint: what a masking may follow: a score or a class (motion, saliency, face region, similarity to the text), or a
         velocity (b, n, 2), across and down, in widths and heights of the picture per second.
     edges: adjacency (b, parts, parts) between the things that the last axis counts.
+    observed: which of the c channels of a patch exist, where values are laid out (..., channel); None when all do. A
+        missing one holds its channel's mean, which is zero in the network's units; it is neither predicted nor drawn.
     """
 
     values: Shaped[Tensor, "b n p"]
@@ -206,6 +208,7 @@ class Patches:
     valid: Bool[Tensor, "b n"] | None = None
     hint: Float[Tensor, "b n ..."] | None = None
     edges: Float[Tensor, "b parts parts"] | None = None
+    observed: Bool[Tensor, "b n c"] | None = None
 
     def places(self, index: Int[Tensor, "b k"] | None = None, valid: Bool[Tensor, "b k"] | None = None) -> Places:
         """Where the patches at `index` (by default all) are; `valid` tells which slots of `index` are filled."""
@@ -221,6 +224,11 @@ def take(x: Tensor, index: Int[Tensor, "b k"]) -> Tensor:
     """The patches at `index` of x (b, n, ...): (b, k, ...)."""
     shape = index.shape + (1,) * (x.ndim - 2)
     return x.gather(1, index.reshape(shape).expand(*index.shape, *x.shape[2:]))
+
+
+def by_value(observed: Bool[Tensor, "b k c"], size: int) -> Bool[Tensor, "b k p"]:
+    """Which of the `size` values of each patch exist, given which channels do; values are laid out (..., channel)."""
+    return observed.repeat(1, 1, size // observed.shape[-1])
 
 
 def lattice(grid: tuple[int, ...], device=None) -> Int[Tensor, "n axes"]:

@@ -37,13 +37,13 @@ class Clock(Reader):
             raise SampleError(source, f"lasts {seconds:g} s, too short for the window", "Shorten the window.")
         time = start + torch.arange(round(duration * RATE)) / RATE
         inside = time < seconds
-        observed = inside[:, None] if self.observed else None
+        observed = inside[:, None, None] if self.observed else None
         edges = torch.eye(1) if isinstance(source, dict) and source["edges"] else None
         return Reading(time * inside, int(inside.sum()), observed, edges)
 
     def blank(self, duration):
         steps = round(duration * RATE)
-        return Reading(torch.zeros(steps), 0, torch.zeros(steps, 1, dtype=torch.bool) if self.observed else None)
+        return Reading(torch.zeros(steps), 0, torch.zeros(steps, 1, 1, dtype=torch.bool) if self.observed else None)
 
 
 class Letters(Reader):

@@ -139,7 +139,7 @@ def test_what_says_nothing_is_none_and_the_rest_is_stacked(tmp_path):
     assert whole.length is whole.observed is whole.edges is None
     mixed = collate([dataset[0, index] for index in range(3)])["imu"]
     assert mixed.edges.flatten().tolist() == [1, 0, 0] and mixed.length.tolist() == [16, 16, 8]
-    assert mixed.observed.sum((1, 2)).tolist() == [16, 16, 8]
+    assert mixed.observed.sum((1, 2, 3)).tolist() == [16, 16, 8]
 
 
 def test_a_sample_without_anything_is_an_error(tmp_path):

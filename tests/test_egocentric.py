@@ -106,9 +106,9 @@ def test_a_node_is_learned_from_its_neighbours():
 @torch.no_grad()
 def test_a_missing_sensor_is_as_if_it_had_never_been_worn():
     model, batch = worn("evi_mae")
-    observed = torch.ones(batch["imu"].values.shape[:3], dtype=torch.bool)
+    observed = torch.ones(batch["imu"].values.shape, dtype=torch.bool)
     observed[:, :, 2] = False
-    values = torch.where(observed[..., None], batch["imu"].values, torch.nan)
+    values = torch.where(observed, batch["imu"].values, torch.nan)
     gaps = replace(batch["imu"], values=values, observed=observed)
     lacking = model.encode({"imu": gaps})
     fewer = model.encode({"imu": replace(batch["imu"], values=batch["imu"].values[:, :, :2])})

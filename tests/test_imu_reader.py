@@ -184,7 +184,7 @@ BAD_TABLES = {
     "time,a.x,a.x\n0,1,1\n": "a.x, a.x are the same channel, ax",
     "time,time,a.x\n0,0,1\n.1,.1,1\n": "'time' stands twice",
     "a.x\n1\n2\n": "imu_rate",
-    "": "no table",
+    "": "is empty",
 }
 
 

@@ -128,8 +128,8 @@ def cleared(signal: Signal) -> Signal:
     observed = signal.observed
     if signal.length is not None:
         inside = torch.arange(observed.shape[1], device=observed.device) < signal.length[:, None]
-        observed = observed & inside[..., None]
-    return replace(signal, observed=observed, values=torch.where(observed[..., None], signal.values, 0))
+        observed = observed & inside[..., None, None]
+    return replace(signal, observed=observed, values=torch.where(observed, signal.values, 0))
 
 
 def along(x: Tensor, of: Tensor) -> Tensor:

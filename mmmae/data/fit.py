@@ -21,9 +21,10 @@ def fit(recipe: Recipe, manifest: Manifest, folder: Path) -> Recipe:
         stream = recipe.stream(name)
         if stream.share is not None:  # it has what the other one learns
             continue
-        settings = dict(recipe.tree["modalities"][name] or {})
+        reader, checked, _, _ = recipe.split(name)
+        settings = {**(recipe.tree["modalities"][name] or {}), **checked}
         home = folder if name == stream.use else folder / name
-        found[name] = recipe.split(name)[0].survey(settings, manifest.sources(stream.source), home)
+        found[name] = reader.survey(settings, manifest.sources(stream.source), home)
     asked = {}
     for name, settings in recipe.tree["objectives"].items():
         objective, _ = recipe.part("objective", {"use": name, **settings}, f"objectives.{name}")

@@ -43,7 +43,7 @@ def fill(blank: Reading, reading: Reading) -> Reading:
         hint = padded(hint, blank.hint)
     observed = reading.observed
     if observed is not None:
-        observed = torch.cat([observed, observed.new_zeros(len(values) - steps, observed.shape[1])])
+        observed = torch.cat([observed, observed.new_zeros(len(values) - steps, *observed.shape[1:])])
     return replace(reading, values=values, observed=observed, hint=hint)
 
 
@@ -70,8 +70,7 @@ def stack(samples: Sequence[Sample], stream: str) -> Signal:
     length = torch.tensor([reading.length for reading in readings])
     observed = edges = None
     if any(reading.observed is not None and not reading.observed.all() for reading in readings):
-        parts = next(reading.observed.shape[1] for reading in readings if reading.observed is not None)
-        whole = torch.ones(values.shape[1], parts, dtype=torch.bool)
+        whole = next(torch.ones_like(reading.observed) for reading in readings if reading.observed is not None)
         observed = torch.stack([whole if reading.observed is None else reading.observed for reading in readings])
     if known := [reading.edges for reading in readings if reading.edges is not None]:
         alone = torch.zeros_like(known[0])

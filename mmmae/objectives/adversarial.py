@@ -80,8 +80,9 @@ class Adversarial(Objective):
             if name not in step.answers:
                 continue  # a batch without this stream
             answer = step.answers[name]
-            deceived = discriminator.frozen(answer.predicted)[..., 0]
-            fake = discriminator(answer.predicted.detach())[..., 0]
+            predicted = answer.existing(answer.predicted)  # as in real patches, a missing channel is zero
+            deceived = discriminator.frozen(predicted)[..., 0]
+            fake = discriminator(predicted.detach())[..., 0]
             real = discriminator(answer.wanted.to(fake.dtype))[..., 0]
             judged = count(deceived, answer.asked)
             parts.put(f"{name}_generator", -mean(deceived, answer.asked), judged)

@@ -12,7 +12,7 @@ from torch import nn
 
 from fusion.masking import Noise, Plan
 from fusion.trunks import Trunk
-from modalities.records import Batch, Patches, Tokens
+from modalities.records import Batch, Patches, Tokens, by_value
 from modalities.shapes import Bool, Float, Int, Shaped, Tensor
 from modalities.tokenizer import Tokenizer
 
@@ -27,6 +27,7 @@ class Answer:
 
     asked: which slots are filled; None when all are. wanted: what it should have said.
     error: how wrong it was about each patch, once its objective has measured it.
+    observed: which channels of each patch exist (`Patches.observed`); None when all do.
     """
 
     predicted: Float[Tensor, "b m outputs"]
@@ -34,6 +35,22 @@ class Answer:
     asked: Bool[Tensor, "b m"] | None
     wanted: Shaped[Tensor, "b m ..."]
     error: Float[Tensor, "b m"] | None = None
+    observed: Bool[Tensor, "b m c"] | None = None
+
+    def existing(self, x: Float[Tensor, "b m p"]) -> Float[Tensor, "b m p"]:
+        """x with zeros in place of the values of missing channels, through which then no gradient flows."""
+        if self.observed is None:
+            return x
+        return torch.where(by_value(self.observed, x.shape[-1]), x, torch.zeros_like(x))
+
+    def average(self, errors: Float[Tensor, "b m p"]) -> Float[Tensor, "b m"]:
+        """Mean over the values of each patch that exist; zero where none does."""
+        p = errors.shape[-1]
+        mean = self.existing(errors).sum(-1) / p  # the gradient of `mean` would be written out for every value
+        if self.observed is None:
+            return mean
+        channels = self.observed.shape[-1]
+        return mean * (channels / self.observed.sum(-1).clamp_min(1))  # times 1 where all exist: the same bits
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ from modalities.graph import GraphLayer, adjacency, edge_matrix
 from modalities.imu.names import channel_names
 from modalities.imu.words import CHANNELS
 from modalities.positions import Kind
-from modalities.records import Patches, Places, Signal, Tokens, lattice
-from modalities.shapes import Float, Int, Shaped, Tensor
+from modalities.records import Patches, Places, Signal, Tokens, by_value, lattice
+from modalities.shapes import Bool, Float, Int, Shaped, Tensor
 from modalities.tokenizer import Tokenizer, fractions
 
 USUAL = {"a": 9.81, "g": 3.14, "m": 50.0}  # gravity in m/s^2, half a turn in rad/s, the Earth's field in uT
@@ -24,8 +24,9 @@ USUAL = {"a": 9.81, "g": 3.14, "m": 50.0}  # gravity in m/s^2, half a turn in ra
 class IMUTokenizer(Tokenizer):
     """Cut inertial recordings into (time window, sensor) patches and pass messages among the visible ones.
 
-    Takes float32 (b, t, sensors, channels): acceleration in m/s^2, then angular velocity in rad/s. A patch of which a
-    reading is missing (`Signal.observed`) is invalid: missing sensors and gaps are nothing. Coordinates are (time,
+    Takes float32 (b, t, sensors, channels): acceleration in m/s^2, then angular velocity in rad/s. A channel of which a
+    reading in the patch is missing (`Signal.observed`) is missing from that patch: it enters as its mean and is not
+    predicted. A patch without any channel is invalid: missing sensors and gaps are nothing. Coordinates are (time,
     sensor), or (time, channel, sensor). Sensors are the nodes of a graph whose edges come with the signal (from the
     manifest), or from the recipe, or join all sensors; the idea is EVI-MAE's (arXiv:2408.00538), but only visible nodes
     speak, so nothing leaks.
@@ -115,7 +116,7 @@ class IMUTokenizer(Tokenizer):
             signal = replace(signal, length=signal.length // self.patch * self.patch)
         values = signal.silenced().values
         if signal.observed is not None:
-            values = torch.where(signal.observed[..., None], values, torch.zeros_like(values))
+            values = torch.where(signal.observed, values, torch.zeros_like(values))
         grid = (t // self.patch, channels, sensors) if self.apart else (t // self.patch, sensors)
         features = values[..., None, :] if self.kind == "raw" else self.spectra(values)  # (b, frames, sensors, f, c)
         cut = "b (t c s) (p f)" if self.apart else "b (t s) (p f c)"
@@ -123,7 +124,12 @@ class IMUTokenizer(Tokenizer):
         coords = lattice(grid, values.device)
         duration = signal.seconds()
         time = duration[:, None] * fractions(grid[0], values.device)[coords[:, 0]]
-        return Patches(values, coords, time, grid, duration, self.valid(signal, coords), edges=self.links(signal))
+        exists, observed = self.exists(signal), None
+        if exists is not None and not self.apart:
+            observed = rearrange(exists, "b t s c -> b (t s) c")
+            values = torch.where(by_value(observed, values.shape[-1]), values, self.mean.to(values.dtype))
+        valid = self.valid(signal, coords, exists)
+        return Patches(values, coords, time, grid, duration, valid, edges=self.links(signal), observed=observed)
 
     def spectra(self, values: Float[Tensor, "b t s c"]) -> Float[Tensor, "b frames s f c"]:
         """Log magnitudes of each sensor and channel; a frame is centred on its hop."""
@@ -136,11 +142,19 @@ class IMUTokenizer(Tokenizer):
         magnitude = (spectrum.abs() + 1e-3).log()
         return rearrange(magnitude, "(b s c) f n -> b n s f c", b=len(values), s=values.shape[2])
 
-    def valid(self, signal: Signal, coords: Int[Tensor, "n axes"]) -> Tensor | None:
+    def exists(self, signal: Signal) -> Bool[Tensor, "b t s c"] | None:
+        """Which channels have all their readings in each time window; None when all have."""
+        if signal.observed is None:
+            return None
+        return rearrange(signal.observed, "b (t p) s c -> b t s c p", p=self.patch).all(-1)
+
+    def valid(
+        self, signal: Signal, coords: Int[Tensor, "n axes"], exists: Bool[Tensor, "b t s c"] | None
+    ) -> Bool[Tensor, "b n"] | None:
         valid = None
-        if signal.observed is not None:
-            whole = rearrange(signal.observed, "b (t p) s -> b t s p", p=self.patch).all(-1)
-            valid = whole[:, coords[:, 0], coords[:, -1]]
+        if exists is not None:
+            at = coords[:, 0], coords[:, -1]
+            valid = exists[:, *at, coords[:, 1]] if self.apart else exists.any(-1)[:, *at]
         if signal.length is not None:
             inside = coords[:, 0] < (signal.length // self.patch)[:, None]
             valid = inside if valid is None else valid & inside
