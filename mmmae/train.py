@@ -11,12 +11,12 @@ import sys
 from collections.abc import Collection, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if __name__ == "__main__" and not __package__:
     sys.path[0] = str(Path(__file__).resolve().parent.parent)  # a script's own folder must not come before the house
 
+import mmmae
 from mmmae.launch import (
     Halted,
     check_processes,
@@ -32,7 +32,8 @@ from mmmae.launch import (
 
 if TYPE_CHECKING:
     from mmmae.recipe import Recipe
-    from mmmae.trainer import Run, Trainer
+    from mmmae.result import Run
+    from mmmae.trainer import Trainer
     from modalities.errors import InputError
 
 
@@ -169,14 +170,7 @@ def main(argv: list[str] | None = None) -> int:
     return guarded(run, training_parser().parse_intermixed_args(argv))
 
 
-class Training(ModuleType):
-    """This module, which is also what `mmmae.train(...)` calls: the package has one name for both."""
-
-    def __call__(self, *given: Any, **settings: Any) -> Run:
-        return train(*given, **settings)
-
-
-sys.modules[__name__].__class__ = Training
+mmmae.callable_module(sys.modules[__name__])
 
 if __name__ == "__main__":
     leave(main())

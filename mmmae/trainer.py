@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 from collections.abc import Collection, Iterator
 from contextlib import nullcontext
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,30 +19,10 @@ if TYPE_CHECKING:
     from mmmae.means import Means
     from mmmae.model import MaskedAutoencoder
     from mmmae.recipe import Recipe
+    from mmmae.result import Run
     from mmmae.watch import Watch
     from modalities.records import Batch
     from modalities.shapes import Tensor
-
-
-@dataclass(frozen=True)
-class Run:
-    """What a training run left behind.
-
-    folder: with `log.jsonl`, pictures and checkpoints. checkpoint: the newest one. step: how many the model has taken.
-    figures: the last line of the log: losses by part, those of held-out recordings under `evaluation/`; None where one
-        was not finite.
-    """
-
-    folder: Path
-    checkpoint: Path
-    step: int
-    figures: dict[str, float | None]
-
-    def model(self) -> MaskedAutoencoder:
-        """The trained model."""
-        from mmmae.model import MaskedAutoencoder
-
-        return MaskedAutoencoder.from_pretrained(self.checkpoint)
 
 
 class Trainer:
@@ -66,7 +44,10 @@ class Trainer:
         from mmmae.batching import Sizes
         from mmmae.data.faults import FILE, BadSamples
         from mmmae.data.fit import fit
+        from mmmae.data.notes import FILE as NOTES
+        from mmmae.data.notes import RunNotes
         from mmmae.data.source import open_data
+        from mmmae.data.targets import asked
         from mmmae.evaluation import Evaluation
         from mmmae.guard import Guard
         from mmmae.layers import compile_model, recompute, spread
@@ -88,6 +69,7 @@ class Trainer:
                 output / FILE, recordings=len(manifest), share=rules.bad, fresh=main and start is None,
                 say=(lambda line: self.report.say(line)) if main else None,
             )  # fmt: skip
+            self.notes = RunNotes(output / NOTES, say=self.bad.say, fresh=main and start is None)
             recipe = fit(same_files(recipe), train, output)
         if start is not None:
             require_same(start, recipe)
@@ -121,8 +103,12 @@ class Trainer:
             state = checkpoint.load(start, self.model, self.optimizer.optimizer, accelerator.scaler)
         self.step = state.step
         self.clock, self.report = Clock(), Report(accelerator, output, self.steps, self.step)
+        for note in manifest.notes:
+            self.report.say(f"note: {note}")
         for fault in damaged:
             self.report.say(f"warning: {fault}")
+        for note in [] if (target := asked(recipe)) is None else target.notes(train):
+            self.report.say(f"note: {note}")
         if start is not None:
             self.report.say(f"resuming at step {self.step} from {start}")
         if began is not None:
@@ -134,6 +120,7 @@ class Trainer:
         self.evaluation = Evaluation(
             accelerator, self.model, held, self.prepare, output,
             batch_size=self.share, workers=self.settings.workers, sharded=sharded, note=self.bad.note,
+            remark=self.notes.note,
         )  # fmt: skip
         accelerator.init_trackers("log", config={})
 
@@ -163,10 +150,9 @@ class Trainer:
 
     def result(self) -> Run:
         """What the run has left so far."""
-        path, newest = self.report.path, self.output / "checkpoints" / f"step-{self.step}"
-        log = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-        figures = {name: figure for name, figure in json.loads(log[-1]).items() if name != "step"} if log else {}
-        return Run(self.output, newest if newest.exists() or self.start is None else self.start, self.step, figures)
+        from mmmae.result import Run
+
+        return Run.of(self.output, self.step, self.start)
 
     def clips(self, train: Manifest, test: Manifest) -> tuple[Loader, Clips | None]:
         """The endless training loader, and the held-out clips (None where there are none)."""
@@ -177,7 +163,7 @@ class Trainer:
         clips = self.recipe.clips(train, seed=settings.seed, repeats=data.repeats, repeat=data.repeat)
         loader = Loader(
             clips, self.share, workers=settings.workers, rank=self.accelerator.process_index, world=world,
-            pieces=self.pieces, note=self.bad.note,
+            pieces=self.pieces, note=self.bad.note, remark=self.notes.note,
         )  # fmt: skip
         held = self.recipe.clips(test, seed=settings.seed, centre=True) if len(test) >= world else None
         return loader, held
@@ -216,6 +202,8 @@ class Trainer:
         self.report.say(f"log          {self.output / 'log.jsonl'}")
         if self.accelerator.unwrap_model(self.model).predicts():
             self.report.say(f"pictures     {self.output / 'panels'}")
+        if self.notes.known:
+            self.report.say(f"notes        {self.notes.path}")
         if self.bad.known:
             self.report.say(f"bad samples  {self.bad.path} ({len(self.bad.known)} of {self.bad.recordings} recordings)")
         self.report.say(f"checkpoint   {self.output / 'checkpoints' / f'step-{self.step}'}")
