@@ -32,7 +32,8 @@ from mmmae.launch import (
 
 if TYPE_CHECKING:
     from mmmae.recipe import Recipe
-    from mmmae.trainer import Run, Trainer
+    from mmmae.result import Run
+    from mmmae.trainer import Trainer
     from modalities.errors import InputError
 
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 from collections.abc import Collection, Iterator
 from contextlib import nullcontext
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,30 +19,10 @@ if TYPE_CHECKING:
     from mmmae.means import Means
     from mmmae.model import MaskedAutoencoder
     from mmmae.recipe import Recipe
+    from mmmae.result import Run
     from mmmae.watch import Watch
     from modalities.records import Batch
     from modalities.shapes import Tensor
-
-
-@dataclass(frozen=True)
-class Run:
-    """What a training run left behind.
-
-    folder: with `log.jsonl`, pictures and checkpoints. checkpoint: the newest one. step: how many the model has taken.
-    figures: the last line of the log: losses by part, those of held-out recordings under `evaluation/`; None where one
-        was not finite.
-    """
-
-    folder: Path
-    checkpoint: Path
-    step: int
-    figures: dict[str, float | None]
-
-    def model(self) -> MaskedAutoencoder:
-        """The trained model."""
-        from mmmae.model import MaskedAutoencoder
-
-        return MaskedAutoencoder.from_pretrained(self.checkpoint)
 
 
 class Trainer:
@@ -130,6 +108,8 @@ class Trainer:
             self.report.say(f"note: {note}")
         for fault in damaged:
             self.report.say(f"warning: {fault}")
+        for note in [] if (target := asked(recipe)) is None else target.notes(train):
+            self.report.say(f"note: {note}")
         if start is not None:
             self.report.say(f"resuming at step {self.step} from {start}")
         if began is not None:
@@ -171,10 +151,9 @@ class Trainer:
 
     def result(self) -> Run:
         """What the run has left so far."""
-        path, newest = self.report.path, self.output / "checkpoints" / f"step-{self.step}"
-        log = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-        figures = {name: figure for name, figure in json.loads(log[-1]).items() if name != "step"} if log else {}
-        return Run(self.output, newest if newest.exists() or self.start is None else self.start, self.step, figures)
+        from mmmae.result import Run
+
+        return Run.of(self.output, self.step, self.start)
 
     def clips(self, train: Manifest, test: Manifest) -> tuple[Loader, Clips | None]:
         """The endless training loader, and the held-out clips (None where there are none)."""
