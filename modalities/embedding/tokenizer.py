@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import nn
 
 from modalities.positions import Kind
@@ -27,6 +29,7 @@ class EmbeddingTokenizer(Tokenizer):
     """
 
     axes = ("time",)
+    layout = ("b", "l", "d")
 
     def __init__(self, dim: int, *, width: int = 512, unit: bool = False, positions: Kind = "grid"):
         super().__init__(dim, positions=positions)
@@ -35,10 +38,17 @@ class EmbeddingTokenizer(Tokenizer):
         self.width, self.unit, self.outputs = width, unit, width
         self.project = nn.Linear(width, dim)
 
-    def patchify(self, signal: Signal) -> Patches:
+    @property
+    def fixed(self) -> dict[str, int]:
+        return {"d": self.width}
+
+    @property
+    def expected(self) -> str:
+        return f"embeddings in float32 (b, l, d={self.width})"
+
+    def patchify(self, signal: Any) -> Patches:
+        signal = self.accept(signal)
         values = signal.silenced().values
-        if values.shape[-1] != self.width:
-            raise ValueError(f"embeddings are {values.shape[-1]} wide, the tokenizer was built for {self.width}")
         if self.unit:
             values = nn.functional.normalize(values, dim=-1)
         grid = (values.shape[1],)

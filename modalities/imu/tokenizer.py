@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from einops import rearrange
@@ -47,6 +47,7 @@ class IMUTokenizer(Tokenizer):
     """
 
     nodes = True
+    layout = ("b", "t", "s", "c")
 
     mean: Tensor
     std: Tensor
@@ -100,7 +101,16 @@ class IMUTokenizer(Tokenizer):
     def sizes(self) -> tuple[int | None, ...]:
         return (None, self.readings, None) if self.apart else (None, None)
 
-    def patchify(self, signal: Signal) -> Patches:
+    @property
+    def fixed(self) -> dict[str, int]:
+        return {"c": self.readings}
+
+    @property
+    def expected(self) -> str:
+        return f"sensor readings in float32, SI units (m/s^2, rad/s), (b, t, sensors, channels={self.readings})"
+
+    def patchify(self, signal: Any) -> Patches:
+        signal = self.accept(signal)
         _, t, sensors, channels = signal.values.shape
         if channels != self.readings or t % self.patch:
             raise ValueError(
