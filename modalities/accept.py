@@ -82,11 +82,13 @@ def companions(signal: Signal) -> Signal:
             changed[name] = x.long()
         else:
             changed[name] = x.float()
-    if (observed := signal.observed) is not None:
-        if observed.dtype != torch.bool or observed.shape != signal.values.shape[: observed.ndim] or observed.ndim < 3:
-            raise ValueError(
-                f"observed says by bool which of the values {tuple(signal.values.shape)} exist, got {shown(observed)}"
-            )
+    observed = signal.observed
+    if observed is not None and not (
+        observed.dtype == torch.bool and observed.ndim >= 3 and observed.shape == signal.values.shape[: observed.ndim]
+    ):
+        raise ValueError(
+            f"observed says by bool which of the values {tuple(signal.values.shape)} exist, got {shown(observed)}"
+        )
     if (edges := signal.edges) is not None and edges.shape != (b, *[signal.values.shape[2:][0]] * 2):
         raise ValueError(f"edges join the sensors of values {tuple(signal.values.shape)}, got {shown(edges)}")
     for name in ("values", "length", "start", "duration", "observed", "edges", "lag", "hint"):

@@ -236,7 +236,7 @@ def test_a_model_names_the_stream_it_refuses(model, batch, stream, change, words
 def test_an_unknown_stream_names_the_nearest(model, batch):
     for given in ({"vidoe": CLIP}, replace(batch, signals={"vidoe": batch["video"]})):
         for call in calls(model):
-            with pytest.raises(ValueError, match="no stream 'vidoe'.*did you mean 'video'"):
+            with pytest.raises(ValueError, match=r"no stream 'vidoe'.*did you mean 'video'"):
                 call(given)
 
 

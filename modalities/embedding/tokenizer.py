@@ -7,7 +7,7 @@ from typing import Any
 from torch import nn
 
 from modalities.positions import Kind
-from modalities.records import Patches, Places, Signal, lattice
+from modalities.records import Patches, Places, lattice
 from modalities.shapes import Float, Shaped, Tensor
 from modalities.tokenizer import Tokenizer, fractions
 
@@ -23,6 +23,7 @@ class EmbeddingTokenizer(Tokenizer):
         unit: scale every embedding to length one before it is embedded or predicted.
 
     >>> import torch
+    >>> from modalities.records import Signal
     >>> tokenizer = EmbeddingTokenizer(64, width=512)
     >>> tuple(tokenizer.embed(tokenizer.patchify(Signal(torch.randn(2, 20, 512)))).x.shape)
     (2, 20, 64)

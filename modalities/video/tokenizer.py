@@ -22,9 +22,9 @@ IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))  # what VideoMAE and M
 class VideoTokenizer(Tokenizer):
     """Cut a clip into tubes of `tube` frames by `patch` x `patch` pixels (VideoMAE, arXiv:2203.12602).
 
-    Takes uint8, or floats of 0..255 or [0, 1], (b, t, c, h, w) of any frame count and size that tubes divide. An image is a clip of one frame; it is
-    held still for the length of a tube. Coordinates are (t, h, w), counted in tubes; the values of a patch are laid
-    out (frame, row, column, channel) and natural units are uint8 levels.
+    Takes uint8, or floats of 0..255 or [0, 1], (b, t, c, h, w) of any frame count and size that tubes divide. An image
+    is a clip of one frame; it is held still for the length of a tube. Coordinates are (t, h, w), counted in tubes; the
+    values of a patch are laid out (frame, row, column, channel) and natural units are levels of 0..255.
 
     Args:
         dim: width of the tokens.
