@@ -57,7 +57,7 @@ class Encoder(nn.Module):
         super().__init__()
         self.model, self.seconds, self.lags = model, dict(seconds), dict(lags)
 
-    def forward(self, **values: Tensor) -> dict[str, Tensor]:
+    def forward(self, values: dict[str, Tensor]) -> dict[str, Tensor]:
         signals = {}
         for name, x in values.items():
             seconds = torch.full((x.shape[0],), self.seconds[name], device=x.device)
@@ -89,7 +89,7 @@ def export(
     encoder, example = encoding(model, modalities)
     program = traced(encoder, example)
     with torch.no_grad():
-        made = encoder(**example)
+        made = encoder(example)
     about = described(model, example, made)
     write_onnx(program, path, about) if to == "onnx" else write_torch(program, path, about)
     return about
@@ -129,7 +129,7 @@ def traced(encoder: Encoder, example: Mapping[str, Tensor]) -> Any:
     batch = torch.export.Dim("batch", min=1)
     shapes = {"values": {name: {0: batch} for name in example}}
     with torch.no_grad():
-        return torch.export.export(encoder, (), dict(example), dynamic_shapes=shapes)
+        return torch.export.export(encoder, (dict(example),), dynamic_shapes=shapes)
 
 
 def described(model: MaskedAutoencoder, given: Mapping[str, Tensor], made: Mapping[str, Tensor]) -> dict[str, Any]:
@@ -161,7 +161,7 @@ def write_onnx(program: Any, path: Path, about: Mapping[str, Any]) -> None:
     except ImportError as error:
         raise InputError(f"{path}: writing ONNX needs onnxscript\n  pip install 'mmmae[export]'") from error
     written = torch.onnx.export(
-        program, (), kwargs={}, dynamo=True, opset_version=OPSET, verbose=False,
+        program, dynamo=True, opset_version=OPSET, verbose=False,
         input_names=list(about["inputs"]), output_names=list(about["outputs"]),
     )  # fmt: skip
     assert written is not None

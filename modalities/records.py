@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -137,7 +138,7 @@ class Batch(Mapping[str, Signal]):
             except ValueError as error:
                 raise ValueError(f"{name}: {error}") from error
         sizes = {name: signal.values.shape[0] for name, signal in made.items()}
-        if len({size for size in sizes.values()}) > 1:
+        if any(size != other for size, other in pairwise(sizes.values())):
             raise ValueError(f"all streams of a batch have the same number of samples, got {sizes}")
         places = {name: str(signal.values.device) for name, signal in made.items()}
         if len(set(places.values())) > 1:
