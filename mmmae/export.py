@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -147,7 +149,19 @@ def described(model: MaskedAutoencoder, given: Mapping[str, Tensor], made: Mappi
 
 def write_torch(program: Any, path: Path, about: Mapping[str, Any]) -> None:
     """A program that `torch.export.load` reads."""
-    torch.export.save(program, path, extra_files={"mmmae.json": json.dumps(about)})
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of weights on a device: these are in main memory
+        torch.export.save(program, path, extra_files={"mmmae.json": json.dumps(about)})
+
+
+def promoted(program: Any) -> Any:
+    """The program with whole numbers that meet floats written as floats, which ONNX's exporter fails to do for some."""
+    for node in program.graph.nodes:
+        if node.op == "call_function" and str(node.target) in ("aten.add.Tensor", "aten.sub.Tensor", "aten.mul.Tensor"):
+            x, y = node.args[:2]
+            if node.meta["val"].is_floating_point() and type(y) is int:
+                node.args = (x, float(y), *node.args[2:])
+    return program
 
 
 def write_onnx(program: Any, path: Path, about: Mapping[str, Any]) -> None:
@@ -160,10 +174,19 @@ def write_onnx(program: Any, path: Path, about: Mapping[str, Any]) -> None:
         import onnxscript  # noqa: F401
     except ImportError as error:
         raise InputError(f"{path}: writing ONNX needs onnxscript\n  pip install 'mmmae[export]'") from error
-    written = torch.onnx.export(
-        program, dynamo=True, opset_version=OPSET, verbose=False,
-        input_names=list(about["inputs"]), output_names=list(about["outputs"]),
-    )  # fmt: skip
+    shapes = {"values": {name: {0: "batch"} for name in about["inputs"]}}
+    noisy = logging.getLogger("torch.onnx")
+    level = noisy.level
+    noisy.setLevel(logging.ERROR)  # it warns of packages that no part of the program needs
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            written = torch.onnx.export(
+                promoted(program), dynamo=True, opset_version=OPSET, verbose=False, dynamic_shapes=shapes,
+                input_names=list(about["inputs"]), output_names=list(about["outputs"]),
+            )  # fmt: skip
+    finally:
+        noisy.setLevel(level)
     assert written is not None
     written.model.metadata_props["mmmae"] = json.dumps(about)
     written.save(path, external_data=False)

@@ -140,7 +140,7 @@ class IMUTokenizer(Tokenizer):
         with torch.autocast(values.device.type, enabled=False):
             spectrum = torch.stft(padded.float(), self.fft, self.hop, window=window, center=False, return_complex=True)
         magnitude = (spectrum.abs() + 1e-3).log()
-        return rearrange(magnitude, "(b s c) f n -> b n s f c", b=len(values), s=values.shape[2])
+        return rearrange(magnitude, "(b s c) f n -> b n s f c", b=values.shape[0], s=values.shape[2])
 
     def valid(self, signal: Signal, coords: Int[Tensor, "n axes"]) -> Tensor | None:
         valid = None
