@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from mmmae.data.dataset import Clips
-from mmmae.data.loader import Note, evaluation
+from mmmae.data.loader import Note, Remark, evaluation
 from mmmae.panels import draw
 from modalities.records import Batch
 
@@ -26,7 +26,7 @@ class Evaluation:
         clips: held out; None where there are none.
         prepare: to the device and framed as for training.
         output: the run's folder.
-        note: is told of bad recordings.
+        note: is told of bad recordings. remark: gets the notes of readers.
     """
 
     def __init__(
@@ -41,9 +41,11 @@ class Evaluation:
         workers: int,
         sharded: bool,
         note: Note,
+        remark: Remark,
     ):
         self.accelerator, self.model, self.clips, self.prepare, self.output = accelerator, model, clips, prepare, output
-        self.batch_size, self.workers, self.sharded, self.note = batch_size, workers, sharded, note
+        self.batch_size, self.workers, self.sharded = batch_size, workers, sharded
+        self.note, self.remark = note, remark
 
     @torch.no_grad()
     def losses(self, step: int, stop: Callable[[], bool]) -> dict[str, float]:
@@ -55,8 +57,9 @@ class Evaluation:
         count = 0
         rank, world = self.accelerator.process_index, self.accelerator.num_processes
         batches = evaluation(
-            self.clips, self.batch_size, workers=self.workers, rank=rank, world=world, even=True, note=self.note
-        )
+            self.clips, self.batch_size, workers=self.workers, rank=rank, world=world, even=True, note=self.note,
+            remark=self.remark,
+        )  # fmt: skip
         for number, batch in enumerate(batches):
             if stop():
                 return {}

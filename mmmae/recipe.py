@@ -200,9 +200,10 @@ class Recipe:
     def clips(self, manifest: Manifest, **settings: Any) -> Clips:
         """The recordings of a manifest as this recipe reads them; `settings` are those of Clips."""
         from mmmae.data.dataset import Clips
+        from mmmae.data.targets import asked
 
-        streams = {name: self.stream(name) for name in self.streams}
-        return Clips(manifest, self.readers(), window=self.sections.window, streams=streams, **settings)
+        streams, rows = {name: self.stream(name) for name in self.streams}, manifest.aimed(asked(self))
+        return Clips(rows, self.readers(), window=self.sections.window, streams=streams, **settings)
 
     def build(self, seed: int = 0) -> MaskedAutoencoder:
         """The model, its weights drawn from `seed` whatever else has been drawn before."""

@@ -93,7 +93,10 @@ class Trainer:
         from mmmae.agree import agreed
         from mmmae.data.faults import FILE, BadSamples
         from mmmae.data.fit import fit
+        from mmmae.data.notes import FILE as NOTES
+        from mmmae.data.notes import RunNotes
         from mmmae.data.source import open_data
+        from mmmae.data.targets import asked
         from mmmae.evaluation import Evaluation
         from mmmae.guard import Guard
         from mmmae.layers import compile_model, recompute, spread
@@ -114,6 +117,7 @@ class Trainer:
                 output / FILE, recordings=len(manifest), share=rules.bad, fresh=main and start is None,
                 say=(lambda line: self.report.say(line)) if main else None,
             )  # fmt: skip
+            self.notes = RunNotes(output / NOTES, say=self.bad.say, fresh=main and start is None)
             recipe = fit(same_files(recipe), train, output)
         self.recipe, self.settings = recipe, recipe.sections.training
         if start is not None:
@@ -144,8 +148,12 @@ class Trainer:
             state = checkpoint.load(start, self.model, self.optimizer.optimizer, accelerator.scaler)
         self.step = state.step
         self.clock, self.report = Clock(), Report(accelerator, output, self.steps, self.step)
+        for note in manifest.notes:
+            self.report.say(f"note: {note}")
         for fault in damaged:
             self.report.say(f"warning: {fault}")
+        for note in [] if (target := asked(recipe)) is None else target.notes(train):
+            self.report.say(f"note: {note}")
         if start is not None:
             self.report.say(f"resuming at step {self.step} from {start}")
         if began is not None:
@@ -157,6 +165,7 @@ class Trainer:
         self.evaluation = Evaluation(
             accelerator, self.model, held, self.prepare, output,
             batch_size=self.share, workers=self.settings.workers, sharded=sharded, note=self.bad.note,
+            remark=self.notes.note,
         )  # fmt: skip
         accelerator.init_trackers("log", config={})
 
@@ -169,7 +178,7 @@ class Trainer:
         clips = self.recipe.clips(train, seed=settings.seed, repeats=data.repeats, repeat=data.repeat)
         loader = Loader(
             clips, self.share, workers=settings.workers, rank=self.accelerator.process_index, world=world,
-            pieces=settings.accumulate, note=self.bad.note,
+            pieces=settings.accumulate, note=self.bad.note, remark=self.notes.note,
         )  # fmt: skip
         held = self.recipe.clips(test, seed=settings.seed, centre=True) if len(test) >= world else None
         return loader, held
@@ -206,6 +215,8 @@ class Trainer:
         self.report.say(f"log          {self.output / 'log.jsonl'}")
         if self.accelerator.unwrap_model(self.model).predicts():
             self.report.say(f"pictures     {self.output / 'panels'}")
+        if self.notes.known:
+            self.report.say(f"notes        {self.notes.path}")
         if self.bad.known:
             self.report.say(f"bad samples  {self.bad.path} ({len(self.bad.known)} of {self.bad.recordings} recordings)")
         self.report.say(f"checkpoint   {self.output / 'checkpoints' / f'step-{self.step}'}")

@@ -91,10 +91,10 @@ class Signal:
 class Mixed:
     """What the samples of a batch were mixed with (mixup, arXiv:1710.09412).
 
-    label: of the other sample. weight: of the sample itself, in [0, 1]; the other has the rest.
+    label: of the other sample, as in `Batch`. weight: of the sample itself, in [0, 1]; the other has the rest.
     """
 
-    label: Int[Tensor, " b"]
+    label: Shaped[Tensor, "b ..."]
     weight: Float[Tensor, " b"]
 
     def map(self, function) -> Mixed:
@@ -107,6 +107,7 @@ class Batch(Mapping[str, Signal]):
     """Signals by modality, plus what each sample is called.
 
     key: the hash of (seed, epoch, index) from which everything random about a sample is drawn.
+    label: a class (b,), -1 where it is missing, or numbers (b, outputs), NaN where they are; None if no sample has one.
     mixed: with which other samples these were mixed; None where they are themselves.
     trusted: whether a reader made the signals; those of a caller are checked by the tokenizers (`Batch.of`).
     """
@@ -114,7 +115,7 @@ class Batch(Mapping[str, Signal]):
     signals: dict[str, Signal]
     key: Int[Tensor, " b"]
     ids: Sequence[str] = ()
-    label: Int[Tensor, " b"] | None = None
+    label: Shaped[Tensor, "b ..."] | None = None
     mixed: Mixed | None = None
     trusted: bool = True
 

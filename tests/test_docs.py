@@ -158,6 +158,7 @@ def test_a_dotted_name_of_the_wrong_kind_is_refused(mylab, change, told):
 @pytest.mark.parametrize("page", [page for page in PAGES if page != "adding.md" and not page.startswith("guide-")])
 def test_the_python_of_a_page_runs(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     text = "\n".join(blocks(page, "python"))
     if "runs/default-video-text" in text:
         Recipe.load("default", modalities=["video", "text"]).build().save_pretrained("runs/default-video-text")

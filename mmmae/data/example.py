@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from mmmae.data.targets import Target, asked
 from modalities.noise import sample_key
 from modalities.records import Batch, Signal
 from modalities.shapes import Tensor
@@ -42,9 +43,9 @@ def example(recipe: Recipe, batch_size: int, seed: int, ragged: bool = False) ->
         lag = torch.full((batch_size,), sum(stream.lag) / 2) if any(stream.lag) else None
         signals[name] = Signal(values, length, start if lag is None else lag, duration, lag=lag, hint=hint)
     key = torch.tensor([sample_key(seed, 0, index) for index in range(batch_size)])
-    label = torch.randint(0, 2, (batch_size,), generator=generator)
+    label = labels(asked(recipe), batch_size, generator)
     if ragged:
-        label[1::3] = -1
+        label[1::3] = torch.nan if label.is_floating_point() else -1
     return Batch(signals, key, [f"example-{index}" for index in range(batch_size)], label)
 
 
@@ -57,6 +58,15 @@ def settled(recipe: Recipe) -> Recipe:
         reader, given, _, _ = recipe.split(name)
         typical[name] = {key: value for key, value in reader.typical.items() if given.get(key) is None}
     return recipe.changed({"modalities": typical})
+
+
+def labels(target: Target | None, count: int, generator: torch.Generator) -> Tensor:
+    """One of two classes, some of several labels, or numbers of about one."""
+    if target is None or target.kind == "class":
+        return torch.randint(0, 2, (count,), generator=generator)
+    if target.kind == "regression":
+        return torch.randn(count, len(target.names), generator=generator)
+    return torch.randint(0, 2, (count, len(target.names)), generator=generator).float()
 
 
 def contents(blank: Tensor, tokenizer: Tokenizer, generator: torch.Generator) -> Tensor:

@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 import torch
 
 from mmmae.data.faults import Fault
+from mmmae.data.notes import ReaderNote
+from mmmae.data.targets import Encoded, batched
 from modalities.reader import Reading
 from modalities.records import Batch, Signal
 
@@ -17,7 +19,7 @@ class Sample:
     """One window of one recording: a reading of every stream, blank where the recording lacks it.
 
     start: of the window, in seconds of the recording; lags: by how much each stream begins after it.
-    faults: of the recordings that it stands in for.
+    faults: of the recordings that it stands in for; notes: of its readers.
     """
 
     readings: dict[str, Reading]
@@ -26,8 +28,9 @@ class Sample:
     spans: dict[str, float]
     key: int
     id: str
-    label: int | None
+    label: Encoded | None
     faults: tuple[Fault, ...] = ()
+    notes: tuple[ReaderNote, ...] = ()
 
 
 def fill(blank: Reading, reading: Reading) -> Reading:
@@ -53,11 +56,8 @@ def collate(items: Iterable[Sequence[Sample]]) -> Batch:
     """One batch of all samples."""
     samples = [sample for item in items for sample in item]
     signals = {m: stack(samples, m) for m in samples[0].readings}
-    label = None
-    if any(sample.label is not None for sample in samples):
-        label = torch.tensor([-1 if sample.label is None else sample.label for sample in samples])
     key = torch.tensor([sample.key for sample in samples])
-    return Batch(signals, key, [sample.id for sample in samples], label)
+    return Batch(signals, key, [sample.id for sample in samples], batched([sample.label for sample in samples]))
 
 
 def stack(samples: Sequence[Sample], stream: str) -> Signal:

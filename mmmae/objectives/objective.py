@@ -18,6 +18,7 @@ from modalities.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
     from mmmae.data.manifest import Manifest
+    from mmmae.data.targets import Target
 
 
 @dataclass(frozen=True)
@@ -110,8 +111,13 @@ class Objective(nn.Module, ABC):
 
     @classmethod
     def survey(cls, settings: Mapping[str, Any], manifest: Manifest) -> dict[str, Any]:
-        """Settings that the training rows decide and the recipe left at null (how many labels there are)."""
+        """Settings that the training rows decide and the recipe left at null (which labels there are)."""
         return {}
+
+    @classmethod
+    def target_of(cls, settings: Mapping[str, Any]) -> Target | None:
+        """What it asks of a sample's label, by its settings; by default labels come as the manifest counts them."""
+        return None
 
     @classmethod
     def answerable(cls, tokenizers: Mapping[str, Tokenizer]) -> bool:

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from modalities.errors import InputError, SampleError
+from modalities.imu.contents import SensorContents
 from modalities.imu.table import Table, load
 from modalities.reader import Reader, Reading
 from modalities.shapes import Float, Tensor
@@ -91,6 +92,9 @@ class IMUReader(Reader):
         inside = int((ticks < table.seconds - 1e-9).sum())
         edges = None if table.edges is None else adjacency(table, columns, sensors)
         return Reading(torch.from_numpy(values), inside, torch.from_numpy(observed), edges)
+
+    def contents(self) -> SensorContents:
+        return SensorContents(self.rate, self.sensors or self.shape[0], self.shape[1])
 
     def blank(self, duration: float) -> Reading:
         sensors, channels = self.shape

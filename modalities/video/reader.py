@@ -11,11 +11,14 @@ import numpy as np
 import torch
 from einops import rearrange
 
-from modalities import media
+from modalities.clock import TICK, period
+from modalities.decoding import decode
 from modalities.errors import SampleError
-from modalities.media import TICK, decode, film, length, opened, remembered
+from modalities.extent import assumed, lasting
+from modalities.media import film, kind_of, opened, remembered, still
 from modalities.reader import Reader, Reading
 from modalities.video import hints
+from modalities.video.contents import PictureContents
 from modalities.video.framing import Framing
 
 if TYPE_CHECKING:
@@ -67,7 +70,15 @@ class VideoReader(Reader):
         self.spares = True  # whether frames that are not shown may be left undecoded
 
     def seconds(self, source: Any) -> float | None:
-        return lasting(path_of(source))
+        found = lasting(path_of(source), "video")
+        if found is None:
+            facts(path_of(source))
+        return found
+
+    def describe(self, source: Any) -> dict[str, Any]:
+        path = path_of(source)
+        found = {"seconds": self.seconds(path), **facts(path)}
+        return {key: value for key, value in found.items() if key != "still" and value is not None}
 
     def thorough(self) -> VideoReader:
         reader = copy(self)
@@ -91,10 +102,15 @@ class VideoReader(Reader):
         clips = torch.empty(len(starts), self.frames, self.channels, self.height, self.width, dtype=torch.uint8)
         for place, picture in zip(clips.flatten(0, 1).numpy(), taken, strict=True):
             np.copyto(place, rearrange(picture, "h w c -> c h w"))
+        told = assumed(path_of(source))
         if hint is None:
-            return [Reading(clip, self.frames) for clip in clips]
+            return [Reading(clip, self.frames, notes=told) for clip in clips]
         film = hints.Film(source, clips, framings, notes, moments, starts, duration)
-        return [Reading(clip, self.frames, hint=maps) for clip, maps in zip(clips, hint.maps(film), strict=True)]
+        found = zip(clips, hint.maps(film), strict=True)
+        return [Reading(clip, self.frames, hint=maps, notes=told) for clip, maps in found]
+
+    def contents(self) -> PictureContents:
+        return PictureContents()
 
     def blank(self, duration: float) -> Reading:
         values = torch.zeros(self.frames, self.channels, self.height, self.width, dtype=torch.uint8)
@@ -145,15 +161,15 @@ class VideoReader(Reader):
         hint: hints.Hint | None,
     ) -> list[Any]:
         """What is on display at each wanted moment of [start, stop): the last frame stamped at or before it."""
-        period = media.period(stream)  # also how far a window may reach over either end
+        usual = period(stream)  # also how far a window may reach over either end
         aspect = stream.sample_aspect_ratio or 1
         chosen: list[Any] = []
         held, note, shot, begun = None, None, None, 0.0
-        if start < -period:
+        if start < -usual:
             raise SampleError(source, f"the window starts at {start:g} s, before the recording", "mend the row's start")
         shown = wanted if hint is None and self.spares else ()
-        for time, frame in decode(container, stream, max(wanted[0], 0.0), shown):
-            if held is None and time > wanted[0] + period + TICK:
+        for time, frame in decode(container, stream, max(wanted[0], 0.0), shown, None if hint is None else hint.ask):
+            if held is None and time > wanted[0] + usual + TICK:
                 raise SampleError(source, f"nothing before {time:.2f} s can be decoded", "re-encode it or drop the row")
             while held is not None and len(chosen) < len(wanted) and wanted[len(chosen)] + TICK < time:
                 shot = take(held, aspect, note) if shot is None else shot
@@ -161,11 +177,11 @@ class VideoReader(Reader):
             held, shot = frame, shot if len(chosen) == len(wanted) else None
             note = None if hint is None else hint.note(frame)
             begun = time
-            if len(chosen) == len(wanted) and begun + lasts(held, period) >= stop - period - TICK:
+            if len(chosen) == len(wanted) and begun + lasts(held, usual) >= stop - usual - TICK:
                 return chosen
-        end = begun if held is None else begun + lasts(held, period)
-        if held is None or end < stop - period - TICK:
-            raise self.too_short(source, start, stop, end, period)
+        end = begun if held is None else begun + lasts(held, usual)
+        if held is None or end < stop - usual - TICK:
+            raise self.too_short(source, start, stop, end, usual)
         shot = take(held, aspect, note) if shot is None else shot
         return chosen + [shot] * (len(wanted) - len(chosen))
 
@@ -185,11 +201,18 @@ class VideoReader(Reader):
 
 
 @remembered
-def lasting(path: Any) -> float | None:
-    """Seconds of a film; None of an image."""
+def facts(path: Any) -> dict[str, Any]:
+    """What the headers of a film or an image tell of it; `still`: whether it is an image."""
     with opened(path) as container:
         stream = pictures(container, path)
-        return None if still(container) else length(container, stream)
+        context, rate, is_still = stream.codec_context, stream.average_rate or stream.guessed_rate, still(container)
+        return {
+            "still": is_still,
+            "rate": float(rate) if rate and not is_still else None,
+            "size": None if context is None else f"{context.width}x{context.height}",
+            "codec": None if context is None else context.name,
+            "container": kind_of(container),
+        }
 
 
 def path_of(source: Any) -> Any:
@@ -208,8 +231,3 @@ def pictures(container: InputContainer, source: Any) -> VideoStream:
 def lasts(frame: VideoFrame, period: float) -> float:
     """Seconds that a frame is on display; the period where its packet does not tell."""
     return float(frame.duration * frame.time_base) if frame.duration and frame.time_base else period
-
-
-def still(container: InputContainer) -> bool:
-    """Whether the file is an image."""
-    return container.format.name == "image2" or container.format.name.endswith("_pipe")
