@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import sys
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
+import mmmae
 from modalities.errors import InputError
 from modalities.records import Signal
 from modalities.shapes import Tensor
@@ -190,3 +192,6 @@ def write_onnx(program: Any, path: Path, about: Mapping[str, Any]) -> None:
     assert written is not None
     written.model.metadata_props["mmmae"] = json.dumps(about)
     written.save(path, external_data=False)
+
+
+mmmae.callable_module(sys.modules[__name__])
