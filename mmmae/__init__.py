@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from mmmae.export import export
     from mmmae.features import features
     from mmmae.model import MaskedAutoencoder
     from mmmae.predict import predict
@@ -23,9 +24,9 @@ if TYPE_CHECKING:
 
 HOMES = {"MaskedAutoencoder": "mmmae.model", "Recipe": "mmmae.recipe"}
 
-CALLS = ("features", "predict", "train")  # modules that are called like the function of their name
+CALLS = ("export", "features", "predict", "train")  # modules that are called like the function of their name
 
-__all__ = ["MaskedAutoencoder", "Recipe", "__version__", "features", "predict", "train"]
+__all__ = ["MaskedAutoencoder", "Recipe", "__version__", "export", "features", "predict", "train"]
 
 
 class Call(ModuleType):

@@ -1,4 +1,4 @@
-"""The `mmmae` command: train, inspect, check, embed, probe, predict, retrieve, convert, doctor, recipes, corpus."""
+"""The `mmmae` command: train, inspect, check, embed, probe, predict, retrieve, convert, export, doctor, recipes, corpus."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ COMMANDS = {
     "predict": ("mmmae.predict", "the label of each recording by the classifier that a run was trained with"),
     "retrieve": ("mmmae.retrieve", "find one stream of a recording by another among all recordings"),
     "convert": ("mmmae.convert.command", "load VideoMAE's weights from others' layouts, and write them back"),
+    "export": ("mmmae.export", "write the encoder of a run as an ONNX file or a program of torch.export"),
     "doctor": ("mmmae.doctor", "load every dependency for real and say what is broken and how to mend it"),
     "recipes": ("mmmae.listing", "a table of the recipes"),
     "corpus": ("mmmae.corpora.command", "write a corpus from an installed package"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from einops import rearrange
@@ -50,6 +50,7 @@ class IMUTokenizer(Tokenizer):
     """
 
     nodes = True
+    layout = ("b", "t", "s", "c")
 
     mean: Tensor
     std: Tensor
@@ -105,7 +106,16 @@ class IMUTokenizer(Tokenizer):
     def sizes(self) -> tuple[int | None, ...]:
         return (None, self.readings, None) if self.apart else (None, None)
 
-    def patchify(self, signal: Signal) -> Patches:
+    @property
+    def fixed(self) -> dict[str, int]:
+        return {"c": self.readings}
+
+    @property
+    def expected(self) -> str:
+        return f"sensor readings in float32, SI units (m/s^2, rad/s), (b, t, sensors, channels={self.readings})"
+
+    def patchify(self, signal: Any) -> Patches:
+        signal = self.accept(signal)
         _, t, sensors, channels = signal.values.shape
         if channels != self.readings or t % self.patch:
             raise ValueError(
@@ -140,7 +150,7 @@ class IMUTokenizer(Tokenizer):
         with torch.autocast(values.device.type, enabled=False):
             spectrum = torch.stft(padded.float(), self.fft, self.hop, window=window, center=False, return_complex=True)
         magnitude = (spectrum.abs() + 1e-3).log()
-        return rearrange(magnitude, "(b s c) f n -> b n s f c", b=len(values), s=values.shape[2])
+        return rearrange(magnitude, "(b s c) f n -> b n s f c", b=values.shape[0], s=values.shape[2])
 
     def exists(self, signal: Signal) -> Bool[Tensor, "b t s c"] | None:
         """Which channels have all their readings in each time window; None when all have."""

@@ -9,6 +9,7 @@ import torch
 from einops import rearrange, repeat
 from torch import nn
 
+from modalities.accept import pictures
 from modalities.positions import Kind
 from modalities.records import Patches, Places, Signal, lattice
 from modalities.shapes import Float, Int, Shaped, Tensor
@@ -21,9 +22,9 @@ IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))  # what VideoMAE and M
 class VideoTokenizer(Tokenizer):
     """Cut a clip into tubes of `tube` frames by `patch` x `patch` pixels (VideoMAE, arXiv:2203.12602).
 
-    Takes uint8 (b, t, c, h, w) of any frame count and size that tubes divide. An image is a clip of one frame; it is
-    held still for the length of a tube. Coordinates are (t, h, w), counted in tubes; the values of a patch are laid
-    out (frame, row, column, channel) and natural units are uint8 levels.
+    Takes uint8, or floats of 0..255 or [0, 1], (b, t, c, h, w) of any frame count and size that tubes divide. An image
+    is a clip of one frame; it is held still for the length of a tube. Coordinates are (t, h, w), counted in tubes; the
+    values of a patch are laid out (frame, row, column, channel) and natural units are levels of 0..255.
 
     Args:
         dim: width of the tokens.
@@ -44,6 +45,7 @@ class VideoTokenizer(Tokenizer):
 
     axes = ("time", "row", "column")
     full_scale = 255.0
+    layout = ("b", "t", "c", "h", "w")
 
     mean: Tensor
     std: Tensor
@@ -81,7 +83,19 @@ class VideoTokenizer(Tokenizer):
         self.register_buffer("mean", torch.tensor(mean).repeat(tube * patch**2), persistent=False)
         self.register_buffer("std", torch.tensor(std).repeat(tube * patch**2), persistent=False)
 
-    def patchify(self, signal: Signal) -> Patches:
+    @property
+    def fixed(self) -> dict[str, int]:
+        return {"c": self.channels}
+
+    @property
+    def expected(self) -> str:
+        return f"video in uint8, or floats of 0..255 or [0, 1], (b, t, c={self.channels}, h, w)"
+
+    def convert(self, signal: Signal) -> Signal:
+        return pictures(signal, self.expected)
+
+    def patchify(self, signal: Any) -> Patches:
+        signal = self.accept(signal)
         frames, length = signal.values, signal.length
         if frames.shape[1] == 1 and self.tube > 1:  # an image: hold it still
             frames = repeat(frames, "b 1 c h w -> b t c h w", t=self.tube)
