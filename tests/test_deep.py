@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import struct
-from pathlib import Path
 
 import av
 import numpy as np
 import pytest
 import tiny
 import torch
+from measured import DEPTH, PHOTO, expected, noted, read, write_frames, write_tiff
 from PIL import Image
 
 from mmmae.__main__ import main
@@ -21,119 +20,6 @@ from modalities.records import Signal
 from modalities.video import VideoReader, VideoTokenizer
 from modalities.video.augmentation import VideoAugmentation
 from modalities.video.deep import CLIPPED, SQUEEZED, UNKNOWN
-
-DEPTH = (np.arange(64 * 96).reshape(64, 96) * 10 + 7).astype(np.uint16)  # 7 to 61437
-PHOTO = np.random.default_rng(0).integers(0, 256, (64, 96, 3), dtype=np.uint8)
-
-
-def read(path: Path, span: float = 0.2, **settings) -> torch.Tensor:
-    return VideoReader(**{"frames": 1, "size": (64, 96), "channels": 1} | settings).read(str(path), 0.0, span).values
-
-
-def noted(path: Path, **settings) -> tuple[str, ...]:
-    return VideoReader(**{"frames": 1, "size": (64, 96), "channels": 1} | settings).read(str(path), 0.0, 0.2).notes
-
-
-def expected(values: np.ndarray, low: float, high: float) -> torch.Tensor:
-    return torch.from_numpy((values.astype(np.float64) - low) / (high - low)).float().clamp(0, 1)
-
-
-def write_frames(path: Path, form: str, frames: list[np.ndarray], codec: str = "ffv1", **options: str) -> Path:
-    """Frames of one pixel format (planes (h, w) in FFmpeg's order) without loss."""
-    still = {"format": "image2", "options": {"update": "1"}} if path.suffix == ".exr" else {}
-    with av.open(str(path), "w", **still) as container:
-        stream = container.add_stream(codec, rate=10, options=options)
-        stream.height, stream.width, stream.pix_fmt = *frames[0].shape[-2:], form
-        for i, planes in enumerate(frames):
-            frame = av.VideoFrame(planes.shape[-1], planes.shape[-2], form)
-            frame.pts = i
-            for plane, values in zip(frame.planes, planes.reshape(-1, *planes.shape[-2:]), strict=True):
-                rows = np.zeros((frame.height, plane.line_size // values.itemsize), dtype=values.dtype)
-                rows[:, : frame.width] = values
-                plane.update(rows.tobytes())
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode())
-    return path
-
-
-def write_tiff(path: Path, picture: np.ndarray, tile: int = 0) -> Path:
-    """An uncompressed TIFF, in square tiles where asked for: what Pillow cannot write."""
-    height, width, *colours = picture.shape
-    parts = [picture]
-    if tile:
-        parts = [picture[y : y + tile, x : x + tile] for y in range(0, height, tile) for x in range(0, width, tile)]
-    data = b"".join(part.tobytes() for part in parts)
-    size, count = len(parts[0].tobytes()), colours[0] if colours else 1
-    starts = [8 + size * i for i in range(len(parts))]
-    more, place = b"", 8 + len(data)
-
-    def field(kind: int, *numbers: int) -> bytes:
-        nonlocal more
-        packed = struct.pack(f"<{len(numbers)}{'H' if kind == 3 else 'I'}", *numbers)
-        if len(packed) > 4:
-            more, packed = more + packed, struct.pack("<I", place + len(more))
-        return struct.pack("<HI", kind, len(numbers)) + packed.ljust(4, b"\0")
-
-    tags = {
-        256: field(4, width), 257: field(4, height), 258: field(3, *[picture.dtype.itemsize * 8] * count),
-        259: field(3, 1), 262: field(3, 2 if count == 3 else 1), 277: field(3, count),
-        339: field(3, *[{"u": 1, "i": 2, "f": 3}[picture.dtype.kind]] * count),
-    }  # fmt: skip
-    sizes = [size] * len(parts)
-    if tile:
-        tags |= {322: field(4, tile), 323: field(4, tile), 324: field(4, *starts), 325: field(4, *sizes)}
-    else:
-        tags |= {273: field(4, *starts), 278: field(4, height), 279: field(4, *sizes)}
-    entries = b"".join(struct.pack("<H", tag) + tags[tag] for tag in sorted(tags))
-    path.write_bytes(
-        b"II*\0"
-        + struct.pack("<I", place + len(more))
-        + data
-        + more
-        + struct.pack("<H", len(tags))
-        + entries
-        + bytes(4)
-    )
-    return path
-
-
-# TIFF
-
-
-@pytest.mark.parametrize("compression", ["jpeg", "tiff_lzw", "tiff_adobe_deflate", "packbits", "zstd", "lzma", None])
-@pytest.mark.parametrize("colours", [3, 1])
-def test_a_tiff_of_any_compression_is_the_picture(tmp_path, compression, colours):
-    smooth = np.kron(PHOTO[::16, ::16], np.ones((16, 16, 1), dtype=np.uint8))
-    picture = smooth if colours == 3 else smooth[..., 0]
-    Image.fromarray(picture).save(tmp_path / "a.tif", compression=compression)
-    with Image.open(tmp_path / "a.tif") as image:
-        shown = np.asarray(image.convert("RGB"))
-    found = read(tmp_path / "a.tif", channels=3)[0].permute(1, 2, 0).numpy()
-    assert np.array_equal(found, shown)
-    assert np.abs(shown.astype(int) - (picture if colours == 3 else picture[..., None])).mean() < 12
-
-
-@pytest.mark.parametrize("tile", [0, 16, 32])
-def test_a_tiff_in_tiles_is_the_picture(tmp_path, tile):
-    found = read(write_tiff(tmp_path / "a.tif", PHOTO, tile), channels=3)[0].permute(1, 2, 0)
-    assert np.array_equal(found.numpy(), PHOTO)
-    depth = read(write_tiff(tmp_path / "d.tif", DEPTH, tile), range=(0, 65535))
-    assert torch.allclose(depth[0, 0], expected(DEPTH, 0, 65535), atol=1e-6)
-
-
-@pytest.mark.parametrize("kind", ["float16", "float64", "int8"])
-def test_a_tiff_that_would_be_misread_is_refused(tmp_path, kind):
-    path = write_tiff(tmp_path / "a.tif", (DEPTH / 1000).astype(kind))
-    with pytest.raises(SampleError, match=r"a\.tif: is a TIFF of .*bit.*\n  save it as PNG"):
-        read(path, channels=3)
-
-
-def test_a_broken_tiff_is_named(tmp_path):
-    path = write_tiff(tmp_path / "a.tif", PHOTO, 16)
-    path.write_bytes(path.read_bytes()[: len(path.read_bytes()) // 2])
-    with pytest.raises(SampleError, match=r"a\.tif"):
-        read(path)
-
 
 # A stated range
 

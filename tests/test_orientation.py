@@ -8,8 +8,8 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from media import write_film
 import torch
+from media import write_film
 from PIL import Image, ImageOps
 
 from modalities.video import VideoReader

@@ -26,8 +26,9 @@ def draw(page: Page, view: View) -> None:
         axes = page.canvas(down, label)
         for place, frame in enumerate(chosen):
             middle = (place + 0.5) * slot
+            shown = picture(values[frame], cover[frame], view.valid[frame], view.tokenizer.full_scale)
             axes.imshow(
-                picture(values[frame], cover[frame], view.valid[frame], view.tokenizer.full_scale), interpolation="nearest", aspect="auto",
+                shown, interpolation="nearest", aspect="auto",
                 extent=(middle - across / 2, middle + across / 2, down, 0),
             )  # fmt: skip
         axes.set(xlim=(0, page.width), ylim=(down, 0))

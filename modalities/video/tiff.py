@@ -41,7 +41,7 @@ def decode(path: Any) -> VideoFrame | None:
     what = f"is a TIFF of {bits}-bit {'floats' if FLOAT in kinds else 'numbers'} that cannot be read"
     try:
         with Image.open(path, formats=["TIFF"]) as image:
-            if bits > 8 and image.mode not in DEEP or bits == 8 and UNSIGNED not in kinds:
+            if (bits > 8 and image.mode not in DEEP) or (bits == 8 and UNSIGNED not in kinds):
                 raise SampleError(path, what, REMEDY)  # Pillow would squeeze colours, or read signed bytes as unsigned
             return av.VideoFrame.from_ndarray(*values(ImageOps.exif_transpose(image)))
     except UnidentifiedImageError as error:
