@@ -1,4 +1,4 @@
-"""The `mmmae` command: train, inspect, check, embed, probe, predict, retrieve, convert, export, doctor, recipes, corpus."""
+"""The `mmmae` command: `mmmae --help` lists what it can do."""
 
 from __future__ import annotations
 

@@ -196,6 +196,24 @@ def pictures(signal: Signal, expected: str) -> Signal:
     return replace(signal, values=values.float() * 255 if high <= 1 else values.float())
 
 
+def measurements(signal: Signal, expected: str) -> Signal:
+    """Floats between 0 and 1, the ends of the range that the stream states.
+
+    Raises:
+        ValueError: whole numbers, or values outside of [0, 1].
+    """
+    values = signal.values
+    if not values.is_floating_point():
+        raise ValueError(f"expected {expected}, got {shown(values)}; map the stream's `range` to [0, 1]")
+    if judged():
+        low, high = span(signal)
+        if low < 0 or high > 1:
+            raise ValueError(
+                f"expected {expected}, got {shown(values)} from {low:g} to {high:g}; map the stream's `range` to [0, 1]"
+            )
+    return replace(signal, values=values.float())
+
+
 def scaled(values: Shaped[Tensor, "b t c h w"]) -> Shaped[Tensor, "b t c h w"]:
     """Floats as levels 0..255, decided within a graph."""
     values = values.float()

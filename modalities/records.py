@@ -17,8 +17,9 @@ from modalities.shapes import Bool, Float, Int, Shaped, Tensor
 class Signal:
     """One modality of a batch before any parameter.
 
-    values: video uint8 (b, t, c, h, w); audio float32 waveform (b, s); IMU float32 (b, t, sensors, channels) in m/s^2
-        and rad/s; text int64 ids (b, l); embedding float32 (b, l, d).
+    values: video uint8 (b, t, c, h, w), or float32 in [0, 1] where it holds measurements of a stated range; audio
+        float32 waveform (b, s); IMU float32 (b, t, sensors, channels) in m/s^2 and rad/s; text int64 ids (b, l);
+        embedding float32 (b, l, d).
     length: valid steps (0: this sample lacks the modality); None when every step of every sample is valid.
     start, duration: the window in the recording, in seconds, that all steps together cover; None means [0, 1).
     observed: which readings exist (b, t, sensors, channels), each channel by itself; None when all do.

@@ -34,7 +34,8 @@ def trace(axes, view: View, sensor: int) -> None:
     """The accelerations of one sensor over time."""
     steps = len(view.original)
     edges = np.arange(steps + 1) / steps * view.seconds
-    guessed, hidden = view.hidden[:, sensor], view.hidden[:, sensor].any(-1)
+    guessed = view.hidden[:, sensor]
+    hidden = np.asarray(guessed.any(axis=-1))
     measured = np.where(view.valid[:, sensor], view.original[:, sensor], np.nan)  # a missing channel is a gap
     ends = np.nanmin(measured[:, :3]), np.nanmax(measured[:, :3])
     room = 0.2 * max(ends[1] - ends[0], 1.0)
