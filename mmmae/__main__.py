@@ -1,4 +1,4 @@
-"""The `mmmae` command: `mmmae --help` lists what it can do."""
+"""Pretrain and use masked autoencoders of video, audio, IMU and text."""
 
 from __future__ import annotations
 
