@@ -119,8 +119,7 @@ def undotted(tree: Mapping[str, Any]) -> dict[str, Any]:
         first, _, rest = str(key).partition(".")
         inner = undotted({rest: value}) if rest else undotted(value) if isinstance(value, Mapping) else value
         old = found.get(first)
-        both = isinstance(old, Mapping) and isinstance(inner, Mapping)
-        found[first] = overlay(old, inner) if both else inner
+        found[first] = overlay(old, inner) if isinstance(old, Mapping) and isinstance(inner, Mapping) else inner
     return found
 
 

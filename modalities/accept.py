@@ -89,6 +89,9 @@ def companions(signal: Signal) -> Signal:
         raise ValueError(
             f"observed says by bool which of the values {tuple(signal.values.shape)} exist, got {shown(observed)}"
         )
+    if observed is not None and observed.ndim < signal.values.ndim:  # of whole sensors: each of their channels
+        axes = (1,) * (signal.values.ndim - observed.ndim)
+        changed["observed"] = observed.reshape(*observed.shape, *axes).expand_as(signal.values)
     if (edges := signal.edges) is not None and edges.shape != (b, *[signal.values.shape[2:][0]] * 2):
         raise ValueError(f"edges join the sensors of values {tuple(signal.values.shape)}, got {shown(edges)}")
     for name in ("values", "length", "start", "duration", "observed", "edges", "lag", "hint"):

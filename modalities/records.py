@@ -46,7 +46,7 @@ class Signal:
         Raises:
             ValueError: it is nothing of the kind, or has no batch and time axes.
         """
-        given = (
+        given: dict[str, Any] = (
             {f.name: getattr(values, f.name) for f in fields(cls)} if isinstance(values, cls) else {"values": values}
         )
         given = {name: torch.as_tensor(x) if isinstance(x, np.ndarray) else x for name, x in given.items()}

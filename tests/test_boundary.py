@@ -198,8 +198,16 @@ def test_validity_and_edges_of_another_shape_are_refused():
         cutter.cut(unchecked(READINGS, edges=torch.ones(2, 4, 4)))
 
 
-def test_nan_in_padding_and_gaps_is_no_matter():
+def test_validity_of_whole_sensors_holds_for_their_channels():
     observed = torch.ones(2, 20, 3, dtype=torch.bool)
+    observed[0, 3, 1] = False
+    whole = unchecked(READINGS, observed=observed)
+    each = Signal(READINGS, observed=observed[..., None].expand(READINGS.shape))
+    assert torch.equal(features(tokenizer("imu"), whole), features(tokenizer("imu"), each))
+
+
+def test_nan_in_padding_and_gaps_is_no_matter():
+    observed = torch.ones(READINGS.shape, dtype=torch.bool)
     observed[0, 3, 1] = False
     values = READINGS.clone()
     values[0, 3, 1] = values[1, 10:] = torch.nan

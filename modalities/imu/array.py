@@ -108,7 +108,7 @@ def positions(path: Path, count: int, layout: Layout, shape: tuple[int, ...]) ->
         reason = f"has the shape {shape}: {count} channels per sensor, the recipe reads {len(wanted)}"
         remedy = f"save the columns {', '.join(wanted)} in this order, or set `modalities.imu.channels`"
         raise SampleError(path, reason, remedy)
-    names = list(CHANNELS[:count])
+    names: list[str] = list(CHANNELS[:count])
     if not set(wanted) & set(names):
         reason = f"has the shape {shape}: {', '.join(names)} by position, none of {', '.join(wanted)}"
         raise SampleError(path, reason, f"set `modalities.imu.channels={count}`")

@@ -109,9 +109,8 @@ def scales(
         unit = layout.unit(column.quantity)
         if unit is None and not column.known:
             reason = f"the unit {column.unit!r} of {column.quantity} is not known"
-            remedy = (
-                f"state it: `modalities.imu.units.{column.quantity}=...`, {', '.join(units.FACTORS[column.quantity])}"
-            )
+            known = ", ".join(units.FACTORS[str(column.quantity)])
+            remedy = f"state it: `modalities.imu.units.{column.quantity}=...`, {known}"
             raise SampleError(path, reason, remedy + " or a number that readings are multiplied by")
         stated[index] = column.unit if unit is None else unit
     gravities = accelerations(values, columns, stated, period)

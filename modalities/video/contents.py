@@ -49,7 +49,7 @@ class PictureContents(Contents):
         if not self.count:
             return {}
         black = self.brightest < BLACK
-        flat = not black and self.contrast <= SAME
+        flat = not black and self.contrast <= SAME and self.change <= SAME
         frozen = self.count > 1 and self.change <= SAME and not black and not flat
         brightness = round(self.total / self.count / 255, 3)
         return {"brightness": brightness, "black": black, "one colour": flat, "frozen": frozen}
