@@ -57,7 +57,7 @@ def layout(values: Tensor, axes: Sequence[str], sizes: Mapping[str, int], expect
     raise ValueError(f"expected {expected}, got {shown(values)}{remedy}")
 
 
-def fits(shape: Sequence[int], wanted: Sequence[int | None]) -> bool:
+def fits(shape: Sequence[Any], wanted: Sequence[int | None]) -> bool:
     """Whether a shape has the wanted sizes; None stands for any."""
     return len(shape) == len(wanted) and all(size in (None, found) for size, found in zip(wanted, shape, strict=True))
 

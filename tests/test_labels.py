@@ -48,7 +48,7 @@ def test_a_label_does_not_depend_on_the_format(tmp_path, labels, texts):
     ("value", "text"),
     [
         (11.0, "11"), ("11.0", "11"), ("11.00", "11"), (np.int64(3), "3"), (np.float32(0.5), "0.5"), ("007", "007"),
-        (" run ", "run"), ("-0.0", "0"), (True, "True"), (["b", 1.0, None], '["b", "1", null]'), ("[b", "[b"),
+        (" run ", "run"), ("-0.0", "0"), (True, "true"), (["b", 1.0, None], '["b", "1", null]'), ("[b", "[b"),
         ('["a"]', '["a"]'), (np.array([1, 2]), '["1", "2"]'),
         ([np.int64(4), "b"], '["4", "b"]'), ((0.25, math.nan), '["0.25", null]'), ([], "[]"),
     ],

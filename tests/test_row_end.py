@@ -41,7 +41,7 @@ def test_an_annotation_that_ends_after_the_video_is_used_and_noted(capsys):
     assert notes(dataset, 0) == set() and notes(dataset, 1) == {AFTER}
     starts = [dataset[epoch, 1][0].start for epoch in range(40)]
     assert min(starts) >= 1.0 and max(starts) <= 2.0 + 1e-6
-    assert all(found == {"video"} for found in look_through(dataset, 1))
+    assert all(set(found) == {"video"} for _, found in look_through(dataset, 1))
 
 
 @pytest.fixture

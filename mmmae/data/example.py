@@ -84,6 +84,8 @@ def contents(blank: Tensor, tokenizer: Tokenizer, generator: torch.Generator) ->
         return torch.randint(0, tokenizer.words, blank.shape, generator=generator)
     if blank.dtype == torch.uint8:
         return torch.randint(0, 256, blank.shape, dtype=torch.uint8, generator=generator)
+    if getattr(tokenizer, "range", None) is not None:  # measurements between the ends of a stated range
+        return torch.rand(blank.shape, generator=generator)
     return torch.randn(blank.shape, generator=generator)
 
 

@@ -28,8 +28,17 @@ def cell(value: Any) -> str:
     value = listed(value) if isinstance(value, str) and value.lstrip().startswith("[") else value
     value = plain(value)
     if isinstance(value, (list, tuple)):
-        return json.dumps([None if empty(one) else name(plain(one)) for one in value], ensure_ascii=False)
-    if not isinstance(value, (str, int, float)):
+        return json.dumps([None if empty(one) else spelled(one) for one in map(plain, value)], ensure_ascii=False)
+    return spelled(value)
+
+
+def spelled(value: Any) -> str:
+    """The one spelling of a name or a number.
+
+    Raises:
+        ValueError: it is neither, not finite, or has lost digits.
+    """
+    if not isinstance(value, (str, int, float)) or (isinstance(value, float) and not math.isfinite(value)):
         raise ValueError("a name, a number, or a list of names or numbers")
     return name(value)
 
