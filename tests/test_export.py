@@ -61,8 +61,8 @@ def by_onnx(path):
         (["imu"], []),
         (["imu"], ["modalities.imu.kind=stft", "modalities.imu.patch=8", "modalities.imu.graph=gat"]),
         (["text"], []),
-        (["video", "audio"], ["trunk.use=branches"]),
-        (["video", "audio"], ["trunk.use=bottleneck", "trunk.fusion_depth=1"]),
+        (["video", "audio"], ["trunk.use=branches", "trunk.depth=2"]),
+        (["video", "audio"], ["trunk.use=bottleneck", "trunk.depth=2", "trunk.fusion_depth=1"]),
     ],
 )
 def test_a_torch_program_equals_encode(streams, changes, tmp_path):

@@ -30,11 +30,17 @@ def gravity(values: np.ndarray, period: float) -> tuple[float, float]:
     """The median size of gravity in readings (n, 3), in their unit, and its spread (half of them) over it."""
     sizes = mean_sizes(values, period)
     if len(sizes) < FEW:  # too few to see them vary: the readings' own sizes have to agree
-        own = np.linalg.norm(np.asarray(values, dtype=np.float64), axis=1)
-        low, middle, high = np.percentile(own, [25, 50, 75])
-        return float(np.median(sizes)), float((high - low) / middle) if middle > 0 else np.inf
-    low, middle, high = np.percentile(sizes, [25, 50, 75])
-    return float(middle), float((high - low) / middle) if middle > 0 else np.inf
+        with np.errstate(over="ignore", invalid="ignore"):  # readings beyond all bounds are reported elsewhere
+            own = np.linalg.norm(np.asarray(values, dtype=np.float64), axis=1)
+        return float(np.median(sizes)), spread_of(own)[1]
+    return spread_of(sizes)
+
+
+def spread_of(sizes: np.ndarray) -> tuple[float, float]:
+    """The median of some sizes, and the spread of their middle half over it."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        low, middle, high = np.percentile(sizes, [25, 50, 75])
+        return float(middle), float((high - low) / middle) if middle > 0 else np.inf
 
 
 def unit_of(path: Path, size: float, spread: float, stated: str | None, by_recipe: bool) -> tuple[str, list[str]]:
