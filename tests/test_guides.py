@@ -32,8 +32,8 @@ from modalities.imu.table import load
 
 GUIDES = sorted((ROOT / "docs").glob("guide-*.md"))
 SMALL = [
-    "--steps=2", "--batch-size=4", "--workers=0", "--save-every=2", "training.evaluate_every=2",
-    "training.compile=false", "data.holdout=0.25", "size=tiny", "trunk.depth=2", "modalities.video.size=32", "modalities.video.patch=8",
+    "--steps=2", "--batch-size=4", "--workers=0", "--save-every=2", "training.evaluate_every=2", "data.holdout=0.25",
+    "training.compile=false", "size=tiny", "trunk.depth=2", "modalities.video.size=32", "modalities.video.patch=8",
 ]  # fmt: skip
 ALONE = ["--workers=0"]
 APPENDED = {"train": SMALL, "check": ALONE, "embed": ALONE, "retrieve": ALONE, "probe": [*ALONE, "--seeds=1"]}
