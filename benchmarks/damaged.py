@@ -28,9 +28,9 @@ FRAMES, RATE, SIZE = 100, 25, 64
 KINDS = [
     (".mp4", "libx264"), (".mp4", "mpeg4"), (".mov", "mjpeg"), (".mkv", "libx264"), (".mkv", "mpeg4"),
     (".mkv", "mjpeg"), (".webm", "libvpx"), (".webm", "libvpx-vp9"), (".avi", "mpeg4"), (".avi", "mjpeg"),
-    (".flv", "libx264"), (".ts", "libx264"),
+    (".flv", "libx264"), (".ts", "libx264"), (".avi", "libx264"), (".wmv", "libx264"), (".mpg", "mpeg2video"),
 ]  # fmt: skip
-STATELESS = (".ts",)  # what states no length of its own
+STATELESS = (".ts", ".mpg")  # what states no length of its own
 OPTIONS = {"libx264": {"g": "12", "bf": "2", "preset": "veryfast"}, "mpeg4": {"g": "12", "bf": "2"}}
 
 

@@ -25,7 +25,7 @@ from mmmae.data.loader import evaluation
 from mmmae.data.source import open_data
 from mmmae.objectives.objective import Step
 from mmmae.objectives.prediction import Prediction
-from mmmae.retrieve import retrieval
+from mmmae.retrieve import Encoded, digests, retrieval, vectors
 from modalities.records import Batch
 
 
@@ -133,7 +133,7 @@ def main() -> None:
     data = list(batches(model, arguments.data))
     figures = {
         "held-out error": against_constant(model, data),
-        "retrieval": retrieval(model, data),
+        "retrieval": retrieval(Encoded(vectors(model, batch), digests(batch)) for batch in data),
         "cross-modal prediction": cross_modal(model, data),
     }
     for title, rows in figures.items():

@@ -22,14 +22,15 @@ from modalities.audio.reader import AudioReader
 ELSEWHERE = 1e3  # further away than any length: an answer of another label
 
 
-def lengths(manifest: Manifest) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Logarithms of seconds and of letters, and the labels, of all rows that have sound and text."""
+def lengths(manifest: Manifest) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[str]]:
+    """Logarithms of seconds and of letters, the labels and the texts, of all rows that have sound and text."""
     reader, found = AudioReader(), []
     for row in manifest:
         if {"audio", "text"} <= set(row.sources) and (seconds := reader.seconds(row.sources["audio"])):
-            found.append((np.log(seconds), np.log(len(str(row.sources["text"]))), row.label))
-    seconds, letters, labels = zip(*found, strict=True)
-    return np.array(seconds), np.array(letters), np.array(labels)
+            text = str(row.sources["text"])
+            found.append((np.log(seconds), np.log(len(text)), row.label, text))
+    seconds, letters, labels, texts = zip(*found, strict=True)
+    return np.array(seconds), np.array(letters), np.array(labels), list(texts)
 
 
 def main() -> None:
@@ -39,13 +40,14 @@ def main() -> None:
     parser.add_argument("--labels", action="store_true", help="the label is known too")
     arguments = parser.parse_args()
     train, test = open_data(arguments.data, bad=1.0).split(arguments.holdout)
-    seconds, letters, _ = lengths(train)
+    seconds, letters, *_ = lengths(train)
     curve = np.polyfit(letters, seconds, 2)
-    seconds, letters, labels = lengths(test)
+    seconds, letters, labels, texts = lengths(test)
     apart = np.abs(seconds[:, None] - np.polyval(curve, letters)[None])
     if arguments.labels:
         apart += ELSEWHERE * (labels[:, None] != labels[None])
-    figures = {"audio -> text": ranking(-apart), "text -> audio": ranking(-apart.T)}
+    sounds = range(len(texts))  # each is one of its own, however equal two lengths are
+    figures = {"audio -> text": ranking(-apart, sounds, texts), "text -> audio": ranking(-apart.T, texts, sounds)}
     said = {name: found | {"through": "length" + ", label" * arguments.labels} for name, found in figures.items()}
     Console().print(table(said, f"by length, {arguments.data}"))
 

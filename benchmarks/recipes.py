@@ -1,9 +1,11 @@
-"""Launch every recipe for some steps on the embedded world at size=tiny; a table of what each run said.
+"""Launch every recipe by its name alone on the embedded world at size=tiny; a table of what each run used and reached.
 
-    python benchmarks/recipes.py --output runs/recipes [--steps 30] [--jobs 2] [NAME ...]
+    python benchmarks/recipes.py --output runs/recipes [--steps 3] [NAME ...]
 
-Pictures are 64 pixels wide; everything else is the recipe's own. `lv_mae` trains on what `mmmae embed` makes of the
-world by the run of `videomae`.
+Each is `accelerate launch mmmae/train.py --recipe NAME --data DIR --steps 3 size=tiny`, one after the other; nothing
+but the run's folder is added. `lv_mae` is launched twice: on the world, to see what it says, and on what `mmmae embed`
+makes of the world by the run of `videomae`. `seconds` pass on the clock, `of cores` is what processors worked in all;
+memory is that of all processes of the run (shared pages count once).
 """
 
 from __future__ import annotations
@@ -11,77 +13,118 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import resource
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
+import time
+from contextlib import suppress
 from pathlib import Path
 
+import psutil
 from rich.console import Console
 from rich.table import Table
 
 from mmmae import Recipe
+from mmmae.corpora import prepare
 from mmmae.overlay import names
 
 ROOT = Path(__file__).resolve().parent.parent
+BEAT = 0.5  # seconds between looks at the memory
+LONGEST = 600.0  # seconds until a run is given up
+COLUMNS = (
+    "recipe",
+    "batch",
+    "used",
+    "piece",
+    "workers",
+    "seconds",
+    "of cores",
+    "GB",
+    "first loss",
+    "last loss",
+    "held out",
+)
 
 
-def launch(name: str, output: Path, data: Path, steps: int) -> dict:
-    """The first and the last line of a recipe's log, or what it said when it failed."""
-    recipe = Recipe.load(name)
-    streams = {stream: recipe.stream(stream) for stream in recipe.streams}
-    shapes = [f"modalities.{m}.size=64" for m, s in streams.items() if s.use == "video" and s.share is None]
-    run = output / name
-    if "embedding" in streams:
-        data = embedded(output, data)
-    options = ["--data", str(data), "--output", str(run), "--steps", str(steps), "--batch-size", "8", "--workers", "1"]
+def launch(name: str, run: Path, data: Path, steps: int) -> dict:
+    """What a run used and reached, or what it said when it failed."""
     command = [
-        *("-m", "accelerate.commands.launch", "--quiet", "--num_processes", "1", "--num_machines", "1"),
-        *("--mixed_precision", "no", "--dynamo_backend", "no", str(ROOT / "mmmae" / "train.py")),
-        *("--recipe", name, *options, "--log-every", "10", "--track", "none", "size=tiny", *shapes),
-        f"training.evaluate_every={steps}",
+        *("-m", "accelerate.commands.launch", str(ROOT / "mmmae" / "train.py"), "--recipe", name, "--data", str(data)),
+        *("--steps", str(steps), "--output", str(run), "size=tiny"),
     ]
-    done = subprocess.run([sys.executable, *command], capture_output=True, text=True, env=environment())
-    if done.returncode:
-        return {"error": (done.stdout + done.stderr)[-2000:]}
-    lines = [json.loads(line) for line in (run / "log.jsonl").read_text(encoding="utf-8").splitlines()]
-    return {"first": lines[0]["loss"], "last": lines[-1]["loss"], "held out": lines[-1].get("evaluation/loss")}
+    begin, worked, peak = time.perf_counter(), busy(), 0
+    said = run.with_suffix(".log")
+    with said.open("w") as log:
+        process = subprocess.Popen([sys.executable, *command], stdout=log, stderr=log)
+        while process.poll() is None and time.perf_counter() - begin < LONGEST:
+            peak = max(peak, held(process.pid))
+            time.sleep(BEAT)
+        process.kill()
+    code = process.wait()
+    found = {"seconds": time.perf_counter() - begin, "of cores": busy() - worked, "GB": peak / 2**30}
+    found["batch"] = Recipe.load(name).sections.training.batch_size
+    if code:
+        lines = [line for line in said.read_text().splitlines() if line.strip()]
+        start = next((n for n, line in enumerate(lines) if line.startswith("mmmae: ") and "parameters" not in line), 0)
+        return found | {"message": "\n".join(lines[start : start + 4])}
+    training = json.loads((run / "checkpoints" / f"step-{steps}" / "recipe.json").read_text())["recipe"]["training"]
+    log = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    losses = {"first loss": log[0]["loss"], "last loss": log[-1]["loss"], "held out": log[-1].get("evaluation/loss")}
+    return found | {"used": training["batch_size"], **{key: training[key] for key in ("piece", "workers")}} | losses
 
 
-def embedded(output: Path, data: Path) -> Path:
-    """The world as sequences of embeddings."""
-    out = output / "embedded"
+def busy() -> float:
+    """Seconds that processors have worked for processes that this one began and that have ended."""
+    spent = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return spent.ru_utime + spent.ru_stime
+
+
+def held(number: int) -> int:
+    """Bytes of a process and all that it began."""
+    total = 0
+    with suppress(psutil.Error):
+        process = psutil.Process(number)
+        for one in (process, *process.children(recursive=True)):
+            with suppress(psutil.Error):
+                total += one.memory_full_info().pss
+    return total
+
+
+def embedded(run: Path, data: Path, out: Path) -> Path:
+    """The world as sequences of embeddings, one for each second."""
     if not (out / "manifest.jsonl").exists():
-        command = ["-m", "mmmae", "embed", str(output / "videomae"), "--data", str(data), "--segment", "1"]
-        subprocess.run([sys.executable, *command, "--out", str(out)], check=True, env=environment())
+        command = ["-m", "mmmae", "embed", str(run), "--data", str(data), "--segment", "1", "--out", str(out)]
+        subprocess.run([sys.executable, *command], check=True)
     return out
-
-
-def environment() -> dict[str, str]:
-    return {**os.environ, "OMP_NUM_THREADS": "1"}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("recipes", nargs="*", metavar="NAME", help="all of them by default")
     parser.add_argument("--output", type=Path, default=Path("runs/recipes"))
-    parser.add_argument("--data", type=Path, default=Path("data/world"))
-    parser.add_argument("--steps", type=int, default=30)
-    parser.add_argument("--jobs", type=int, default=1, help="runs at once")
+    parser.add_argument("--data", type=Path, help="default: the world, written to OUTPUT/world")
+    parser.add_argument("--steps", type=int, default=3)
     arguments = parser.parse_args()
-    chosen = sorted(arguments.recipes or names(), key="lv_mae".__eq__)  # last: it reads what another run embeds
-    with ThreadPoolExecutor(arguments.jobs) as pool:
-        found = list(pool.map(lambda name: launch(name, arguments.output, arguments.data, arguments.steps), chosen))
-    table = Table("recipe", "first loss", "last loss", "held out")
-    for name, said in zip(chosen, found, strict=True):
-        figures = [said.get(key) for key in ("first", "last", "held out")]
-        table.add_row(
-            name, *(("" if x is None else f"{x:.4g}" for x in figures) if "error" not in said else ["failed"])
-        )
-    Console().print(table)
-    for name, said in zip(chosen, found, strict=True):
-        if "error" in said:
-            print(f"--- {name}\n{said['error']}")
-    sys.exit(any("error" in said for said in found))
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    data = arguments.data or prepare("world", arguments.output / "world").parent
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+    found: dict[str, dict] = {}
+    for name in sorted(arguments.recipes or names(), key="lv_mae".__eq__):  # last: it reads what another run embeds
+        found[name] = launch(name, arguments.output / name, data, arguments.steps)
+        print(name, json.dumps(found[name]), flush=True)
+        if name == "lv_mae" and (arguments.output / "videomae" / "checkpoints").exists():
+            made = embedded(arguments.output / "videomae", data, arguments.output / "embedded")
+            run = arguments.output / "lv_mae-embedded"
+            found["lv_mae, after embed"] = launch(name, run, made, arguments.steps)
+    table = Table(*COLUMNS)
+    for name, said in found.items():
+        cells = [said.get(key, "") for key in COLUMNS[1:]]
+        table.add_row(name, *(f"{cell:.4g}" if isinstance(cell, float) else str(cell) for cell in cells))
+    Console(width=140).print(table)
+    for name, said in found.items():
+        if "message" in said:
+            print(f"--- {name}\n{said['message']}")
+    sys.exit(any("message" in said and name != "lv_mae" for name, said in found.items()))
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from einops import rearrange
 from torch import nn
-from torch.nn.functional import linear, scaled_dot_product_attention
+from torch.nn.functional import scaled_dot_product_attention
 
 from modalities.shapes import Bool, Float, Int, Tensor
 
@@ -84,8 +84,9 @@ class Attention(nn.Module):
     def split(self, x: Float[Tensor, "b k d"]) -> tuple[Tensor, Tensor, Tensor]:
         """Queries, keys and values of every head, (b, heads, k, width / heads) each."""
         bias = torch.cat([self.q_bias, torch.zeros_like(self.q_bias), self.v_bias])
-        three = linear(x, self.qkv.weight, bias).chunk(3, -1)
-        q, k, v = (rearrange(y, "b n (h d) -> b h n d", h=self.heads) for y in three)
+        three = self.qkv(x)  # called as a module: hooks, adapters (LoRA) and quantisation hold
+        three = three + bias.to(three.dtype)
+        q, k, v = (rearrange(y, "b n (h d) -> b h n d", h=self.heads) for y in three.chunk(3, -1))
         return q, k, v
 
     @torch.no_grad()

@@ -87,7 +87,7 @@ class Clip(Similarity):
         if known < guide.words:
             remedy = f"set modalities.text.vocabulary={name}"
             raise ValueError(f"{name} knows {known} words, the vocabulary has {guide.words}; {remedy}")
-        self.assemble, self.frames = stream.assemble, frames
+        self.assemble, self.frames, self.full_scale = stream.assemble, frames, stream.full_scale
         self.size: int = config.vision_config.image_size
         self.register_buffer("mean", torch.tensor(CLIP_MEAN)[:, None, None], persistent=False)
         self.register_buffer("std", torch.tensor(CLIP_STD)[:, None, None], persistent=False)
@@ -103,7 +103,7 @@ class Clip(Similarity):
         film = rearrange(self.assemble(patches.values, patches.grid), "b (t p) c h w -> b t p c h w", t=t)
         tube = film.shape[2]
         frame = (torch.arange(self.frames, device=film.device) * 2 + 1) * tube // (2 * self.frames)
-        pictures = rearrange(film[:, :, frame], "b t f c h w -> (b t f) c h w").float() / 255
+        pictures = rearrange(film[:, :, frame], "b t f c h w -> (b t f) c h w").float() / self.full_scale
         pictures = interpolate(pictures, (self.size, self.size), mode="bicubic", antialias=True).clamp(0, 1)
         looks = normalize(self.look((pictures - self.mean) / self.std).float(), dim=-1)
         heard = normalize(self.listen(guide).float(), dim=-1).repeat_interleave(t * self.frames, 0)

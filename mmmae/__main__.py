@@ -1,4 +1,4 @@
-"""The `mmmae` command: train, inspect, check, embed, probe, retrieve, convert, doctor, recipes, corpus."""
+"""Pretrain and use masked autoencoders of video, audio, IMU and text."""
 
 from __future__ import annotations
 
@@ -15,8 +15,10 @@ COMMANDS = {
     "check": ("mmmae.check", "read a whole manifest as training would and report every bad sample"),
     "embed": ("mmmae.embed", "write an embedding of every segment of recordings, to train on in turn"),
     "probe": ("mmmae.probe.command", "classify recordings by the frozen features of a checkpoint"),
+    "predict": ("mmmae.predict", "the label of each recording by the classifier that a run was trained with"),
     "retrieve": ("mmmae.retrieve", "find one stream of a recording by another among all recordings"),
     "convert": ("mmmae.convert.command", "load VideoMAE's weights from others' layouts, and write them back"),
+    "export": ("mmmae.export", "write the encoder of a run as an ONNX file or a program of torch.export"),
     "doctor": ("mmmae.doctor", "load every dependency for real and say what is broken and how to mend it"),
     "recipes": ("mmmae.listing", "a table of the recipes"),
     "corpus": ("mmmae.corpora.command", "write a corpus from an installed package"),

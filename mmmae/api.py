@@ -11,6 +11,7 @@ from mmmae import build, checkpoint, model
 from mmmae.convert import read
 from mmmae.data import example
 from mmmae.recipe import RecipeSpec
+from modalities.errors import InputError
 
 if TYPE_CHECKING:
     from mmmae.data.augment import Augment
@@ -67,10 +68,12 @@ class MaskedAutoencoder(model.MaskedAutoencoder):
         """The recipe that the model was built from.
 
         Raises:
-            ValueError: it was put together without one.
+            InputError: it was put together without one.
         """
         if self.made_by is None:
-            raise ValueError("this model was built without a recipe; build it by Recipe.build()")
+            raise InputError(
+                "this model was built without a recipe, which sets how data is read\n  build it by Recipe.build()"
+            )
         return self.made_by
 
     @recipe.setter

@@ -12,6 +12,7 @@ from fusion.masking.independent import Independent
 from fusion.trunks import Trunk
 from mmmae.data.augment import Augment, require_mixable
 from mmmae.data.dataset import Clips
+from mmmae.data.targets import Target
 from mmmae.model import MaskedAutoencoder
 from mmmae.objectives import Objective
 from mmmae.recipe import Part, RecipeSpec
@@ -105,10 +106,27 @@ def same(one: Part, other: Part) -> bool:
 def build_clips(recipe: RecipeSpec, manifest: Manifest, **settings: Any) -> Clips:
     """The dataset of a manifest's recordings as the recipe reads them; `settings` are those of Clips."""
     streams = {name: parts.stream for name, parts in recipe.parts.items()}
-    return Clips(manifest, build_readers(recipe), window=recipe.sections.window, streams=streams, **settings)
+    rows = manifest.aimed(build_target(recipe))
+    return Clips(rows, build_readers(recipe), window=recipe.sections.window, streams=streams, **settings)
 
 
 def build_augment(recipe: RecipeSpec) -> Augment:
     """What changes a batch on the device before the model gets it."""
     augmentations = {name: entry.part.make() for name, entry in recipe.augmentations.items()}
     return Augment(augmentations, {name: entry.change for name, entry in recipe.augmentations.items()})
+
+
+def build_target(recipe: RecipeSpec) -> Target | None:
+    """What the recipe's objectives learn of a label; None if they learn nothing of it, or leave it to the manifest.
+
+    Raises:
+        RecipeError: two of them learn from it.
+    """
+    found: dict[str, Target] = {}
+    for name, part in recipe.objectives.items():
+        kind: Any = part.cls
+        if (target := make(kind.target_of, (part.settings,), {}, part.where)) is not None:
+            found[name] = target
+    if len(found) > 1:
+        raise RecipeError(f"{recipe.name}: objectives: {' and '.join(found)} ask for one column `label`; keep one")
+    return next(iter(found.values()), None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -57,17 +57,19 @@ def embed(arguments: argparse.Namespace, ranks: Ranks) -> int:
     from mmmae.api import MaskedAutoencoder
     from mmmae.checkpoint import find
     from mmmae.corpora.writing import write_manifest
+    from mmmae.data.notes import Notes
     from mmmae.data.segments import Segments, read
-    from mmmae.data.source import open_data
+    from mmmae.data.source import open_for
     from mmmae.sequences import damage, write
 
     require_counts(arguments, "batch_size")
     model = MaskedAutoencoder.from_pretrained(arguments.run).to(ranks.device)
-    segment = model.recipe.sections.window if arguments.segment is None else arguments.segment
+    recipe = model.recipe
+    segment = recipe.sections.window if arguments.segment is None else arguments.segment
     stride = segment if arguments.stride is None else arguments.stride
     if not segment > 0 or not stride > 0:
         raise InputError(f"--segment {segment:g} --stride {stride:g}: expected seconds above 0")
-    manifest = ranks.first(lambda: open_data(arguments.data, outside=arguments.outside))
+    manifest = ranks.first(lambda: open_for(recipe, arguments.data, outside=arguments.outside))
     clips = reading(model, manifest, segment, listed(arguments.modalities))
     require_cuttable(model, clips)
     out: Path = arguments.out
@@ -97,14 +99,17 @@ def embed(arguments: argparse.Namespace, ranks: Ranks) -> int:
             else:
                 write(places[index], found)
             tick(ranks.counted(1))
-        gathered = ranks.gathered((len(missing), damaged, bad), tick)
+        processes = ranks.gathered((len(missing), damaged, bad, clips.notes), tick)
     if not ranks.main:
         return 0
     write_manifest(out, [listing(row, path) for row, path in zip(rows, places, strict=True) if path.is_file()])
-    fresh = sum(count for count, _, _ in gathered)
-    faults = sorted(fault for _, _, faults in gathered for fault in faults)
-    for line in [f"damaged: {line}" for _, lines, _ in gathered for line in lines] + [
-        f"bad: {text}" for _, text in faults
+    fresh = sum(count for count, *_ in processes)
+    faults = sorted(fault for _, _, faults, _ in processes for fault in faults)
+    notes = [*manifest.notes, *Notes.lines([notes for *_, notes in processes])]
+    for line in [
+        *(f"damaged: {line}" for _, lines, _, _ in processes for line in lines),
+        *(f"bad: {text}" for _, text in faults),
+        *(f"note: {note}" for note in notes),
     ]:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
     known = f"{len(rows) - fresh} known, " if fresh < len(rows) else ""
@@ -182,17 +187,26 @@ def paths(out: Path, names: Sequence[str], suffix: str) -> list[Path]:
 def embedded(
     model: MaskedAutoencoder, pieces: Iterator[Piece], batch_size: int
 ) -> Iterator[tuple[int, Rows | SampleError]]:
-    """Each recording's embeddings as soon as its last segment is encoded.
+    """Each recording's embeddings as soon as its last segment is encoded."""
+    from mmmae.features import augmentation
+    from modalities.embedding.reader import Rows
+
+    augment, device = augmentation(model), next(model.parameters()).device
+    for index, found in whole(pieces, batch_size, lambda batch: vectors(model, augment(batch.to(device)))):
+        yield index, found if isinstance(found, SampleError) else Rows(*found)
+
+
+def whole(
+    pieces: Iterator[Piece], batch_size: int, encode: Callable[[Batch], Tensor]
+) -> Iterator[tuple[int, tuple[Tensor, Tensor, Tensor] | SampleError]]:
+    """What is made of the segments of each recording (n, ...) with their start and end (n,), or why it cannot be read.
 
     No batch reaches across recordings: what is made of one depends on no other, to the last bit.
     """
     import torch
 
     from mmmae.data.sample import collate
-    from mmmae.features import augmentation
-    from modalities.embedding.reader import Rows
 
-    augment, device = augmentation(model), next(model.parameters()).device
     waiting: dict[int, list[Piece]] = defaultdict(list)
     known: dict[int, list[Tensor]] = defaultdict(list)
     times: dict[int, list[tuple[float, float]]] = defaultdict(list)
@@ -208,10 +222,10 @@ def embedded(
         complete = len(times[index]) == piece.total
         if complete or len(waiting[index]) == batch_size:
             found = [piece.found for piece in waiting.pop(index) if not isinstance(piece.found, SampleError)]
-            known[index].append(vectors(model, augment(collate([found]).to(device))))
+            known[index].append(encode(collate([found])))
         if complete:
             start, end = torch.tensor(times.pop(index), dtype=torch.float64).T.contiguous()
-            yield index, Rows(torch.cat(known.pop(index)), start, end)
+            yield index, (torch.cat(known.pop(index)), start, end)
 
 
 def vectors(model: MaskedAutoencoder, batch: Batch) -> Float[Tensor, "b d"]:
@@ -227,5 +241,7 @@ def vectors(model: MaskedAutoencoder, batch: Batch) -> Float[Tensor, "b d"]:
 
 def listing(row: Mapping[str, Any], path: Path) -> dict[str, Any]:
     """The row of a recording's embeddings, with what its own row said; seconds mean the same as there."""
+    from mmmae.data.labels import parsed
+
     captions = [caption["text"] if caption["start"] is None else caption for caption in row["text"] or ()]
-    return {**row, "embedding": path, "text": captions or None}
+    return {**row, "embedding": path, "text": captions or None, "label": parsed(row["label"])}

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from mmmae.data.dataset import Clips
-from mmmae.data.loader import Note, evaluation
+from mmmae.data.loader import Note, Remark, evaluation
+from mmmae.means import Means
 from mmmae.panels import draw
 from modalities.records import Batch
 
@@ -26,7 +27,7 @@ class Evaluation:
         clips: held out; None where there are none.
         prepare: to the device and framed as for training.
         output: the run's folder.
-        note: is told of bad recordings.
+        note: is told of bad recordings. remark: gets the notes of readers.
     """
 
     def __init__(
@@ -41,9 +42,11 @@ class Evaluation:
         workers: int,
         sharded: bool,
         note: Note,
+        remark: Remark,
     ):
         self.accelerator, self.model, self.clips, self.prepare, self.output = accelerator, model, clips, prepare, output
-        self.batch_size, self.workers, self.sharded, self.note = batch_size, workers, sharded, note
+        self.batch_size, self.workers, self.sharded = batch_size, workers, sharded
+        self.note, self.remark = note, remark
 
     @torch.no_grad()
     def losses(self, step: int, stop: Callable[[], bool]) -> dict[str, float]:
@@ -51,23 +54,21 @@ class Evaluation:
         if self.clips is None:
             return {}
         self.model.eval()
-        sums: dict[str, Tensor] = {}
-        count = 0
+        means = Means()
         rank, world = self.accelerator.process_index, self.accelerator.num_processes
         batches = evaluation(
-            self.clips, self.batch_size, workers=self.workers, rank=rank, world=world, even=True, note=self.note
-        )
+            self.clips, self.batch_size, workers=self.workers, rank=rank, world=world, even=True, note=self.note,
+            remark=self.remark,
+        )  # fmt: skip
         for number, batch in enumerate(batches):
             if stop():
                 return {}
             batch = self.prepare(batch)
-            for name, loss in self.model(batch).items():
-                sums[name] = sums.get(name, 0) + loss * len(batch.key)
-            count += len(batch.key)
+            means.add(self.model(batch), samples=len(batch.key))
             if number == 0:
                 self.picture(batch, step)
-        means = {name: mean(self.accelerator, value / count) for name, value in sums.items()}
-        return {f"evaluation/{'loss' if name == 'total' else name}": value for name, value in means.items()}
+        figures = means.over(self.accelerator)
+        return {f"evaluation/{'loss' if name == 'total' else name}": value for name, value in figures.items()}
 
     def picture(self, batch: Batch, step: int) -> None:
         """What the model reconstructs of a batch now, as a PNG in the run's folder."""
@@ -78,9 +79,3 @@ class Evaluation:
             draw(model, batch, self.output / "panels" / f"step-{step:06}.png", title=f"step {step}")
         elif self.sharded:
             model.reconstruct(batch)  # every process holds a piece of the weights and must take part
-
-
-def mean(accelerator: Accelerator, value: Tensor) -> float:
-    """A scalar's mean over all processes."""
-    reduced: Any = accelerator.reduce(value, "mean")
-    return reduced.item()

@@ -6,17 +6,23 @@ asked for, over one or several evenly spaced windows of each recording.
 
 from __future__ import annotations
 
+import sys
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Literal, TypeVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
 import psutil
 import torch
 
+import mmmae
 from mmmae.api import MaskedAutoencoder
 from mmmae.data.faults import Fault
+from mmmae.data.labels import Label, parsed
 from mmmae.data.views import Views, views
+from mmmae.pretrained import evaluating, loaded, reading
 from mmmae.ranks import Ranks
 from modalities.errors import InputError
 from modalities.noise import apart, uniform
@@ -25,7 +31,6 @@ from modalities.shapes import Tensor
 
 if TYPE_CHECKING:
     from mmmae.data.dataset import Clips
-    from mmmae.data.manifest import Manifest
 
 Key = TypeVar("Key")
 Pool = Literal["mean", "statistics"]
@@ -55,11 +60,10 @@ class Given:
 
 def withhold(signal: Signal, key: Tensor, count: int) -> Signal:
     """The signal as if `count` of its sensors had measured nothing."""
-    b, t, parts = signal.values.shape[:3]
-    order = uniform(key, "sensors", parts).argsort(1).argsort(1)
-    left = (order >= count)[:, None, :].expand(b, t, parts)
+    order = uniform(key, "sensors", signal.values.shape[2]).argsort(1).argsort(1)
+    left = (order >= count)[:, None, :, None].expand(signal.values.shape)
     observed = left if signal.observed is None else left & signal.observed
-    return replace(signal, observed=observed, values=torch.where(observed[..., None], signal.values, 0.0))
+    return replace(signal, observed=observed, values=torch.where(observed, signal.values, 0.0))
 
 
 @dataclass(frozen=True)
@@ -91,33 +95,61 @@ class Frozen:
         return np.array([place[index] for index in map(int, indices) if index in place], dtype=int)
 
 
-def reading(
-    model: MaskedAutoencoder, manifest: Manifest, names: Sequence[str] | None = None, windows: int = 1
-) -> Clips:
-    """The streams of a model that the data has, or those named, over the middle windows of equal parts of a recording.
+@dataclass(frozen=True)
+class Features:
+    """What `features` returns: a row for each of n recordings, in the order of the data.
 
-    Of streams that share a tokenizer the first stands for all, unless they are named.
+    labels: as they stand in the data: a name, a list of names, or None. arrays: by stream, float32 (n, d).
+    bad: the recordings that could not be read, and why; their rows hold NaN, as do those that lack a stream.
+    """
+
+    ids: list[str]
+    labels: list[Label | None]
+    arrays: dict[str, np.ndarray]
+    bad: list[Fault]
+
+
+def features(
+    run: str | Path | MaskedAutoencoder,
+    data: Any = None,
+    *,
+    modalities: Sequence[str] | None = None,
+    views: int = 1,
+    pool: Pool = "mean",
+    batch_size: int = 32,
+    workers: int = 0,
+    outside: bool = False,
+) -> Features:
+    """What a run makes of recordings, all their streams encoded together and nothing hidden; warns of bad recordings.
+
+    Args:
+        run: folder of a run, of a checkpoint or of a saved model; or the model itself.
+        data: whatever `--data` may be, see `mmmae.data.source.open_data`.
+        modalities: streams to encode, by default all that the data has; name one to have it encoded alone.
+        views: windows of each recording, in the middles of so many equal parts of it, to average.
+        pool, batch_size: see `frozen`. workers: processes that read.
+        outside: read files that lie outside of the data's folder, too.
 
     Raises:
-        InputError: the model or the data has none of them.
+        InputError: there is no such run or data, they do not fit each other, or no recording can be read.
     """
-    from mmmae.data.dataset import Clips
+    from mmmae.data.source import open_for
 
-    recipe = model.recipe
-    streams = {name: recipe.stream(name) for name in recipe.streams}
-    if unknown := [name for name in names or () if name not in streams]:
-        raise InputError(f"--modalities {unknown[0]}: the run has {', '.join(streams)}")
-    if absent := [name for name in names or () if not manifest.has(streams[name].source)]:
-        raise InputError(f"{manifest.path}: no row has {absent[0]}\n  name others with --modalities")
-    wanted = names or [name for name, stream in streams.items() if stream.share is None]
-    chosen = {name: streams[name] for name in wanted if manifest.has(streams[name].source)}
-    if not chosen:
-        raise InputError(f"{manifest.path}: has none of {', '.join(streams)}, which the run reads")
-    readers = {name: reader for name, reader in recipe.readers().items() if name in chosen}
-    return Clips(
-        manifest, {name: readers[name] for name in chosen}, window=recipe.sections.window, streams=chosen, centre=True,
-        repeats=windows, repeat="windows",
-    )  # fmt: skip
+    model = loaded(run)
+    manifest = open_for(model.recipe, data, bad=1.0, outside=outside)
+    clips = reading(model, manifest, modalities, views)
+    settings: dict[str, Any] = {"batch_size": batch_size, "workers": workers, "pool": pool}
+    with evaluating(model):
+        given = {"all": (model, Given(tuple(clips.readers)))}
+        found, bad = frozen(clips, range(len(manifest)), given, **settings)
+    if bad:
+        warnings.warn(f"{len(bad)} of {len(manifest)} recordings are bad, e.g. {bad[0]}", stacklevel=2)
+    arrays = {}
+    for name, known in found["all"].pooled.items():
+        arrays[name] = np.full((len(manifest), known.shape[1]), np.nan, dtype=known.dtype)
+        arrays[name][found["all"].indices] = known
+    ids = [row["id"] for row in manifest.columns("id")]
+    return Features(ids, [parsed(text) for text in manifest.texts()], arrays, bad)
 
 
 def frozen(
@@ -235,3 +267,6 @@ def require_memory(first: Iterable[Sequence[Frozen]], recordings: int) -> None:
             f"the tokens of {recordings} recordings take {needed / 1e9:.1f} GB, more than half of the free memory\n"
             "  choose --kind linear, fewer --views, or name fewer streams with --modalities"
         )
+
+
+mmmae.callable_module(sys.modules[__name__])

@@ -6,9 +6,11 @@ import ctypes
 import os
 import signal
 import sys
+import threading
 import time
 from types import FrameType
 
+CAUGHT = (signal.SIGTERM, signal.SIGINT)
 ECHO = 1.0  # seconds; Ctrl-C reaches a process from the terminal and again from its launcher
 PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 
@@ -24,7 +26,8 @@ class Interrupt:
         self.since = 0.0
 
     def __enter__(self) -> Interrupt:
-        self.before = {number: signal.signal(number, self.handle) for number in (signal.SIGTERM, signal.SIGINT)}
+        mine = threading.current_thread() is threading.main_thread()  # no other may set handlers
+        self.before = {number: signal.signal(number, self.handle) for number in CAUGHT if mine}
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -13,6 +13,8 @@ from typing import NoReturn
 
 ROOT = Path(__file__).resolve().parent.parent
 HALTED = 3  # exit code of a run that ended itself
+EXHAUSTED = ("DefaultCPUAllocator: can't allocate", "DefaultCPUAllocator: not enough memory", "CUDA out of memory",
+             "CUDA error: out of memory", "Cannot allocate memory", "unable to mmap")  # fmt: skip
 PROCESS_FLAGS = ("--num_processes", "--num-processes", "--nproc_per_node", "--nproc-per-node")
 
 
@@ -100,8 +102,8 @@ def listed(names: str | None) -> list[str] | None:
 def guarded(command: Callable[[argparse.Namespace], int], arguments: argparse.Namespace) -> int:
     """Run a command; its exit code.
 
-    Input that needs mending becomes a short message and 2 (in one of several processes; in the others 2 alone), a run
-    that ended itself 3, Ctrl-C 130.
+    Input that needs mending and memory that ran out become a short message and 2 (in one of several processes; in the
+    others 2 alone), a run that ended itself 3, Ctrl-C 130.
     """
     if message := shadowed():
         print(f"mmmae: {message}", file=sys.stderr)
@@ -124,9 +126,25 @@ def guarded(command: Callable[[argparse.Namespace], int], arguments: argparse.Na
         where = error.filename or "the output"
         print(f"mmmae: {where}: the disk is full\n  make room there, then run the same again", file=sys.stderr)
         return 2
+    except (MemoryError, RuntimeError) as error:
+        if not out_of_memory(error):
+            raise
+        print(f"mmmae: memory ran out: {first_line(error)}\n  use a smaller --batch-size, or fewer --workers",
+              file=sys.stderr)  # fmt: skip
+        return 2
     except KeyboardInterrupt:
         print("mmmae: interrupted", file=sys.stderr)
         return 130
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that main memory or that of the GPU ran out."""
+    named = type(error).__name__ == "OutOfMemoryError"  # torch's, told without importing it
+    return isinstance(error, MemoryError) or named or any(words in str(error) for words in EXHAUSTED)
+
+
+def first_line(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def leave(code: int) -> NoReturn:

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from modalities.shapes import Tensor
     from modalities.tokenizer import Tokenizer
 
-SOUNDS = (".wav", ".flac", ".mp3", ".ogg", ".oga", ".opus", ".m4a", ".aac", ".wma", ".aiff", ".aif")
 TABLES = (".csv", ".parquet", ".npy")
 FEATURES = (".npy", ".parquet", ".safetensors")
 FRAME, HOP = 1024, 256  # samples of the spectrum of a sound
@@ -53,6 +52,7 @@ def run(arguments: argparse.Namespace) -> int:
     from mmmae.build import build_tokenizers
     from mmmae.data.fit import fit
     from mmmae.data.manifest import Manifest
+    from mmmae.data.notes import distinct
     from mmmae.data.sample import collate
     from modalities.noise import sample_key
 
@@ -68,11 +68,14 @@ def run(arguments: argparse.Namespace) -> int:
         if model is None:
             recipe = fit(recipe, manifest, Path(folder))
         clips = recipe.clips(manifest, centre=True)
-        batch = collate([clips.read(row, sample_key(0, 0, i)) for i, row in enumerate(manifest)])
+        samples = [clips.read(row, sample_key(0, 0, i)) for i, row in enumerate(manifest)]
+        batch = collate(samples)
     batch = recipe.augment().eval()(batch)
     tokenizers: Mapping[str, Any] = build_tokenizers(recipe) if model is None else dict(model.tokenizers.items())
     console = Console()
     console.print(table(list(manifest), clips, tokenizers, batch))
+    for note in distinct(*(sample.notes for windows in samples for sample in windows)):
+        console.print(f"note: {note}", markup=False, highlight=False, soft_wrap=True)
     for path in pictures(arguments.output, clips.readers, tokenizers, batch, model):
         console.print(str(path), markup=False, highlight=False, soft_wrap=True)
     return 0
@@ -92,7 +95,8 @@ def rows(files: Sequence[Path], recipe: Recipe, start: float) -> list[dict[str, 
     Raises:
         InputError: a file is missing, or its ending or contents fit no modality of the recipe.
     """
-    from mmmae.data.rows import IMAGES, VIDEOS, read_text
+    from mmmae.data.delimited import read_text
+    from mmmae.data.kinds import IMAGES, SOUNDS, VIDEOS
 
     if not start >= 0:
         raise InputError(f"--start {start:g}: the window begins at second 0 or later")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -12,9 +12,10 @@ from fusion.blocks import initialise
 from fusion.masking import JointMasking, Masking, Noise, Plan
 from fusion.masking.masking import Scheduled
 from fusion.trunks import Trunk
-from mmmae.objectives.objective import Losses, Objective, Step, check
+from mmmae.boundary import admitted
+from mmmae.objectives.objective import Losses, Objective, Step, check, counted
 from mmmae.objectives.prediction import Picture, Prediction
-from modalities.records import Batch, Signal, Tokens
+from modalities.records import Tokens
 from modalities.tokenizer import Tokenizer, Tokenizers
 
 
@@ -41,18 +42,19 @@ class MaskedAutoencoder(nn.Module):
         for part in (self.masking, self.trunk, *asking, self.tokenizers, *beside):
             part.apply(initialise)
 
-    def forward(self, batch: Mapping[str, Signal]) -> Losses:
+    def forward(self, batch: Mapping[str, Any]) -> Losses:
         """Losses by part and their weighted sum."""
         step = self.step(batch)
         said = {name: objective(step) for name, objective in self.objectives.items()}
         parts = {name: losses for name, losses in said.items() if losses}
         total = torch.stack([self.objectives[name].weigh(losses) for name, losses in parts.items()]).sum()
         named = {f"{name}/{part}": loss for name, losses in parts.items() for part, loss in losses.items()}
-        return Losses(named, total=total)
+        counts = {f"{name}/{part}": count for name, losses in parts.items() for part, count in counted(losses).items()}
+        return Losses(total, named, counts)
 
-    def step(self, batch: Mapping[str, Signal], plans: Mapping[str, Plan] | None = None) -> Step:
+    def step(self, batch: Mapping[str, Any], plans: Mapping[str, Plan] | None = None) -> Step:
         """Everything before the objectives; `plans` overrides what the masking would hide."""
-        batch = Batch.of(batch)
+        batch = admitted(batch, self.tokenizers)
         noise = Noise(batch.key)
         patches = {name: self.tokenizers[name].cut(signal) for name, signal in batch.items()}  # cut
         plans = plans or self.masking.plan(patches, noise)  # hide
@@ -62,8 +64,13 @@ class MaskedAutoencoder(nn.Module):
         tokens = self.trunk(embedded)  # fuse
         return Step(batch, patches, plans, embedded, tokens, dict(self.tokenizers.items()), self.trunk, noise)  # ask
 
-    def encode(self, batch: Mapping[str, Signal]) -> dict[str, Tokens]:
-        """Representations of every patch with nothing hidden, for any subset of the modalities."""
+    def encode(self, batch: Mapping[str, Any]) -> dict[str, Tokens]:
+        """Representations of every patch with nothing hidden, for any subset of the modalities.
+
+        Raises:
+            ValueError: a stream is unknown or its values are not what its tokenizer takes.
+        """
+        batch = admitted(batch, self.tokenizers)
         patches = {name: self.tokenizers[name].cut(signal) for name, signal in batch.items()}
         return self.trunk({name: self.tokenizers[name].embed(patches[name]) for name in patches})
 
@@ -72,7 +79,7 @@ class MaskedAutoencoder(nn.Module):
         return any(isinstance(objective, Prediction) for objective in self.objectives.values())
 
     @torch.no_grad()
-    def reconstruct(self, batch: Mapping[str, Signal], plans: Mapping[str, Plan] | None = None) -> dict[str, Picture]:
+    def reconstruct(self, batch: Mapping[str, Any], plans: Mapping[str, Plan] | None = None) -> dict[str, Picture]:
         """Hide, predict and put back, for every stream that an objective predicts."""
         step = self.step(batch, plans)
         pictures = {}

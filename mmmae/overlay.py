@@ -30,12 +30,15 @@ def header(name: str) -> str:
     return lines[0].removeprefix("#").strip() if lines and lines[0].startswith("#") else ""
 
 
-def read(name: str | Path, beside: Path | None = None) -> tuple[Path, dict[str, Any]]:
-    """The tree of a recipe given by name or file; `beside` is where a relative file is looked for as well.
+def read(name: str | Path | Mapping[str, Any], beside: Path | None = None) -> tuple[Path, dict[str, Any]]:
+    """The tree of a recipe given by name, by file or as itself; `beside` is where a relative file is sought as well.
 
     Raises:
         RecipeError: there is no such recipe, or its file is not a mapping of plain values.
     """
+    if isinstance(name, Mapping):
+        refuse_interpolation(name, "recipe")
+        return Path("recipe"), copy.deepcopy(dict(name))
     path = Path(name)
     home = Path(str(resources.files("configs")))
     near = [path] if beside is None else [beside / path, beside / f"{name}.yaml"]
@@ -95,12 +98,15 @@ def refuse_interpolation(tree: Any, where: str) -> None:
         raise RecipeError(f"{where}: interpolation is not allowed, write the value itself (got {tree!r})")
 
 
-def overridden(overrides: Sequence[str]) -> dict[str, Any]:
-    """The tree that `a.b=value` arguments describe; values are read as YAML."""
+def overridden(overrides: Sequence[str] | Mapping[str, Any]) -> dict[str, Any]:
+    """The tree that `a.b=value` arguments describe, with values in YAML, or a mapping whose keys may be dotted."""
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
     from yaml import YAMLError
 
+    if isinstance(overrides, Mapping):
+        refuse_interpolation(overrides, "overrides")
+        return undotted(overrides)
     for item in overrides:
         if "=" not in item or item.startswith("="):
             raise RecipeError(f"{item!r} is not an override; write key=value, e.g. masking.video.ratio=0.75")
@@ -114,6 +120,17 @@ def overridden(overrides: Sequence[str]) -> dict[str, Any]:
     except (ValueError, TypeError, *NESTED, YAMLError, OmegaConfBaseException) as error:
         raise RecipeError(f"{' '.join(overrides)}: cannot be read as overrides\n  {error}") from error
     return {str(key): value for key, value in tree.items()} if isinstance(tree, dict) else {}
+
+
+def undotted(tree: Mapping[str, Any]) -> dict[str, Any]:
+    """The tree whose keys such as `a.b` are taken apart; what is said twice is laid over what was said before."""
+    found: dict[str, Any] = {}
+    for key, value in tree.items():
+        first, _, rest = str(key).partition(".")
+        inner = undotted({rest: value}) if rest else undotted(value) if isinstance(value, Mapping) else value
+        old = found.get(first)
+        found[first] = overlay(old, inner) if isinstance(old, Mapping) and isinstance(inner, Mapping) else inner
+    return found
 
 
 def overlay(base: Mapping[str, Any], top: Mapping[str, Any], strict: str = "", path: str = "") -> dict[str, Any]:
@@ -136,6 +153,14 @@ def overlay(base: Mapping[str, Any], top: Mapping[str, Any], strict: str = "", p
         else:
             tree[key] = copy.deepcopy(value)
     return tree
+
+
+def changed(tree: Mapping[str, Any], changes: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """The tree of a recipe under overrides; another `size` also replaces what belongs to the old one."""
+    tree = copy.deepcopy(dict(tree))
+    if "size" in changes:
+        forget_sizes(tree)
+    return overlay(tree, changes, strict=name)
 
 
 def narrowed(tree: Mapping[str, Any], modalities: Sequence[str], name: str) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from mmmae.overlay import forget_sizes, narrowed, overlay, overridden, read
+from mmmae.overlay import changed, narrowed, overlay, overridden, read
 from mmmae.sections import SECTIONS, SIZED, Sections, checked, refuse_misshapen
 from mmmae.settings import RecipeError, check, find, in_context, make, nearest, signature
 from mmmae.streams import Change, Stream, inherited
@@ -89,12 +89,13 @@ class RecipeSpec:
 
     @classmethod
     def load(
-        cls: type[Spec], name: str | Path, overrides: Sequence[str] = (), modalities: Sequence[str] | None = None
-    ) -> Spec:
-        """Read a recipe by name or file, then apply `key=value` overrides.
+        cls: type[Spec], name: str | Path | Mapping[str, Any], overrides: Sequence[str] | Mapping[str, Any] = (),
+        modalities: Sequence[str] | None = None,
+    ) -> Spec:  # fmt: skip
+        """Read a recipe by name or file, then apply overrides: `key=value`, or a mapping from (dotted) keys to values.
 
         Args:
-            name: of a recipe in configs/, or the path of a YAML file (or of a recipe.json of a run).
+            name: of a recipe in configs/, the path of a YAML file, or what would stand in one.
             overrides: such as `masking.video.ratio=0.75`. `size=tiny` also replaces the widths, depths and heads that
                 the file gives: they belong to the file's own size.
             modalities: keep only these streams and the objectives that apply to them.
@@ -113,10 +114,7 @@ class RecipeSpec:
                 raise RecipeError(f"{label}: base: a base may not have a base of its own; inherit from that one")
             tree = overlay(base, tree)
         refuse_misshapen(tree, label)
-        changes = overridden(overrides)
-        if "size" in changes:
-            forget_sizes(tree)
-        tree = overlay(tree, changes, strict=label)
+        tree = changed(tree, overridden(overrides), label)
         refuse_misshapen(tree, label)
         if not modalities:
             return cls(tree, label)

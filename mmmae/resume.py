@@ -51,14 +51,20 @@ def require_same(folder: Path, recipe: RecipeSpec) -> None:
     for section in ("size", "modalities", "trunk", "objectives"):
         before, now = comparable(saved, section), comparable(recipe, section)
         for key in sorted(before.keys() | now.keys()):
-            if before.get(key) != now.get(key):
+            if not alike(before.get(key), now.get(key)):
                 raise InputError(
                     f"{folder}: was made with {key}={before.get(key)}, this run has {key}={now.get(key)}\n"
                     f"  choose another --output, or the same setting"
                 )
 
 
-def comparable(recipe: RecipeSpec, section: str) -> dict[str, Any]:
+def alike(before: Any, now: Any) -> bool:
+    """Whether a setting is the same; older runs kept the number of classes where newer ones keep their names."""
+    counted = type(before) is int and isinstance(now, list) and len(now) == before
+    return before == now or counted
+
+
+def comparable(recipe: Recipe, section: str) -> dict[str, Any]:
     """The leaves of a section by dotted key, without the files that a checkpoint takes along."""
     leaves: dict[str, Any] = {}
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,8 +24,16 @@ if TYPE_CHECKING:
     Vectors = dict[tuple[str, str], tuple[Float[Tensor, "b d"], Bool[Tensor, " b"]]]
 
 MEANS, PROJECTED = "means", "projections"  # what two streams are compared by
-SHOWN = ("N", "R@1", "R@5", "R@10", "median rank")
-CHANCE = ("N", "chance R@1", "chance R@5", "chance R@10", "chance median rank")
+SHOWN = ("R@1", "R@5", "R@10", "median rank")
+OWN = {"own": "  own pair alone", "ceiling": "  own pair, at best"}  # what is also shown where items are repeated
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """What retrieval compares of a batch: its `vectors`, and by stream `digests` of what was read."""
+
+    vectors: Vectors
+    items: dict[str, list[bytes]]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -55,20 +64,22 @@ def retrieve(arguments: argparse.Namespace, ranks: Ranks) -> int:
     from mmmae.api import MaskedAutoencoder
     from mmmae.checkpoint import find
     from mmmae.data.faults import Fault
-    from mmmae.data.source import open_data
+    from mmmae.data.notes import Notes
+    from mmmae.data.source import open_for
     from mmmae.data.views import views
     from mmmae.features import augmentation, reading
     from mmmae.probe.results import written
 
     require_counts(arguments, "batch_size")
     model = MaskedAutoencoder.from_pretrained(arguments.run).to(ranks.device)
-    manifest = ranks.first(lambda: open_data(arguments.data, bad=1.0, outside=arguments.outside))
-    _, test = manifest.split(model.recipe.sections.data.holdout)
+    recipe = model.recipe
+    manifest = ranks.first(lambda: open_for(recipe, arguments.data, bad=1.0, outside=arguments.outside))
+    _, test = manifest.split(recipe.sections.data.holdout)
     clips = reading(model, test if len(test) else manifest, listed(arguments.modalities))
     if len(clips.readers) < 2:
         raise InputError(f"retrieval is between streams, and there is only {next(iter(clips.readers))}")
     augment, size = augmentation(model), arguments.batch_size
-    own: list[Vectors] = []
+    own: list[Encoded] = []
     bad: list[Fault] = []
     console = Console()
     with Progress(console=console, transient=True, disable=not ranks.main) as progress:
@@ -77,13 +88,15 @@ def retrieve(arguments: argparse.Namespace, ranks: Ranks) -> int:
         for part in views(clips, ranks.share(range(len(clips)), size), size, arguments.workers):
             bad += part.faults
             if part.batch is not None:
-                own.append(vectors(model, augment(part.batch.to(ranks.device))))
+                items = digests(part.batch)
+                own.append(Encoded(vectors(model, augment(part.batch.to(ranks.device))), items))
             tick(ranks.counted(len(part.indices) + len(part.faults)))
-        gathered = ranks.gathered((own, bad), tick)
+        processes = ranks.gathered((own, bad, clips.notes), tick)
     if not ranks.main:
         return 0
-    faults = [fault for _, bad in gathered for fault in bad]
-    found = [vectors for own, _ in gathered for vectors in own]
+    faults = [fault for _, bad, _ in processes for fault in bad]
+    found = [part for own, _, _ in processes for part in own]
+    notes = [*manifest.notes, *Notes.lines([notes for _, _, notes in processes])]
     if not found:
         raise InputError(f"{manifest.path}: no recording can be read\n  {faults[0]}")
     figures = retrieval(found)
@@ -92,31 +105,37 @@ def retrieve(arguments: argparse.Namespace, ranks: Ranks) -> int:
     output.mkdir(parents=True, exist_ok=True)
     which = "held-out recordings" if len(test) else "recordings (none is held out)"
     console.print(table(figures, f"retrieval among {which}"))
+    for line in repeats(figures):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
     said = {
         "checkpoint": str(find(arguments.run)), "data": str(manifest.path), "held out": bool(len(test)),
         "results": figures, "bad": [fault.id for fault in faults],
+        "notes": notes,
     }  # fmt: skip
     (output / "results.json").write_text(written(said), encoding="utf-8")
-    for fault in faults:
-        console.print(f"bad: {fault}", markup=False, highlight=False, soft_wrap=True)
+    for line in [*(f"bad: {fault}" for fault in faults), *(f"note: {note}" for note in notes)]:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
     for path in (output / "results.json", picture(figures, output / "retrieval.png")):
         console.print(str(path), markup=False, highlight=False, soft_wrap=True)
     return 1 if faults else 0
 
 
-def retrieval(batches: Iterable[Vectors]) -> dict[str, dict[str, Any]]:
+def retrieval(batches: Iterable[Encoded]) -> dict[str, dict[str, Any]]:
     """Figures by `query -> answer` for every two streams, among the samples that have both (see `metrics.ranking`).
 
-    batches: the `vectors` of each. Where there are projections of both streams, they are compared by those.
+    Where there are projections of both streams, they are compared by those.
     """
     import torch
 
     from mmmae.metrics import ranking
 
     found: dict[tuple[str, str], list[tuple[Tensor, Tensor]]] = {}
+    items: dict[str, list[bytes]] = {}
     for batch in batches:
-        for key, pair in batch.items():
+        for key, pair in batch.vectors.items():
             found.setdefault(key, []).append(pair)
+        for name, read in batch.items.items():
+            items.setdefault(name, []).extend(read)
     whole = {key: tuple(torch.cat(parts) for parts in zip(*pairs, strict=True)) for key, pairs in found.items()}
     table = {}
     for a, b in combinations(dict.fromkeys(name for _, name in whole), 2):
@@ -125,9 +144,25 @@ def retrieval(batches: Iterable[Vectors]) -> dict[str, dict[str, Any]]:
         both = here & there
         similarity = (x[both].double() @ y[both].double().T).numpy()
         if len(similarity):
-            table[f"{a} -> {b}"] = ranking(similarity) | {"through": through}
-            table[f"{b} -> {a}"] = ranking(similarity.T) | {"through": through}
+            of_a, of_b = ([items[name][i] for i in both.nonzero()[:, 0].tolist()] for name in (a, b))
+            table[f"{a} -> {b}"] = ranking(similarity, of_a, of_b) | {"through": through}
+            table[f"{b} -> {a}"] = ranking(similarity.T, of_b, of_a) | {"through": through}
     return table
+
+
+def digests(batch: Batch) -> dict[str, list[bytes]]:
+    """By stream a digest of what was read of each sample: no model can distinguish equal inputs."""
+    from hashlib import blake2b
+
+    return {
+        name: [
+            blake2b(
+                signal.values[i, : None if signal.length is None else int(signal.length[i])].numpy().tobytes()
+            ).digest()
+            for i in range(len(signal.values))
+        ]
+        for name, signal in batch.items()
+    }
 
 
 def vectors(model: MaskedAutoencoder, batch: Batch) -> Vectors:
@@ -157,18 +192,43 @@ def vectors(model: MaskedAutoencoder, batch: Batch) -> Vectors:
     return {(through, name): (vector.cpu(), here[name]) for (through, name), vector in found.items()}
 
 
-def table(figures: dict[str, dict[str, Any]], title: str) -> Table:
+def table(figures: Mapping[str, Mapping[str, Any]], title: str) -> Table:
+    """The figures of each direction and of chance; where items are repeated, also those of the own pair alone."""
     from rich.table import Table
 
     grid = Table(title=title, title_justify="left")
-    for name in ("query -> answer", *SHOWN, "by"):
+    for name in ("query -> answer", "N", *SHOWN, "by"):
         grid.add_column(name, no_wrap=True)
-    shown = lambda found, keys: (f"{found[key]:.3f}" if "R@" in key else f"{found[key]:g}" for key in keys)  # noqa: E731
+    unrepeated = {}
     for name, found in figures.items():
-        grid.add_row(name, *shown(found, SHOWN), found["through"])
-    for found in {found["N"]: found for found in figures.values()}.values():
-        grid.add_row("chance", *shown(found, CHANCE), "")
+        grid.add_row(name, str(found["N"]), *shown(found), found["through"])
+        if not found["repeated"]:
+            unrepeated[found["N"]] = found
+            continue
+        grid.add_row("  chance", "", *shown(found, "chance "), "")
+        for kind, called in OWN.items():
+            grid.add_row(called, "", *shown(found, f"{kind} "), "")
+    for count, found in unrepeated.items():
+        grid.add_row("chance", str(count), *shown(found, "chance "), "")
     return grid
+
+
+def shown(figures: Mapping[str, Any], kind: str = "") -> Iterator[str]:
+    return (f"{figures[kind + key]:.3f}" if "R@" in key else f"{figures[kind + key]:.4g}" for key in SHOWN)
+
+
+def repeats(figures: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """A sentence for each stream of which some recordings have equal items."""
+    found = {}
+    for name, of in figures.items():
+        query = name.partition(" -> ")[0]
+        if of["distinct queries"] < of["N"]:
+            found.setdefault(
+                query,
+                f"{query}: {of['distinct queries']} different ones among {of['N']} recordings; all that are equal are "
+                "right answers (the rows `own pair` count the recording's own alone, and the best that can be)",
+            )
+    return list(found.values())
 
 
 def picture(figures: dict[str, dict[str, Any]], path: Path) -> Path:

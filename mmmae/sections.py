@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import pydantic
 
@@ -55,7 +55,10 @@ class Training(Section):
     steps: int | None = pydantic.Field(None, ge=1, description="optimizer steps; wins over epochs")
     epochs: int = pydantic.Field(1, ge=1)
     batch_size: int = pydantic.Field(32, ge=1, description="samples of one optimizer step, over all processes")
-    accumulate: int = pydantic.Field(1, ge=1, description="pieces that each process's share is cut into")
+    piece: Annotated[int, pydantic.Field(ge=1)] | Literal["auto"] = pydantic.Field(
+        "auto", description="most samples that are computed at once, over all processes; by default what memory holds"
+    )
+    accumulate: int | None = pydantic.Field(None, ge=1, description="equal pieces of a step; wins over piece")
     workers: int = pydantic.Field(2, ge=0, description="loader processes of each process")
     start: str | None = pydantic.Field(None, description="run or checkpoint whose trunk and tokenizers to begin with")
     seed: int = 0
@@ -70,7 +73,9 @@ class Training(Section):
     timeout: float = pydantic.Field(1800.0, gt=0, description="seconds without progress after which a run ends")
     log_every: int = pydantic.Field(10, ge=1)
     save_every: int | None = pydantic.Field(None, ge=1, description="steps; by default ten times in a run")
-    evaluate_every: int | None = pydantic.Field(None, ge=1, description="steps; by default ten times in a run")
+    evaluate_every: int | None = pydantic.Field(
+        None, ge=1, description="steps; by default ten times in a run, after as many samples as there are held out"
+    )
     keep: int = pydantic.Field(2, ge=1, description="checkpoints that stay")
     trackers: tuple[str, ...] = ("tensorboard",)
 

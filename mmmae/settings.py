@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import pkgutil
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
 from importlib import import_module
 from importlib.util import find_spec
@@ -158,7 +158,7 @@ def describe(error: Any, where: str) -> str:
     return "\n".join(dict.fromkeys(lines))
 
 
-def make(cls: type, context: Iterable[Any], settings: Mapping[str, Any], where: str) -> Any:
+def make(cls: Callable[..., Any], context: Iterable[Any], settings: Mapping[str, Any], where: str) -> Any:
     """An instance; what its constructor refuses becomes an error that names the place in the recipe."""
     try:
         return cls(*context, **settings)

@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mmmae.data.classes import Classes
+from mmmae.data.measurements import Numbers
+from mmmae.data.targets import Target
 from modalities.errors import InputError
 from modalities.noise import mix
 
@@ -25,17 +28,24 @@ VALIDATION = 0.2  # share of the training groups that select
 class Split:
     """Rows of a manifest that have a label, by their index.
 
-    labels: (rows,) of the whole manifest, numbered from 0 in the order of `classes`; -1 for rows that have none.
+    labels: of the whole manifest: numbers of classes (rows,), -1 for rows that have none; or a number for each output
+        of the target (rows, outputs), NaN where it is missing.
+    target: what is asked of a label; its names are those of the outputs.
     train, test: the rows of each side. units: (rows,) what may not be divided among train and validation.
     notes: what a person should know of how it was made.
     """
 
     labels: np.ndarray
-    classes: list[str]
+    target: Target
     train: np.ndarray
     test: np.ndarray
     units: list[str]
     notes: list[str]
+
+    @property
+    def classes(self) -> list[str]:
+        """The names of the outputs."""
+        return list(self.target.names)
 
     def parts(self, seed: int) -> tuple[np.ndarray, np.ndarray]:
         """The training rows without the validation part, and that part: a fifth of the units, drawn by the seed."""
@@ -60,9 +70,15 @@ class Split:
         place = {name: number % min(count, len(names)) for number, name in enumerate(names)}
         part = np.array([place[self.units[index]] for index in known])
         return [
-            replace(self, train=known[part != number], test=known[part == number])
+            replace(self, train=known[part != number], test=known[part == number]).standardised("a fold")
             for number in range(min(count, len(names)))
         ]
+
+    def standardised(self, where: str) -> Split:
+        """The same rows, numbers in units of the deviation of those to learn from; `where` they are from."""
+        if not isinstance(self.target, Numbers):
+            return self
+        return replace(self, target=Numbers.about(self.labels[self.train], where))
 
     def shots(self, rows: np.ndarray, k: int, seed: int) -> np.ndarray:
         """At most k rows of each class; those of a smaller k are among those of a larger one."""
@@ -78,7 +94,9 @@ def drawn(names: Iterable[str], purpose: str) -> list[str]:
     return sorted(names, key=lambda name: (mix(zlib.crc32(f"{purpose}/{name}".encode())), name))
 
 
-def split(manifest: Manifest, share: float, *, tested: bool = True) -> Split:
+def split(
+    manifest: Manifest, share: float, target: Target | None = None, *, tested: bool = True, learned: bool = True
+) -> Split:
     """The labelled rows of a manifest, in two parts: by its column `split`, else as training holds them out.
 
     Rows of one group, and rows of one file, stay together. Where the column `split` itself divides groups, or leaves
@@ -86,26 +104,33 @@ def split(manifest: Manifest, share: float, *, tested: bool = True) -> Split:
 
     Args:
         share: of the rows to test on where there is no column `split`.
+        target: what is asked of labels; by default the class among those of the manifest.
         tested: whether the test part is used: cross-validation divides all rows anew and needs none.
+        learned: whether the training part is used: what was trained before only needs a test.
 
     Raises:
         InputError: there are too few labels or groups, or the column `split` puts the same seconds on both sides.
     """
     rows = list(manifest.columns("id", "label", "group", "split", "start", "end", "place", *MEDIA))
-    return divided(rows, *numbered(manifest, [row["label"] for row in rows]), share, str(manifest.path), tested)
+    target = Classes.of(manifest) if target is None else target
+    labels = truths(target, manifest.texts())
+    found = divided(rows, labels, target, share, str(manifest.path), tested, learned)
+    found = replace(found, notes=[*target.notes(manifest), *found.notes])
+    return found.standardised(str(manifest.path)) if learned and tested else found
 
 
 def divided(
     rows: Sequence[dict[str, Any]],
     labels: np.ndarray,
-    classes: list[str],
+    target: Target,
     share: float,
     where: str,
     tested: bool = True,
+    learned: bool = True,
 ) -> Split:
     """See `split`; `where` the rows come from, for messages."""
-    known = np.flatnonzero(labels >= 0)
-    notes = [f"{len(rows) - len(known)} of {len(rows)} rows have no label"] if len(known) < len(rows) else []
+    known = np.flatnonzero(labelled(labels))
+    notes = []
     units = together(rows, groups=True)
     if any(row["split"] for row in rows):
         test = np.array([row["split"] == "test" for row in rows])
@@ -116,27 +141,33 @@ def divided(
     else:
         test = held_out(units, share)
     train, test = known[~test[known]], known[test[known]]
-    if len({units[index] for index in train}) < 2:
+    if learned and len({units[index] for index in train}) < 2:
         units = together(rows, groups=False)
         notes.append("there is one training group: the validation part is other recordings of the same")
-    for side, part in {"train": train, "test": test}.items():
-        if not len(part) and (tested or side == "train"):
+    for side, part, used in (("train", train, learned), ("test", test, tested)):
+        if not len(part) and used:
             raise InputError(f"{where}: no row to {side} on has a label\n  fill the columns 'label', 'split'")
-    if len(np.unique(labels[train])) < 2 or len({units[index] for index in train}) < 2:
+    if learned and (len(np.unique(labels[train], axis=0)) < 2 or len({units[index] for index in train}) < 2):
+        what = "class" if target.kind == "class" else "label"
         raise InputError(
-            f"{where}: the training rows have one class, or are one recording\n"
+            f"{where}: the training rows have one {what}, or are one recording\n"
             "  mark more with the columns 'label' and 'split'"
         )
-    return Split(labels, classes, train, test, units, notes)
+    return Split(labels, target, train, test, units, notes)
 
 
-def numbered(manifest: Manifest, found: Sequence[str | None]) -> tuple[np.ndarray, list[str]]:
-    """The labels of all rows, counted from 0, and their names; -1 where a row has none, or -1."""
-    labels = [manifest.number(label) for label in found]
-    known = sorted({label for label in labels if label is not None and label >= 0})
-    place = {label: number for number, label in enumerate(known)}
-    names = [manifest.classes[label] if manifest.classes else str(label) for label in known]
-    return np.array([-1 if label is None else place.get(label, -1) for label in labels], dtype=int), names
+def truths(target: Target, texts: Sequence[str | None]) -> np.ndarray:
+    """What is true of each row, see `Split.labels`."""
+    found = [None if text is None else target.truth(text) for text in texts]
+    if target.kind == "class":
+        return np.array([-1 if label is None else label for label in found], dtype=int)
+    absent = (np.nan,) * len(target.names)
+    return np.array([absent if label is None else label for label in found], dtype=float)
+
+
+def labelled(labels: np.ndarray) -> np.ndarray:
+    """Which rows have a label."""
+    return labels >= 0 if labels.ndim == 1 else np.logical_not(np.isnan(labels).all(1))
 
 
 def together(rows: Sequence[dict[str, Any]], *, groups: bool) -> list[str]:

@@ -8,44 +8,121 @@ from __future__ import annotations
 import argparse
 import signal
 import sys
-from collections.abc import Iterator
-from contextlib import nullcontext
+from collections.abc import Collection, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if __name__ == "__main__" and not __package__:
     sys.path[0] = str(Path(__file__).resolve().parent.parent)  # a script's own folder must not come before the house
 
-from mmmae.launch import Halted, check_processes, guarded, leave, listed, overrides_of, precision, training_parser
+import mmmae
+from mmmae.launch import (
+    Halted,
+    check_processes,
+    first_line,
+    guarded,
+    leave,
+    listed,
+    out_of_memory,
+    overrides_of,
+    precision,
+    training_parser,
+)
 
 if TYPE_CHECKING:
-    from accelerate import Accelerator
-
     from mmmae.api import Recipe
-    from mmmae.data.dataset import Clips
-    from mmmae.data.loader import Loader
-    from mmmae.data.manifest import Manifest
-    from mmmae.interrupt import Interrupt
-    from mmmae.watch import Watch
-    from modalities.records import Batch
+    from mmmae.result import Run
+    from mmmae.trainer import Trainer
+    from modalities.errors import InputError
+
+
+def train(
+    recipe: str | Path | Mapping[str, Any] | Recipe = "default",
+    data: Any = None,
+    output: str | Path | None = None,
+    overrides: Sequence[str] | Mapping[str, Any] = (),
+    *,
+    modalities: Sequence[str] | None = None,
+    resume: str = "auto",
+    **training: Any,
+) -> Run:
+    """Train a model as the command does, from Python or a notebook: `mmmae.train("videomae", "films/", "runs/films")`.
+
+    A second call with the same arguments goes on where the first one stopped. Ctrl-C saves a checkpoint, then raises.
+
+    Args:
+        recipe: its name, its file, what would stand in the file, or a Recipe.
+        data: whatever `--data` may be, or recordings in memory; the embedded world by default.
+        output: the run's folder; by default `runs/RECIPE-MODALITIES`.
+        overrides: such as `["size=small", "masking.video.ratio=0.75"]` or `{"size": "small"}`.
+        modalities: train on these only.
+        resume: `auto`, `none`, or the checkpoint to go on from.
+        training: settings of the section `training`, such as `steps=1000, batch_size=64, workers=4`.
+
+    Raises:
+        InputError: recipe, data or output need mending, or memory ran out; the message says how.
+        Halted: the run ended itself.
+    """
+    from mmmae.overlay import overlay, overridden
+
+    changes = overlay(overridden(overrides), {"training": training} if training else {})
+    if "epochs" in training and "steps" not in training:
+        changes["training"].setdefault("steps", None)
+    chosen = customised(recipe, changes, modalities)
+    found, interrupted = pretrain(
+        chosen, data, None if output is None else Path(output), resume, set(changes.get("training") or {})
+    )
+    if interrupted is not None:
+        signal.raise_signal(interrupted)  # what was to happen, now that the run is saved
+    return found
+
+
+def customised(
+    recipe: str | Path | Mapping[str, Any] | Recipe, changes: Mapping[str, Any], modalities: Sequence[str] | None
+) -> Recipe:
+    """A recipe, whatever it is given as, with changes."""
+    from mmmae.api import Recipe
+    from mmmae.overlay import changed
+
+    if not isinstance(recipe, Recipe):
+        return Recipe.load(recipe, changes, modalities)
+    found = Recipe(changed(recipe.tree, changes, recipe.name), recipe.name, recipe.narrowed)
+    return found if modalities is None else found.narrow(modalities)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """One training run, from arguments to the last checkpoint."""
+    """The command: one training run, from arguments to the last checkpoint."""
     from mmmae.api import Recipe
+    from mmmae.overlay import overridden
 
-    recipe = Recipe.load(arguments.recipe, overrides_of(arguments), listed(arguments.modalities))
-    output = arguments.output or Path("runs") / "-".join([Path(recipe.name).stem, *recipe.streams])
+    overrides = overrides_of(arguments)
+    recipe = Recipe.load(arguments.recipe, overrides, listed(arguments.modalities))
+    given = set(overridden(overrides).get("training") or {})
+    _, interrupted = pretrain(recipe, arguments.data, arguments.output, arguments.resume, given)
+    return 0 if interrupted is None else 128 + interrupted
 
+
+def pretrain(
+    recipe: Recipe, data: Any, output: Path | None, resume: str, given: Collection[str]
+) -> tuple[Run, int | None]:
+    """Train until the last step, or until a signal asks to stop: what there is then, and the signal.
+
+    given: settings of `training` that the user gave for this run, rather than the recipe.
+    """
     import torch
     from accelerate import Accelerator, InitProcessGroupKwargs
+    from accelerate.state import AcceleratorState
 
     from mmmae.interrupt import Interrupt, die_with_parent, launched
+    from mmmae.trainer import Trainer
     from mmmae.watch import ENDED, Watch
 
+    output = output or Path("runs") / "-".join([Path(recipe.name).stem, *recipe.streams])
     settings = recipe.sections.training
     patience = timedelta(seconds=settings.timeout + 60)  # the watch speaks first
+    if not launched():
+        AcceleratorState._reset_state()  # a run before in the same process may have had another precision
     accelerator = Accelerator(
         mixed_precision=precision(settings.precision), log_with=list(settings.trackers) or None, project_dir=output,
         kwargs_handlers=[InitProcessGroupKwargs(timeout=patience)],
@@ -56,8 +133,9 @@ def run(arguments: argparse.Namespace) -> int:
     interrupt, rank, world = Interrupt(), accelerator.process_index, accelerator.num_processes
     watch = Watch(rank, world, timeout=settings.timeout, interrupt=interrupt)
     watch.start()
+    trainer = None
     try:
-        trainer = Trainer(accelerator, recipe, arguments.data, output, arguments.resume, interrupt, watch)
+        trainer = Trainer(accelerator, recipe, data, output, resume, interrupt, watch, given)
         if warning := check_processes(world, f"mmmae/train.py {' '.join(sys.argv[1:])}"):
             trainer.report.say(f"warning: {warning}")
         with interrupt:
@@ -69,218 +147,30 @@ def run(arguments: argparse.Namespace) -> int:
                 raise Halted(message) from error
         accelerator.end_training()
         watch.at(trainer.step, ENDED)
+    except (MemoryError, RuntimeError) as error:
+        if out_of_memory(error):
+            raise exhausted(error, trainer) from error
+        raise
     finally:
         watch.close()
-    return 0 if interrupt.signal is None else 128 + interrupt.signal
+    return trainer.result(), interrupt.signal
 
 
-class Trainer:
-    """A run: data, model and optimizer made ready, then steps until the last one."""
+def exhausted(error: BaseException, trainer: Trainer | None) -> InputError:
+    """What to say when memory ran out."""
+    from mmmae.batching import remedy
+    from modalities.errors import InputError
 
-    def __init__(
-        self,
-        accelerator: Accelerator,
-        recipe: Recipe,
-        data: str | None,
-        output: Path,
-        resume: str,
-        interrupt: Interrupt,
-        watch: Watch,
-    ):
-        from accelerate import DistributedType
-
-        from mmmae import checkpoint
-        from mmmae.agree import agreed
-        from mmmae.data.faults import FILE, BadSamples
-        from mmmae.data.fit import fit
-        from mmmae.data.source import open_data
-        from mmmae.evaluation import Evaluation
-        from mmmae.guard import Guard
-        from mmmae.layers import compile_model, recompute, spread
-        from mmmae.optim import adamw
-        from mmmae.report import Clock, Report
-        from mmmae.resume import require_same, resumed
-        from mmmae.start import begin, same_files
-
-        self.accelerator, self.output, self.watch = accelerator, output, watch
-        start, damaged = agreed(lambda: resumed(output, resume))
-        with accelerator.main_process_first():
-            rules = recipe.sections.data
-            manifest = open_data(data, recipe.columns, bad=rules.bad, outside=rules.outside)
-            train, test = manifest.split(recipe.sections.data.holdout)
-            output.mkdir(parents=True, exist_ok=True)
-            main = accelerator.is_main_process
-            self.bad = BadSamples(
-                output / FILE, recordings=len(manifest), share=rules.bad, fresh=main and start is None,
-                say=(lambda line: self.report.say(line)) if main else None,
-            )  # fmt: skip
-            recipe = fit(same_files(recipe), train, output)
-        self.recipe, self.settings = recipe, recipe.sections.training
-        if start is not None:
-            require_same(start, recipe)
-
-        self.loader, held = self.clips(train, test)
-        self.steps = self.settings.steps or self.settings.epochs * self.loader.steps_per_epoch
-        self.augment = recipe.augment().to(accelerator.device)
-        model = recipe.build(self.settings.seed)
-        origin = self.settings.start if start is None else None
-        began = None if origin is None else begin(model, Path(origin))
-        model = model.to(accelerator.device)
-        optimizer = adamw(model, recipe.sections.optimizer)
-        sharded = accelerator.distributed_type == DistributedType.FSDP
-        if self.settings.recompute:
-            recompute(model)
-        if self.settings.compile:
-            compile_model(model, whole=accelerator.num_processes == 1)
-        if sharded:
-            spread(accelerator.state.fsdp_plugin, model)
-        self.model, self.optimizer = accelerator.prepare(model, optimizer)
-        if sharded:
-            from torch.distributed.fsdp import register_fsdp_forward_method  # takes a second to import
-
-            register_fsdp_forward_method(self.model, "reconstruct")
-        state = checkpoint.State(0, {})
-        if start is not None:
-            state = checkpoint.load(start, self.model, self.optimizer.optimizer, accelerator.scaler)
-        self.step = state.step
-        self.clock, self.report = Clock(), Report(accelerator, output, self.steps, self.step)
-        for fault in damaged:
-            self.report.say(f"warning: {fault}")
-        if start is not None:
-            self.report.say(f"resuming at step {self.step} from {start}")
-        if began is not None:
-            self.report.say(f"starting with the trunk and tokenizers of {began}")
-        self.guard = Guard(
-            accelerator, self.optimizer.optimizer, output, self.report, interrupt,
-            policy=self.settings.nonfinite, row=state.extra.get("skipped", 0),
-        )  # fmt: skip
-        self.evaluation = Evaluation(
-            accelerator, self.model, held, self.prepare, output,
-            batch_size=self.share, workers=self.settings.workers, sharded=sharded, note=self.bad.note,
-        )  # fmt: skip
-        accelerator.init_trackers("log", config={})
-
-    def clips(self, train: Manifest, test: Manifest) -> tuple[Loader, Clips | None]:
-        """The endless training loader, and the held-out clips (None where there are none)."""
-        from mmmae.data.loader import Loader, share
-
-        data, settings, world = self.recipe.sections.data, self.settings, self.accelerator.num_processes
-        self.share = share(settings.batch_size, world=world, pieces=settings.accumulate, repeats=data.repeats)
-        clips = self.recipe.clips(train, seed=settings.seed, repeats=data.repeats, repeat=data.repeat)
-        loader = Loader(
-            clips, self.share, workers=settings.workers, rank=self.accelerator.process_index, world=world,
-            pieces=settings.accumulate, note=self.bad.note,
-        )  # fmt: skip
-        held = self.recipe.clips(test, seed=settings.seed, centre=True) if len(test) >= world else None
-        return loader, held
-
-    def train(self) -> None:
-        """Steps until the last one, with lines, evaluations, pictures and checkpoints on the way."""
-        settings = self.settings
-        evaluate_every = settings.evaluate_every or max(1, self.steps // 10)
-        save_every = settings.save_every or max(1, self.steps // 10)
-        held = 0 if self.evaluation.clips is None else len(self.evaluation.clips)
-        model = self.accelerator.unwrap_model(self.model)
-        self.report.introduce(self.recipe, model, len(self.loader.clips), held)
-        if self.step >= self.steps:
-            self.report.say(f"nothing to do: step {self.step} of {self.steps} is reached; ask for more --steps")
-            return
-        self.loader.start_step = self.step
-        batches = iter(self.loader)
-        with self.report.progress:
-            while self.step < self.steps:
-                with self.clock.step(settings.batch_size):
-                    losses = self.one_step(batches)
-                self.step += 1
-                self.report.advance()
-                self.guard.settle(but=1)
-                last = self.step == self.steps
-                evaluate = last or (self.step % evaluate_every == 0 and not self.guard.stop)
-                if evaluate or self.step % settings.log_every == 0 or self.step == 1:
-                    self.log(losses, evaluate)
-                if last or self.guard.stop or self.step % save_every == 0:
-                    self.save()
-                if self.guard.stop and not last:
-                    self.report.say(f"stopped at step {self.step} of {self.steps} as asked; launch again to go on")
-                    return
-        self.report.say(f"log          {self.output / 'log.jsonl'}")
-        if self.accelerator.unwrap_model(self.model).predicts():
-            self.report.say(f"pictures     {self.output / 'panels'}")
-        if self.bad.known:
-            self.report.say(f"bad samples  {self.bad.path} ({len(self.bad.known)} of {self.bad.recordings} recordings)")
-        self.report.say(f"checkpoint   {self.output / 'checkpoints' / f'step-{self.step}'}")
-
-    def one_step(self, batches: Iterator[Batch]) -> dict:
-        """Forward and backward for every piece of the batch, then one step; losses stay on the device."""
-        from mmmae.optim import clip, learning_rate, set_learning_rate
-        from mmmae.watch import COMPUTING
-
-        settings, optimizer = self.settings, self.recipe.sections.optimizer
-        self.accelerator.unwrap_model(self.model).advance(self.step / self.steps)
-        set_learning_rate(
-            self.optimizer.optimizer, learning_rate(self.step, self.steps, optimizer, settings.batch_size)
-        )
-        self.model.train()
-        sums: dict = {}
-        ids: list[str] = []
-        for piece in range(settings.accumulate):
-            last = piece == settings.accumulate - 1
-            self.watch.at(self.step, "waiting for data")
-            with self.clock.wait():
-                batch = next(batches)
-            self.watch.at(self.step, COMPUTING)
-            ids += batch.ids
-            batch = self.prepare(batch, train=True)
-            with nullcontext() if last else self.accelerator.no_sync(self.model):
-                losses = self.model(batch)
-                self.accelerator.backward(losses.total / settings.accumulate)
-            for name, loss in losses.items():
-                sums[name] = sums.get(name, 0) + loss.detach() / settings.accumulate
-        self.accelerator.unscale_gradients()
-        norms = clip(self.optimizer.optimizer, optimizer.clip)
-        if optimizer.clip is not None:
-            sums["gradient_norm"] = norms[0]
-        self.guard.weigh(self.step + 1, sums["total"], norms, ids)
-        self.optimizer.step()
-        self.optimizer.zero_grad()
-        return sums
-
-    def prepare(self, batch: Batch, train: bool = False) -> Batch:
-        """To the device; there framed, and in training repeated, augmented and mixed."""
-        from mmmae.data.augment import prepared
-
-        return prepared(batch, self.accelerator.device, self.augment, self.recipe.sections.data if train else None)
-
-    def log(self, losses: dict, evaluate: bool) -> None:
-        """A line of the log: this step's losses over all processes, speed, and held-out losses where asked."""
-        from mmmae.evaluation import mean
-        from mmmae.optim import learning_rate
-
-        figures = {"loss": losses["total"], **{name: loss for name, loss in losses.items() if name != "total"}}
-        means = {name: mean(self.accelerator, value.float()) for name, value in figures.items()}
-        rate = learning_rate(self.step - 1, self.steps, self.recipe.sections.optimizer, self.settings.batch_size)
-        speed = self.clock.figures()
-        self.watch.at(self.step, "evaluating")
-        held = self.evaluation.losses(self.step, self.guard.asked_to_stop) if evaluate else {}
-        self.report.write(self.step, {**means, "learning_rate": rate, **speed, **held})
-        self.clock.reset()
-
-    def save(self) -> None:
-        from mmmae import checkpoint
-
-        self.watch.at(self.step, "saving")
-        self.guard.settle()
-        scaler = self.accelerator.scaler
-        extra = {"scaler": None if scaler is None else scaler.state_dict(), "skipped": self.guard.row}
-        state = checkpoint.State(self.step, extra)
-        self.report.flush()  # no power cut leaves a checkpoint without the lines that led to it
-        keep = self.settings.keep
-        checkpoint.save(self.output, self.model, self.optimizer.optimizer, self.recipe, state, keep=keep)
+    piece = 1 if trainer is None else max(1, trainer.settings.batch_size // trainer.pieces)
+    where = "before the first step" if trainer is None else f"at step {trainer.step + 1}, in pieces of {piece} samples"
+    return InputError(f"memory ran out {where}: {first_line(error)}\n  {remedy(piece)}")
 
 
 def main(argv: list[str] | None = None) -> int:
     return guarded(run, training_parser().parse_intermixed_args(argv))
 
+
+mmmae.callable_module(sys.modules[__name__])
 
 if __name__ == "__main__":
     leave(main())

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 from modalities.shapes import Bool, Float, Shaped, Tensor
 
@@ -23,10 +23,37 @@ class Reading:
 
     values: Shaped[Tensor, "t ..."]
     length: int
-    observed: Bool[Tensor, "t parts"] | None = None
+    observed: Bool[Tensor, "t parts channels"] | None = None
     edges: Float[Tensor, "parts parts"] | None = None
     hint: Shaped[Tensor, "t ..."] | None = None
     notes: tuple[str, ...] = ()
+
+
+class Doubt(NamedTuple):
+    """What is wrong where a finding holds, and what can be done: "are silent throughout", "drop the rows"."""
+
+    phrase: str
+    remedy: str
+
+
+class Contents:
+    """Looks at the windows of one recording in the order of time, and says in the end what was in them.
+
+    It holds as much as one window at most. This one finds nothing; a modality has its own in `contents.py`.
+
+    units: of what it finds, and of what `Reader.describe` says: "dB", or "%" for a share from 0 to 1.
+    doubts: findings that a person should look at where they are true or not empty.
+    """
+
+    units: ClassVar[dict[str, str]] = {}
+    doubts: ClassVar[dict[str, Doubt]] = {}
+
+    def add(self, reading: Reading | None, start: float) -> None:
+        """The window from second `start` on; None where the modality is absent. It may overlap the one before."""
+
+    def findings(self) -> dict[str, Any]:
+        """What was found: facts as from `Reader.describe`, whether something holds, or a set of what it holds for."""
+        return {}
 
 
 class Reader(ABC):
@@ -34,10 +61,12 @@ class Reader(ABC):
 
     pads: whether a recording shorter than the window is padded (True) or refused (False).
     typical: what stands for settings that the data decides, where there is no data (in a synthetic batch).
+    made_by: the command that makes what it reads out of `{data}`, where one does.
     """
 
     pads: bool = True
     typical: ClassVar[dict[str, Any]] = {}
+    made_by: ClassVar[str | None] = None
 
     @abstractmethod
     def seconds(self, source: Any) -> float | None:
@@ -62,12 +91,17 @@ class Reader(ABC):
     def describe(self, source: Any) -> dict[str, Any]:
         """Facts about a source for the data report of `mmmae check`, from its headers: rate, units, names of channels.
 
-        Numbers are summarised over the recordings as a range, everything else is counted.
+        Numbers are summarised over the recordings as a range, everything else is counted; a dict has a number for each
+        channel. Nothing is said of a source that lacks the modality (a video without sound).
 
         Raises:
             SampleError: the file is missing or cannot be opened.
         """
         return {}
+
+    def contents(self) -> Contents:
+        """What looks at the windows of one recording for that report."""
+        return Contents()
 
     def thorough(self) -> Reader:
         """The same reader, which also meets what is wrong with what it passes over; most pass over nothing."""

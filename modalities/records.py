@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
+from itertools import pairwise
 from typing import Any
 
+import numpy as np
 import torch
 
 from modalities.shapes import Bool, Float, Int, Shaped, Tensor
@@ -15,43 +17,65 @@ from modalities.shapes import Bool, Float, Int, Shaped, Tensor
 class Signal:
     """One modality of a batch before any parameter.
 
-    values: video uint8 (b, t, c, h, w); audio float32 waveform (b, s); IMU float32 (b, t, sensors, channels) in m/s^2
-        and rad/s; text int64 ids (b, l); embedding float32 (b, l, d).
+    values: video uint8 (b, t, c, h, w), or float32 in [0, 1] where it holds measurements of a stated range; audio
+        float32 waveform (b, s); IMU float32 (b, t, sensors, channels) in m/s^2 and rad/s; text int64 ids (b, l);
+        embedding float32 (b, l, d).
     length: valid steps (0: this sample lacks the modality); None when every step of every sample is valid.
     start, duration: the window in the recording, in seconds, that all steps together cover; None means [0, 1).
-    observed: which readings of which sensor exist (b, t, sensors); None when all do.
+    observed: which readings exist (b, t, sensors, channels), each channel by itself; None when all do.
     edges: adjacency between sensors (b, sensors, sensors); None leaves it to the tokenizer.
     lag: seconds by which the window begins after the sample's; None when all streams of the sample begin together.
     hint: coarse maps (b, t, ...) of something that a masking may follow; None when the reader gives none.
+    accepted: whether a tokenizer has checked it (`Tokenizer.accept`), so that it is not checked again.
     """
 
     values: Shaped[Tensor, "b t ..."]
     length: Int[Tensor, " b"] | None = None
     start: Float[Tensor, " b"] | None = None
     duration: Float[Tensor, " b"] | None = None
-    observed: Bool[Tensor, "b t parts"] | None = None
+    observed: Bool[Tensor, "b t parts channels"] | None = None
     edges: Float[Tensor, "b parts parts"] | None = None
     lag: Float[Tensor, " b"] | None = None
     hint: Shaped[Tensor, "b t ..."] | None = None
+    accepted: bool = field(default=False, repr=False, compare=False)
+
+    @classmethod
+    def of(cls, values: Any) -> Signal:
+        """A signal as it is, or one made of a plain tensor or array, whose every step is valid.
+
+        Raises:
+            ValueError: it is nothing of the kind, or has no batch and time axes.
+        """
+        given: dict[str, Any] = (
+            {f.name: getattr(values, f.name) for f in fields(cls)} if isinstance(values, cls) else {"values": values}
+        )
+        given = {name: torch.as_tensor(x) if isinstance(x, np.ndarray) else x for name, x in given.items()}
+        for name, x in given.items():
+            if not isinstance(x, Tensor) and (x is not None or name == "values") and name != "accepted":
+                raise ValueError(f"{name} is a tensor or a numpy array, got {type(x).__name__}")
+        if given["values"].ndim < 2:
+            raise ValueError(f"values have axes for batch and time, got the shape {tuple(given['values'].shape)}")
+        return values if isinstance(values, cls) and given["values"] is values.values else cls(**given)
 
     def to(self, device, non_blocking: bool = False) -> Signal:
         return self.map(lambda x: x.to(device, non_blocking=non_blocking))
 
     def map(self, function) -> Signal:
         """The signal with `function` applied to each of its tensors."""
-        changed: Any = {f.name: None if (x := getattr(self, f.name)) is None else function(x) for f in fields(self)}
+        held = {f.name: getattr(self, f.name) for f in fields(self)}
+        changed: Any = {name: function(x) if isinstance(x, Tensor) else x for name, x in held.items()}
         return type(self)(**changed)
 
     def seconds(self) -> Float[Tensor, " b"]:
         """How long each sample's window lasts."""
         if self.duration is None:
-            return torch.ones(len(self.values), device=self.values.device)
+            return torch.ones(self.values.shape[0], device=self.values.device)
         return self.duration
 
     def present(self) -> Bool[Tensor, " b"]:
         """Which samples have the modality at all."""
         if self.length is None:
-            return torch.ones(len(self.values), dtype=torch.bool, device=self.values.device)
+            return torch.ones(self.values.shape[0], dtype=torch.bool, device=self.values.device)
         return self.length > 0
 
     def silenced(self) -> Signal:
@@ -68,10 +92,10 @@ class Signal:
 class Mixed:
     """What the samples of a batch were mixed with (mixup, arXiv:1710.09412).
 
-    label: of the other sample. weight: of the sample itself, in [0, 1]; the other has the rest.
+    label: of the other sample, as in `Batch`. weight: of the sample itself, in [0, 1]; the other has the rest.
     """
 
-    label: Int[Tensor, " b"]
+    label: Shaped[Tensor, "b ..."]
     weight: Float[Tensor, " b"]
 
     def map(self, function) -> Mixed:
@@ -84,24 +108,45 @@ class Batch(Mapping[str, Signal]):
     """Signals by modality, plus what each sample is called.
 
     key: the hash of (seed, epoch, index) from which everything random about a sample is drawn.
+    label: a class (b,), -1 where it is missing, or numbers (b, outputs), NaN where they are; None if no sample has one.
     mixed: with which other samples these were mixed; None where they are themselves.
+    trusted: whether a reader made the signals; those of a caller are checked by the tokenizers (`Batch.of`).
     """
 
     signals: dict[str, Signal]
     key: Int[Tensor, " b"]
     ids: Sequence[str] = ()
-    label: Int[Tensor, " b"] | None = None
+    label: Shaped[Tensor, "b ..."] | None = None
     mixed: Mixed | None = None
+    trusted: bool = True
 
     @classmethod
-    def of(cls, signals: Mapping[str, Signal]) -> Batch:
-        """A batch as it is, or one made of plain signals whose samples are keyed by their place."""
+    def of(cls, signals: Any) -> Batch:
+        """A batch as it is, or one made of signals or plain arrays, whose samples are keyed by their place.
+
+        Raises:
+            ValueError: it is no mapping or empty, or its streams differ in batch size or device.
+        """
         if isinstance(signals, Batch):
             return signals
+        if not isinstance(signals, Mapping):
+            raise ValueError(f"a batch maps names of streams to signals, got {type(signals).__name__}")
         if not signals:
             raise ValueError("a batch needs at least one modality, got an empty mapping")
-        values = next(iter(signals.values())).values
-        return cls(dict(signals), torch.arange(len(values), device=values.device))
+        made: dict[str, Signal] = {}
+        for name, signal in signals.items():
+            try:
+                made[name] = Signal.of(signal)
+            except ValueError as error:
+                raise ValueError(f"{name}: {error}") from error
+        sizes = {name: signal.values.shape[0] for name, signal in made.items()}
+        if any(size != other for size, other in pairwise(sizes.values())):
+            raise ValueError(f"all streams of a batch have the same number of samples, got {sizes}")
+        places = {name: str(signal.values.device) for name, signal in made.items()}
+        if len(set(places.values())) > 1:
+            raise ValueError(f"all streams of a batch are on one device, got {places}; move them: .to(device)")
+        values = next(iter(made.values())).values
+        return cls(made, torch.arange(values.shape[0], device=values.device), trusted=False)
 
     def __getitem__(self, modality: str) -> Signal:
         return self.signals[modality]
@@ -181,7 +226,7 @@ class Tokens:
     def present(self) -> Bool[Tensor, " b"]:
         """Which samples have any token at all."""
         if self.valid is None:
-            return torch.ones(len(self.x), dtype=torch.bool, device=self.x.device)
+            return torch.ones(self.x.shape[0], dtype=torch.bool, device=self.x.device)
         return self.valid.any(1)
 
 
@@ -195,6 +240,8 @@ class Patches:
     hint: what a masking may follow: a score or a class (motion, saliency, face region, similarity to the text), or a
         velocity (b, n, 2), across and down, in widths and heights of the picture per second.
     edges: adjacency (b, parts, parts) between the things that the last axis counts.
+    observed: which of the c channels of a patch exist, where values are laid out (..., channel); None when all do. A
+        missing one holds its channel's mean, which is zero in the network's units; it is neither predicted nor drawn.
     """
 
     values: Shaped[Tensor, "b n p"]
@@ -205,6 +252,7 @@ class Patches:
     valid: Bool[Tensor, "b n"] | None = None
     hint: Float[Tensor, "b n ..."] | None = None
     edges: Float[Tensor, "b parts parts"] | None = None
+    observed: Bool[Tensor, "b n c"] | None = None
 
     def places(self, index: Int[Tensor, "b k"] | None = None, valid: Bool[Tensor, "b k"] | None = None) -> Places:
         """Where the patches at `index` (by default all) are; `valid` tells which slots of `index` are filled."""
@@ -220,6 +268,11 @@ def take(x: Tensor, index: Int[Tensor, "b k"]) -> Tensor:
     """The patches at `index` of x (b, n, ...): (b, k, ...)."""
     shape = index.shape + (1,) * (x.ndim - 2)
     return x.gather(1, index.reshape(shape).expand(*index.shape, *x.shape[2:]))
+
+
+def by_value(observed: Bool[Tensor, "b k c"], size: int) -> Bool[Tensor, "b k p"]:
+    """Which of the `size` values of each patch exist, given which channels do; values are laid out (..., channel)."""
+    return observed.repeat(1, 1, size // observed.shape[-1])
 
 
 def lattice(grid: tuple[int, ...], device=None) -> Int[Tensor, "n axes"]:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import nn
 
+from modalities.accept import companions, layout, numbers
 from modalities.positions import Kind, Positions
 from modalities.records import Patches, Places, Signal, Tokens, take
 from modalities.shapes import Float, Int, Shaped, Tensor
@@ -25,6 +26,7 @@ class Tokenizer(nn.Module, ABC):
     channels: values of a patch are laid out (..., channel); normalisation by channel needs to know how many.
     words: size of the vocabulary where targets are ids, None where they are numbers.
     full_scale: what natural units are divided by where they should be about one (255 for uint8 levels).
+    layout: a letter for each axis of the values that it takes, batch first; empty leaves them to `patchify`.
     """
 
     axes: tuple[str, ...]
@@ -33,6 +35,7 @@ class Tokenizer(nn.Module, ABC):
     channels: int = 1
     words: int | None = None
     full_scale: float = 1.0
+    layout: tuple[str, ...] = ()
 
     def __init__(self, dim: int, *, positions: Kind = "grid", grid: tuple[int, ...] | None = None):
         super().__init__()
@@ -43,9 +46,40 @@ class Tokenizer(nn.Module, ABC):
     def sizes(self) -> tuple[int | None, ...]:
         return (None,) * len(self.axes)
 
+    @property
+    def fixed(self) -> dict[str, int]:
+        """Sizes of the axes of `layout` that the settings tell."""
+        return {}
+
+    @property
+    def expected(self) -> str:
+        """The values that it takes, in words."""
+        return "numbers in float32 (b, t, ...)"
+
+    def accept(self, signal: Any) -> Signal:
+        """A signal, or plain values of one, in the type and layout that `patchify` cuts; see modalities/accept.py.
+
+        Raises:
+            ValueError: it cannot be taken for what was expected; says both and the remedy.
+        """
+        if isinstance(signal, Signal) and signal.accepted:
+            return signal
+        signal = Signal.of(signal)
+        if self.layout:
+            layout(signal.values, self.layout, self.fixed, self.expected)
+        return replace(self.convert(companions(signal)), accepted=True)
+
+    def convert(self, signal: Signal) -> Signal:
+        """The signal with its values in the type and units that the tokenizer works with.
+
+        Raises:
+            ValueError: they are of another kind, or out of range.
+        """
+        return numbers(signal, self.expected)
+
     @abstractmethod
-    def patchify(self, signal: Signal) -> Patches:
-        """Cut the signal into patches in its natural units; no parameter is involved."""
+    def patchify(self, signal: Any) -> Patches:
+        """Cut the signal, accepted first, into patches in its natural units; no parameter is involved."""
 
     @abstractmethod
     def lift(self, values: Shaped[Tensor, "b k p"], places: Places) -> Float[Tensor, "b k d"]:
@@ -63,8 +97,13 @@ class Tokenizer(nn.Module, ABC):
         """The inverse of `standardise`."""
         return x
 
-    def cut(self, signal: Signal) -> Patches:
-        """`patchify`, timed by the clock of the sample: a signal that begins later has later patches."""
+    def cut(self, signal: Any) -> Patches:
+        """`patchify`, timed by the clock of the sample: a signal that begins later has later patches.
+
+        Raises:
+            ValueError: the signal is not accepted.
+        """
+        signal = self.accept(signal)
         patches = self.patchify(signal)
         return patches if signal.lag is None else replace(patches, time=patches.time + signal.lag[:, None])
 

@@ -12,12 +12,14 @@ from __future__ import annotations
 import json
 import os
 import time
+from dataclasses import replace
 
 import torch
 from torch.optim import AdamW
 
 from mmmae.launch import leave
 from mmmae.model import MaskedAutoencoder
+from mmmae.objectives import world
 from mmmae.train import main
 
 FAULTS = [tuple(fault) for fault in json.loads(os.environ["FAULTS"])]
@@ -33,14 +35,14 @@ def install() -> None:
 
     def poisoned(self, batch):
         losses = forward(self, batch)
-        if self.training:
+        if self.training and not world.isolated:  # a trial of memory is no step
             steps["forward"] += 1
             if faulty("nan", steps["forward"]):
-                losses["total"] = losses["total"] + torch.nan
+                losses = replace(losses, total=losses.total + torch.nan)
             if faulty("slow", steps["forward"]):
                 time.sleep(60)
             if faulty("infinite", steps["forward"]):
-                losses["total"].register_hook(lambda gradient: gradient * torch.inf)
+                losses.total.register_hook(lambda gradient: gradient * torch.inf)
         return losses
 
     def left_out(self, *args, **kwargs):

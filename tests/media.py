@@ -39,6 +39,7 @@ def write_film(
     rate: int = 25,
     milliseconds: Sequence[int] | None = None,
     rotation: int = 0,
+    matrix: Sequence[int] | None = None,
     sound: np.ndarray | None = None,
     sound_rate: int = 16000,
     sound_start: float = 0.0,
@@ -54,6 +55,8 @@ def write_film(
             film.time_base = film.codec_context.time_base = Fraction(1, 1000)
         if rotation:
             film.set_display_rotation(rotation)
+        if matrix is not None:
+            film.set_display_matrix(matrix)
         track = None
         if sound is not None:
             name = "libopus" if path.suffix == ".webm" else "aac"

@@ -9,6 +9,7 @@ import numpy as np
 
 from mmmae import Recipe
 from mmmae.corpora.writing import write_imu
+from mmmae.data.classes import Classes
 from mmmae.data.fit import fit
 from mmmae.data.manifest import Manifest
 from mmmae.splits import Split
@@ -59,4 +60,4 @@ def invented(classes: int = 3, size: int = 240, groups: int = 24) -> Split:
     labels = np.random.default_rng(0).integers(0, classes, size)
     rows, units = np.arange(size), [f"group {n % groups}" for n in range(size)]
     test = rows % groups < groups // 4
-    return Split(labels, [str(n) for n in range(classes)], rows[~test], rows[test], units, [])
+    return Split(labels, Classes(tuple(map(str, range(classes)))), rows[~test], rows[test], units, [])

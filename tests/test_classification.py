@@ -9,7 +9,7 @@ import pytest
 import tiny
 import torch
 
-from mmmae.objectives.classification import BESIDE
+from mmmae.objectives.labelled import BESIDE
 from mmmae.optim import adamw, clip, set_learning_rate
 from mmmae.settings import RecipeError
 

@@ -9,12 +9,17 @@ import pytest
 from people import invented
 from sklearn.linear_model import LogisticRegression
 
+from mmmae.data.classes import Classes
 from mmmae.features import Frozen
 from mmmae.model import MaskedAutoencoder
 from mmmae.probe.attentive import attentive
 from mmmae.probe.classifiers import STRENGTHS, Examples, knn, linear, log_loss, prepared, strongest
 from mmmae.probe.fitting import CLASSIFIERS, Probe, majority
 from mmmae.splits import Split
+
+
+def classes(count: int) -> Classes:
+    return Classes(tuple(map(str, range(count))))
 
 
 def features(rows: Split, hint: float, width: int = 8, tokens: int = 3) -> Frozen:
@@ -73,9 +78,9 @@ def test_the_validation_part_selects():
     validation, test = (noise.normal(size=(500, 40)).astype(np.float32) for _ in range(2))
     truth = noise.integers(0, 2, 500)
     validation[:, 0] += 1.5 * truth
-    chosen = linear([(Examples(x, labels), Examples(validation, truth))], classes=2, seed=0, few=True)
+    chosen = linear([(Examples(x, labels), Examples(validation, truth))], target=classes(2), seed=0, few=True)
     assert chosen.chosen["C"] <= 0.03 and chosen.predict(test).shape == (500, 2)
-    assert linear([(Examples(x, labels),) * 2], classes=2, seed=0, few=True).chosen["C"] >= 0.1
+    assert linear([(Examples(x, labels),) * 2], target=classes(2), seed=0, few=True).chosen["C"] >= 0.1
 
 
 def test_the_strongest_penalty_within_one_standard_error_of_the_best_is_chosen():
@@ -95,7 +100,7 @@ def test_the_penalty_is_the_one_that_fitting_all_of_them_from_nothing_would_choo
     fit = lambda c, train: prepared(LogisticRegression(C=c, max_iter=500)).fit(train.x, train.labels)  # noqa: E731
     losses = [[log_loss(fit(c, train), held) for train, held in rounds] for c in STRENGTHS]
     expected = STRENGTHS[strongest(np.array(losses))]
-    assert linear(rounds, classes=3, seed=0, few=False).chosen == {"C": expected}
+    assert linear(rounds, target=classes(3), seed=0, few=False).chosen == {"C": expected}
 
 
 def test_labels_that_a_part_never_showed_do_not_choose():
@@ -107,16 +112,16 @@ def test_labels_that_a_part_never_showed_do_not_choose():
 
 
 def test_a_missing_stream_is_its_training_mean_and_an_absent_token_is_nothing():
-    rows, classes = invented(), 3
+    rows = invented()
     part = features(rows, 3.0)
     examples = Examples(part.matrix(["imu", "text"]), rows.labels)
     for classify in (linear, knn):
-        fitted = classify([(examples, examples)], classes=classes, seed=0, few=True)
+        fitted = classify([(examples, examples)], target=classes(3), seed=0, few=True)
         gone, filled = examples.x.copy(), examples.x.copy()
         gone[:, 8:], filled[:, 8:] = np.nan, examples.x[:, 8:].mean(0)
         np.testing.assert_allclose(fitted.predict(gone), fitted.predict(filled), atol=1e-5)
     tokens = Examples(part.sequence(["imu", "text"]), rows.labels)
-    fitted = attentive([(tokens, tokens)], classes=classes, seed=0, few=True)
+    fitted = attentive([(tokens, tokens)], target=classes(3), seed=0, few=True)
     padded = np.concatenate([tokens.x, np.full_like(tokens.x, np.nan)], 1)
     np.testing.assert_allclose(fitted.predict(tokens.x), fitted.predict(padded), atol=1e-5)
     assert np.isfinite(fitted.predict(np.full_like(tokens.x, np.nan))).all()

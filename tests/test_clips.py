@@ -139,13 +139,17 @@ def test_what_says_nothing_is_none_and_the_rest_is_stacked(tmp_path):
     assert whole.length is whole.observed is whole.edges is None
     mixed = collate([dataset[0, index] for index in range(3)])["imu"]
     assert mixed.edges.flatten().tolist() == [1, 0, 0] and mixed.length.tolist() == [16, 16, 8]
-    assert mixed.observed.sum((1, 2)).tolist() == [16, 16, 8]
+    assert mixed.observed.sum((1, 2, 3)).tolist() == [16, 16, 8]
 
 
 def test_a_sample_without_anything_is_an_error(tmp_path):
+    class Silent(Clock):
+        def read(self, source, start, duration):
+            return None
+
     recordings(tmp_path)
-    path = write(tmp_path, [{"audio": "1.mp4", "start": 50}])
-    error = Clips(Manifest.open(path), {"audio": Clock()}, window=2.0)[0, 0]
+    path = write(tmp_path, [{"audio": "1.mp4", "start": 3}])
+    error = Clips(Manifest.open(path), {"audio": Silent()}, window=2.0)[0, 0]
     assert isinstance(error, SampleError) and "row '0'" in str(error) and "--modalities" in str(error)
 
 

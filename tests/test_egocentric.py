@@ -106,9 +106,9 @@ def test_a_node_is_learned_from_its_neighbours():
 @torch.no_grad()
 def test_a_missing_sensor_is_as_if_it_had_never_been_worn():
     model, batch = worn("evi_mae")
-    observed = torch.ones(batch["imu"].values.shape[:3], dtype=torch.bool)
+    observed = torch.ones(batch["imu"].values.shape, dtype=torch.bool)
     observed[:, :, 2] = False
-    values = torch.where(observed[..., None], batch["imu"].values, torch.nan)
+    values = torch.where(observed, batch["imu"].values, torch.nan)
     gaps = replace(batch["imu"], values=values, observed=observed)
     lacking = model.encode({"imu": gaps})
     fewer = model.encode({"imu": replace(batch["imu"], values=batch["imu"].values[:, :, :2])})
@@ -121,8 +121,9 @@ def test_the_first_channels_of_a_sensor_are_read(tmp_path):
     (tmp_path / "a.csv").write_text("time,a.ax,a.ay,a.gx\n" + "".join(f"{i / 10},1,2,3\n" for i in range(10)))
     values = IMUReader(rate=10.0, channels=2, sensors=["a"]).read(str(tmp_path / "a.csv"), 0.0, 1.0).values
     assert torch.equal(values, torch.tensor([1.0, 2.0]).expand(10, 1, 2))
-    with pytest.raises(ValueError, match="has 3 channels per sensor, the recipe reads 4"):
-        IMUReader(rate=10.0, channels=4, sensors=["a"]).read(str(tmp_path / "a.csv"), 0.0, 1.0)
+    reading = IMUReader(rate=10.0, channels=4, sensors=["a"]).read(str(tmp_path / "a.csv"), 0.0, 1.0)
+    assert torch.equal(reading.values[..., 3], torch.full((10, 1), 3.0))
+    assert reading.observed[0, 0].tolist() == [True, True, False, True]
 
 
 # imu_video

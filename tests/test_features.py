@@ -71,7 +71,7 @@ def test_a_withheld_sensor_is_never_seen(model):
         assert (left.observed.sum(2) == 3 - count).all() and (left.observed == left.observed[:, :1]).all()
         assert before is None or not (left.observed & ~before).any()
         before = left.observed
-        litter = replace(signal, values=torch.where(left.observed[..., None], signal.values, torch.nan))
+        litter = replace(signal, values=torch.where(left.observed, signal.values, torch.nan))
         with torch.no_grad():
             mean, same = (model.encode({"imu": withhold(x, key, count)})["imu"].mean() for x in (signal, litter))
         assert mean.equal(same) and mean.isfinite().all()

@@ -33,7 +33,7 @@ from modalities.imu.table import load
 
 GUIDES = sorted((ROOT / "docs").glob("guide-*.md"))
 SMALL = [
-    "--steps=2", "--batch-size=4", "--workers=0", "--save-every=2", "training.evaluate_every=2",
+    "--steps=2", "--batch-size=4", "--workers=0", "--save-every=2", "training.evaluate_every=2", "data.holdout=0.25",
     "training.compile=false", "size=tiny", "trunk.depth=2", "modalities.video.size=32", "modalities.video.patch=8",
 ]  # fmt: skip
 ALONE = ["--workers=0"]
@@ -135,8 +135,9 @@ def parted() -> None:
 def on_one_clock() -> None:
     """Logs that begin late still do; units are those of the clips."""
     table = load("sessions/anna-cook.csv")
-    (head, felt, _), (wrist, _, _) = (table.readings(sensor, 0.0, 4.0, margin=0.0) for sensor in (0, 1))
-    assert head[0] == pytest.approx(LATE) and wrist[0] == pytest.approx(LATE + 0.007)
+    head, wrist = ([group for group in table.groups if (sensor, "ax") in group.places] for sensor in (0, 1))
+    assert head[0].times[0] == pytest.approx(LATE) and wrist[0].times[0] == pytest.approx(LATE + 0.007)
+    _, felt = head[0].around(table.values, 0.0, 4.0, margin=0.0)
     assert np.abs(felt[:, :3]).max() > 5 and len({row["group"] for row in manifest("sessions")}) == 4
 
 

@@ -262,7 +262,7 @@ def test_a_killed_command_goes_on_to_the_same_bytes(films, tmp_path):
 def test_a_masked_model_trains_on_what_was_embedded(films, tmp_path):
     embed(films, tmp_path)
     manifest = Manifest.open(tmp_path, modalities=["embedding"])
-    assert [(row.id, manifest.classes[row.label]) for row in manifest] == [("long", "l"), ("scenes/short", "s")]
+    assert [(row.id, manifest.target.names[row.label]) for row in manifest] == [("long", "l"), ("scenes/short", "s")]
     assert [row.sources["text"] for row in Manifest.open(tmp_path)][1] == "a film"
     assert Manifest.open(tmp_path)[0].sources["text"][0] == {"text": "it ends", "start": 2.0, "end": 2.5}
     recipe = Recipe.load("lv_mae", ["size=tiny", "modalities.embedding.length=8", "window=40"])

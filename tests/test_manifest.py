@@ -79,7 +79,7 @@ def test_a_saved_dataset_brings_its_splits_and_classes(tmp_path):
     part = [datasets.Dataset.from_list([{"video": f"{i}.mp4", "label": i}], features=features) for i in (0, 1)]
     datasets.DatasetDict(train=part[0], validation=part[1]).save_to_disk(tmp_path / "saved")
     train, test = Manifest.open(tmp_path / "saved").split(0.5)
-    assert train.classes == test.classes == ("run", "walk") and [train[0].label, test[0].label] == [1, 0]
+    assert train.labels == test.labels == ("run", "walk") and [train[0].label, test[0].label] == [1, 0]
     assert test[0].sources["video"] == str(tmp_path / "saved/1.mp4")
 
 
@@ -114,7 +114,7 @@ def test_columns_reach_the_readers(tmp_path):
     timed = [{"text": "jump", "start": 0, "end": 1.5}, {"text": "fall", "start": 1.5, "end": 2}]
     row = {"imu": "1.mp4", "imu_rate": 50, "edges": [[0, 1]], "text": timed, "start": 1, "end": 4, "label": 7}
     manifest = Manifest.open(write(tmp_path, [row]))
-    assert manifest[0].id == "0" and manifest[0].label == 7 and manifest.classes == ()
+    assert manifest[0].id == "0" and manifest[0].label == 0 and manifest.labels == ("7",)
     assert (manifest[0].start, manifest[0].end) == (1, 4)
     assert manifest.source(0, "imu") == {"path": str(tmp_path / "1.mp4"), "rate": 50, "edges": [[0, 1]]}
     assert manifest.source(0, "text") == timed
@@ -129,7 +129,7 @@ def test_rows_without_any_asked_modality_are_left_out(tmp_path):
 
 def test_labels_are_sorted_classes(tmp_path):
     manifest = Manifest.open(recordings(tmp_path, 6, label=["walk", None, "run", "sit", "lie", "walk"]))
-    assert manifest.classes == ("lie", "run", "sit", "walk")
+    assert manifest.target.names == ("lie", "run", "sit", "walk")
     assert [row.label for row in manifest] == [3, None, 1, 2, 0, 3]
 
 
@@ -172,7 +172,7 @@ BAD = {
     "wrong split": ('{"text": "a", "split": "tset"}', ["'split'", "'train' or 'test'"]),
     "wrong edges": ('{"text": "a", "edges": [[0, "b"]]}', ["'edges'", "pairs of sensors"]),
     "wrong rate": ('{"text": "a", "imu_rate": 0}', ["'imu_rate'", "a number"]),
-    "wrong label": ('{"text": "a", "label": [1]}', ["'label'", "a name or a whole number"]),
+    "wrong label": ('{"text": "a", "label": {"a": 1}}', ["'label'", "a name, a number, or a list"]),
     "empty": ("\n", ["is empty", '{"video"']),
     "nothing to read": ('{"id": "a"}', ["no row has any modality", "Fill one of"]),
 }  # fmt: skip

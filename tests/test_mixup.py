@@ -42,8 +42,8 @@ def test_samples_are_mixed_by_their_shares(name, settings, seed):
     assert_close(found.values[1].float(), expected, rtol=1e-5, atol=0.5 if clean.dtype == torch.uint8 else 1e-5)
     assert found.length[1] == found.length[2] == signal.length[1:3].max()
     if signal.observed is not None:
-        assert found.observed.equal(~tiny.beyond(replace(signal, length=found.length, observed=found.observed))[..., 0])
-        there = ~tiny.beyond(signal)[..., 0]
+        assert found.observed.equal(~tiny.beyond(replace(signal, length=found.length, observed=found.observed)))
+        there = ~tiny.beyond(signal)
         assert found.observed[1].equal(there[1] | there[2]) and found.observed[0].equal(there[0])
         assert found.edges[1].equal(signal.edges[1].maximum(signal.edges[2]))
         assert found.edges[0].equal(signal.edges[0])

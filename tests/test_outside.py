@@ -51,6 +51,10 @@ def test_a_path_that_stays_inside_is_read(house, path):
 
 def test_a_folder_is_not_left_by_links(house):
     data = house / "data"
+    with pytest.raises(InputError, match=r"away \(a link to .*secret\) lies outside"):
+        Manifest.open(data)
+    assert len(Manifest.open(data, outside=True)) == 4  # the link leads to what is in the linked folder, too
+    (data / "away").unlink()
     with pytest.raises(InputError, match=r"link\.mp4.*lies outside"):
         Manifest.open(data)
     assert len(Manifest.open(data, outside=True)) == 3

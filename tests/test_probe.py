@@ -87,8 +87,11 @@ def test_retrieval_from_files_to_pictures(people, tmp_path, capsys):
     found = json.loads((tmp_path / "results.json").read_text())
     assert set(found["results"]) == {"imu -> text", "text -> imu"} and found["held out"]
     figures = found["results"]["imu -> text"]
-    assert figures["through"] == "projections" and figures["chance R@1"] == 1 / figures["N"]
-    assert "chance" in capsys.readouterr().out and (tmp_path / "retrieval.png").is_file()
+    assert figures["through"] == "projections" and figures["N"] == 4 and figures["distinct targets"] == 3
+    assert figures["chance R@1"] == (1 + 1 + 2 + 2) / 4 / 4 and figures["ceiling R@1"] == (1 + 1 + 1 / 2 + 1 / 2) / 4
+    shown = capsys.readouterr().out
+    assert "chance" in shown and "own pair, at best" in shown and "text: 3 different ones among 4 recordings" in shown
+    assert (tmp_path / "retrieval.png").is_file()
 
 
 def test_wishes_that_make_no_sense_are_refused(people, tmp_path, capsys):

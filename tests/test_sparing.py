@@ -19,7 +19,7 @@ from mmmae.data.dataset import Clips
 from mmmae.data.loader import Loader
 from mmmae.data.manifest import Manifest
 from mmmae.data.passes import look_through
-from modalities import media
+from modalities import decoding
 from modalities.errors import SampleError
 from modalities.sparing import Sparing
 from modalities.video import VideoReader
@@ -82,8 +82,8 @@ def test_a_spared_decoder_gives_the_same_pictures(kind, ending, tmp_path, spared
 
 def test_what_nobody_shows_is_not_decoded(tmp_path, monkeypatch):
     path, shown = str(moving(tmp_path / "a.mp4", KINDS["flat"])), []
-    stamped = media.stamped
-    monkeypatch.setattr(media, "stamped", lambda *given: (shown.append(x) or x for x in stamped(*given)))
+    stamped = decoding.stamped
+    monkeypatch.setattr(decoding, "stamped", lambda *given: (shown.append(x) or x for x in stamped(*given)))
     reader = VideoReader(frames=2, size=48)
     reader.thorough().read(path, 2.0, 0.9)
     whole = len(shown)

@@ -143,7 +143,7 @@ def record(name: str, settings: Mapping[str, Any], tokenizer: Tokenizer, batch: 
     if blank.observed is None:
         return replace(signal, length=length)
     gaps = torch.rand(batch, *blank.observed.shape, generator=generator) < 0.02
-    parts = blank.observed.shape[-1]
+    parts = blank.observed.shape[1]
     edges = (torch.rand(batch, parts, parts, generator=generator) < 0.7).float()
     return replace(signal, length=length, observed=~gaps, edges=edges.maximum(edges.mT))
 
@@ -154,7 +154,7 @@ def beyond(signal: Signal) -> torch.Tensor:
     length = torch.full((len(signal.values),), len(steps)) if signal.length is None else signal.length
     outside = (steps >= length[:, None]).reshape(len(length), len(steps), *[1] * (signal.values.ndim - 2))
     if signal.observed is not None:
-        outside = outside | ~signal.observed[..., None]
+        outside = outside | ~signal.observed
     return outside.expand_as(signal.values)
 
 

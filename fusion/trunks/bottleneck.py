@@ -51,10 +51,10 @@ class Bottleneck(Trunk):
     def forward(self, tokens: Mapping[str, Tokens]) -> dict[str, Tokens]:
         x = {name: self.stacks[name](t.x + self.embedding(name, t), t.valid) for name, t in tokens.items()}
         count = 0 if self.fusion is None else len(self.fusion)
-        b = len(next(iter(x.values())))
-        fusion = next(iter(x.values())).new_zeros(b, 0, self.width)
+        first = next(iter(x.values()))
+        fusion = first.new_zeros(first.shape[0], 0, self.width)
         if self.fusion is not None:
-            fusion = self.fusion.to(fusion.dtype).expand(b, -1, -1)
+            fusion = self.fusion.to(first.dtype).expand(first.shape[0], -1, -1)
         masks = {name: self.mask(t, count) for name, t in tokens.items()}
         there = torch.stack([t.present() for t in tokens.values()], 1).to(fusion.dtype)  # (b, streams)
         weight = there / there.sum(1, keepdim=True).clamp_min(1)

@@ -138,6 +138,7 @@ def encoder_obstacles(model: MaskedAutoencoder, stream: str) -> list[str]:
     checks = [
         (isinstance(model.trunk, Separate) and stream not in model.trunk.within, "its trunk is not `separate`"),
         (tokenizer.positions.kind == "flat", f"modalities.{stream}.positions is not `flat`"),
+        (tokenizer.range is None, f"modalities.{stream}.range makes it a stream of measurements"),
         (standard(tokenizer), f"modalities.{stream} has a mean and std of its own"),
     ]
     return [text for holds, text in checks if not holds]

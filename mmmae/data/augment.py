@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
+from mmmae.data.targets import unlabelled
 from mmmae.settings import RecipeError
 from mmmae.streams import Change
 from modalities.augmentation import Augmentation
@@ -70,7 +71,7 @@ def mixup(batch: Batch, weight: Float[Tensor, " b"]) -> Batch:
     if batch.label is None:
         return batch
     other = batch.label.flip(0)
-    weight = torch.where((batch.label < 0) | (other < 0), 1.0, weight)
+    weight = torch.where(unlabelled(batch.label) | unlabelled(other), 1.0, weight)
     signals = {name: blended(signal, weight) for name, signal in batch.signals.items()}
     return replace(batch, signals=signals, mixed=Mixed(other, weight))
 
@@ -89,7 +90,7 @@ def require_mixable(tokenizers: Mapping[str, Tokenizer], objectives: Mapping[str
     if not any(objective.takes_mixed for objective in objectives.values()):
         raise RecipeError(
             f"{where}: mixes labels, which none of {', '.join(objectives)} asks for\n"
-            "  set data.mixup=0, or add the objective `classification`"
+            "  set data.mixup=0, or add the objective `classification`, `multilabel` or `regression`"
         )
 
 
@@ -127,8 +128,8 @@ def cleared(signal: Signal) -> Signal:
     observed = signal.observed
     if signal.length is not None:
         inside = torch.arange(observed.shape[1], device=observed.device) < signal.length[:, None]
-        observed = observed & inside[..., None]
-    return replace(signal, observed=observed, values=torch.where(observed[..., None], signal.values, 0))
+        observed = observed & inside[..., None, None]
+    return replace(signal, observed=observed, values=torch.where(observed, signal.values, 0))
 
 
 def along(x: Tensor, of: Tensor) -> Tensor:

@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any
 from torch.utils.data import Dataset
 
 from mmmae.data.augment import repeat_key
+from mmmae.data.bounds import SLACK, bounded, extent
 from mmmae.data.faults import Fault
 from mmmae.data.manifest import Manifest, Row
+from mmmae.data.notes import Notes, noted
 from mmmae.data.passes import look_through
 from mmmae.data.sample import Sample, fill
-from mmmae.data.substitutes import NoSubstitute, candidates
+from mmmae.data.substitutes import NoSubstitute, NothingThere, candidates
 from mmmae.streams import Stream
 from modalities.errors import InputError, SampleError
 from modalities.noise import draw, sample_key
@@ -23,12 +25,6 @@ from modalities.reader import Reader, Reading
 
 if TYPE_CHECKING:
     from mmmae.data.ahead import Desk
-
-SLACK = 1e-6  # seconds that are only rounding
-
-
-class NothingThere(SampleError):
-    """A window in which a recording has none of the streams: the sound is silent, no sensor was read."""
 
 
 class Clips(Dataset):
@@ -85,6 +81,7 @@ class Clips(Dataset):
         self.desk: Desk | None = None  # where a worker says what it is at
         self.refused: dict[int, SampleError] = {}  # recordings that killed a worker
         self.empty: dict[int, Fault | None] = {}  # of recordings that had nothing in a window
+        self.notes = Notes()  # of the readers, on what has reached the main process
 
     def __len__(self) -> int:
         return len(self.manifest)
@@ -116,7 +113,9 @@ class Clips(Dataset):
             return Fault(self.manifest[index].id, path, error.modality, error.reason, error.remedy)
         if index not in self.empty:
             try:
-                self.empty[index] = None if any(look_through(self, index)) else self.nothing(index)
+                self.empty[index] = (
+                    None if any(found for _, found in look_through(self, index)) else self.nothing(index)
+                )
             except SampleError as deeper:
                 self.empty[index] = self.fault(index, deeper)
         return self.empty[index]
@@ -177,7 +176,8 @@ class Clips(Dataset):
             SampleError: a file cannot be read or is shorter than the window.
         """
         sources = self.sources(row)
-        start, end = self.extent(row, sources)
+        row = bounded(self, row, sources)
+        start, end = extent(self, row, sources)
         starts = self.starts(start, end, key, self.room(sources))
         keys = [repeat_key(key, number) for number in range(len(starts))]
         lags = [{m: self.lag(m, key) for m in self.readers} for key in keys]
@@ -186,7 +186,8 @@ class Clips(Dataset):
         for start, lag, key, found in zip(starts, lags, keys, read, strict=True):
             blank = {m: reader.blank(self.spans[m]) for m, reader in self.readers.items()}
             filled = {m: fill(blank[m], reading) for m, reading in found.items()}
-            samples.append(Sample(blank | filled, start, lag, self.spans, key, row.id, row.label))
+            notes = noted(row.id, found, lambda m: (self.called({m: sources[m]}), self.streams[m].source))
+            samples.append(Sample(blank | filled, start, lag, self.spans, key, row.id, row.label, notes=notes))
         return samples
 
     def sources(self, row: Row) -> dict[str, Any]:
@@ -222,7 +223,8 @@ class Clips(Dataset):
                 readings = self.readers[names[0]].read_windows(sources[names[0]], moments, duration)
             for (number, m), reading in zip(slots, readings, strict=True):
                 if reading is not None:
-                    found[number][m] = reading
+                    notes = (*reading.notes, *row.notes)
+                    found[number][m] = replace(reading, notes=notes) if row.notes else reading
         return found
 
     @contextmanager
@@ -252,29 +254,6 @@ class Clips(Dataset):
         strict = [m for m in streams if not self.readers[m].pads] or list(streams)
         first, last = zip((0.0, self.window), *(self.streams[m].reach(self.window) for m in strict), strict=True)
         return -min(first), max(last)
-
-    def extent(self, row: Row, sources: Mapping[str, Any]) -> tuple[float, float]:
-        """The seconds [start, end) in which windows lie where they fit.
-
-        Raises:
-            SampleError: the row's [start, end) is shorter than the window and has a stream that cannot be padded.
-        """
-        start, needed = row.start or 0.0, sum(self.room(sources))
-        strict = {m: source for m, source in sources.items() if not self.readers[m].pads}
-        if row.end is not None:
-            if strict and row.end - start < needed - SLACK:
-                raise SampleError(
-                    self.called(strict),
-                    f"start {start:g} s to end {row.end:g} s is shorter than the window of {needed:g} s",
-                    f"Shorten the window (window={row.end - start:.4g}) or drop the row.",
-                    self.streams[next(iter(strict))].source,
-                )
-            return start, row.end
-        for group in (strict, sources):
-            seconds = [self.seconds(m, source) for m, source in group.items()]
-            if known := [end for end in seconds if end is not None]:
-                return start, min(known)
-        return start, start
 
     def seconds(self, stream: str, source: Any) -> float | None:
         with self.blaming(stream, source):

@@ -13,7 +13,10 @@ class Enclosure:
     """Tells whether files lie inside a folder, however they are spelled and whatever links lead to.
 
     outside: whether the user lets files lie anywhere; then all do.
+    also: a further folder whose files count as inside: that of recordings which came inside the table.
     """
+
+    also: str | None = None
 
     def __init__(self, folder: str | os.PathLike, *, outside: bool = False):
         self.folder, self.outside = str(folder), outside
@@ -31,7 +34,8 @@ class Enclosure:
                 place = os.path.realpath(place)
         except ValueError:  # a NUL character: no file of any place
             return True
-        return place == self.real or place.startswith(os.path.join(self.real, ""))
+        inside = [self.real] if self.also is None else [self.real, self.also]
+        return any(place == folder or place.startswith(os.path.join(folder, "")) for folder in inside)
 
     def require(self, path: str | os.PathLike, where: str) -> None:
         """Refuse a path that leads out.
@@ -48,5 +52,5 @@ class Enclosure:
         to = f" (a link to {real})" if os.path.normpath(place) == str(place) != real else ""
         return InputError(
             f"{where}: {path}{to} lies outside of {self.folder}\n"
-            "  Move the file into that folder; or, if you trust who named it, allow it with data.outside=true"
+            "  Move it into that folder; or, if you trust who named it, allow it with data.outside=true"
         )

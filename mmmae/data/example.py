@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 
-from mmmae.build import build_readers, build_tokenizers
+from mmmae.build import build_readers, build_target, build_tokenizers
+from mmmae.data.targets import Target
 from mmmae.recipe import RecipeSpec
 from modalities.noise import sample_key
 from modalities.reader import Reader
@@ -13,16 +16,25 @@ from modalities.shapes import Tensor
 from modalities.tokenizer import Tokenizer
 
 
-def example(recipe: RecipeSpec, batch_size: int, seed: int, ragged: bool = False) -> Batch:
+def example(
+    recipe: RecipeSpec,
+    batch_size: int,
+    seed: int,
+    ragged: bool = False,
+    tokenizers: Mapping[str, Tokenizer] | None = None,
+) -> Batch:
     """Random contents in the shapes that the recipe's readers give.
+
+    tokenizers: of the recipe's model, where it is built already.
 
     ragged: shorten the streams of most samples, leave one stream out of each sample in turn, none out of some, and some
         of the labels out, of which there are two.
     """
     recipe = settled(recipe)
     generator = torch.Generator().manual_seed(seed)
-    with torch.random.fork_rng(devices=[]):
-        tokenizers = build_tokenizers(recipe)
+    if tokenizers is None:
+        with torch.random.fork_rng(devices=[]):
+            tokenizers = build_tokenizers(recipe)
     window = recipe.sections.window
     signals = {}
     for number, (name, reader) in enumerate(build_readers(recipe).items()):
@@ -41,9 +53,9 @@ def example(recipe: RecipeSpec, batch_size: int, seed: int, ragged: bool = False
         lag = torch.full((batch_size,), sum(stream.lag) / 2) if any(stream.lag) else None
         signals[name] = Signal(values, length, start if lag is None else lag, duration, lag=lag, hint=hint)
     key = torch.tensor([sample_key(seed, 0, index) for index in range(batch_size)])
-    label = torch.randint(0, 2, (batch_size,), generator=generator)
+    label = labels(build_target(recipe), batch_size, generator)
     if ragged:
-        label[1::3] = -1
+        label[1::3] = torch.nan if label.is_floating_point() else -1
     return Batch(signals, key, [f"example-{index}" for index in range(batch_size)], label)
 
 
@@ -59,12 +71,23 @@ def settled(recipe: RecipeSpec) -> RecipeSpec:
     return recipe.changed({"modalities": typical})
 
 
+def labels(target: Target | None, count: int, generator: torch.Generator) -> Tensor:
+    """One of two classes, some of several labels, or numbers of about one."""
+    if target is None or target.kind == "class":
+        return torch.randint(0, 2, (count,), generator=generator)
+    if target.kind == "regression":
+        return torch.randn(count, len(target.names), generator=generator)
+    return torch.randint(0, 2, (count, len(target.names)), generator=generator).float()
+
+
 def contents(blank: Tensor, tokenizer: Tokenizer, generator: torch.Generator) -> Tensor:
     """Random pixels, word ids, or numbers of about one."""
     if tokenizer.words is not None:
         return torch.randint(0, tokenizer.words, blank.shape, generator=generator)
     if blank.dtype == torch.uint8:
         return torch.randint(0, 256, blank.shape, dtype=torch.uint8, generator=generator)
+    if getattr(tokenizer, "range", None) is not None:  # measurements between the ends of a stated range
+        return torch.rand(blank.shape, generator=generator)
     return torch.randn(blank.shape, generator=generator)
 
 

@@ -24,9 +24,10 @@ def fit(recipe: Spec, manifest: Manifest, folder: Path) -> Spec:
         stream = recipe.stream(name)
         if stream.share is not None:  # it has what the other one learns
             continue
-        settings = dict(recipe.tree["modalities"][name] or {})
+        part = recipe.parts[name].reader
+        settings = {**(recipe.tree["modalities"][name] or {}), **part.settings}
         home = folder if name == stream.use else folder / name
-        found[name] = recipe.parts[name].reader.cls.survey(settings, manifest.sources(stream.source), home)
+        found[name] = part.cls.survey(settings, manifest.sources(stream.source), home)
     asked = {}
     for name, settings in recipe.tree["objectives"].items():
         asked[name] = recipe.objectives[name].cls.survey(settings, manifest)

@@ -9,6 +9,7 @@ from itertools import count
 from mmmae.data.ahead import Place, read_ahead
 from mmmae.data.dataset import Clips
 from mmmae.data.faults import Fault
+from mmmae.data.notes import ReaderNote, distinct
 from mmmae.data.sample import Sample, collate
 from mmmae.data.substitutes import NoSubstitute
 from modalities.errors import InputError
@@ -16,6 +17,7 @@ from modalities.noise import permutation
 from modalities.records import Batch
 
 Note = Callable[[Sequence[Fault]], None]  # is told of the bad recordings of every batch
+Remark = Callable[[Sequence[ReaderNote]], None]  # gets what the readers of a batch noted, each sentence once
 
 
 class Schedule:
@@ -41,7 +43,7 @@ class Schedule:
         if samples < batch_size * parts:
             raise InputError(
                 f"a batch of {batch_size * parts} recordings ({parts} x {batch_size}) is more than the {samples} there "
-                "are to train on\n  Use a smaller --batch-size, or more data."
+                "are to train on\n  Use a smaller --batch-size, leave it away for one that fits, or take more data."
             )
         self.samples, self.batch_size, self.world, self.pieces = samples, batch_size, world, pieces
         self.steps_per_epoch = samples // (batch_size * parts)
@@ -75,10 +77,11 @@ class Loader:
         pieces: int = 1,
         start_step: int = 0,
         note: Note | None = None,
+        remark: Remark | None = None,
     ):
         self.schedule = Schedule(len(clips), batch_size, world=world, pieces=pieces, seed=clips.seed)
         self.clips, self.workers, self.rank, self.start_step = clips, workers, rank, start_step
-        self.note = note or refuse
+        self.note, self.remark = note or refuse, remark
 
     @property
     def steps_per_epoch(self) -> int:
@@ -87,7 +90,7 @@ class Loader:
     def __iter__(self) -> Iterator[Batch]:
         pieces = range(self.schedule.pieces)
         places = (self.schedule.places(step, self.rank, piece) for step in count(self.start_step) for piece in pieces)
-        return stream(self.clips, places, self.workers, self.note)
+        return stream(self.clips, places, self.workers, self.note, self.remark)
 
 
 def share(batch_size: int, *, world: int, pieces: int, repeats: int) -> int:
@@ -114,6 +117,7 @@ def evaluation(
     world: int = 1,
     even: bool = False,
     note: Note | None = None,
+    remark: Remark | None = None,
 ) -> Iterator[Batch]:
     """Every recording once and in order; each batch of all ranks is cut into one part per rank, the last may be short.
 
@@ -129,27 +133,36 @@ def evaluation(
         here, there = first + size * rank // world, first + size * (rank + 1) // world
         if here < there:
             batches.append([(0, index) for index in range(here, there)])
-    return stream(clips, batches, workers, note or refuse)
+    return stream(clips, batches, workers, note or refuse, remark)
 
 
-def stream(clips: Clips, batches: Iterable[list[Place]], workers: int, note: Note) -> Iterator[Batch]:
+def stream(
+    clips: Clips, batches: Iterable[list[Place]], workers: int, note: Note, remark: Remark | None = None
+) -> Iterator[Batch]:
     """The batches at the given places, read ahead by workers; what could not be read is noted before its batch comes.
+
+    remark: gets the notes of readers; by default the clips keep them.
 
     Raises:
         InputError: nothing stands in for a bad recording, or `note` has had enough.
     """
-    for batch, faults in read_ahead(clips, clips, batches, workers, together):
+    for batch, faults, notes in read_ahead(clips, clips, batches, workers, together):
         note(faults)
+        (remark or clips.notes.note)(notes)
         if isinstance(batch, NoSubstitute):
             raise batch
         yield batch
 
 
-def together(items: Sequence[list[Sample] | NoSubstitute]) -> tuple[Batch | NoSubstitute, list[Fault]]:
-    """One batch of all samples (or the first of the errors), and the faults of what they stand in for."""
+def together(
+    items: Sequence[list[Sample] | NoSubstitute],
+) -> tuple[Batch | NoSubstitute, list[Fault], list[ReaderNote]]:
+    """One batch of all samples (or the first of the errors), the faults of what they stand in for, and the notes."""
     errors = [item for item in items if isinstance(item, NoSubstitute)]
     faults = [f for item in items for f in (item.faults if isinstance(item, NoSubstitute) else item[0].faults)]
-    return errors[0] if errors else collate(item for item in items if isinstance(item, list)), faults
+    read = [item for item in items if isinstance(item, list)]
+    notes = distinct(*(sample.notes for item in read for sample in item))
+    return errors[0] if errors else collate(read), faults, notes
 
 
 def refuse(faults: Sequence[Fault]) -> None:

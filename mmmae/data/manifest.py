@@ -10,9 +10,16 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import modalities as house
-from mmmae.data import cells, rows
+from mmmae.data import memory, rows
+from mmmae.data.classes import Classes
 from mmmae.data.enclosure import Enclosure
+from mmmae.data.findings import Findings
+from mmmae.data.kinds import has_sound
+from mmmae.data.labels import LabelColumn
+from mmmae.data.spelling import unescaped
+from mmmae.data.stored import Store
+from mmmae.data.table import collect, shipped
+from mmmae.data.targets import Encoded, Target
 from modalities.errors import InputError, SampleError
 from modalities.noise import WORD, mix
 
@@ -26,61 +33,79 @@ class Row:
 
     A SampleError among the sources says why that modality cannot be read.
     start, end: the part of the recording in seconds; None leaves it to the recording.
+    label: as the manifest's target encodes it; None where there is none.
+    notes: what was assumed of it, for the readings of its windows.
     """
 
     id: str
     sources: dict[str, Any]
     start: float | None = None
     end: float | None = None
-    label: int | None = None
+    label: Encoded | None = None
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
-class Manifest:
+class Manifest(LabelColumn):
     """Rows of recordings, kept in Arrow so that a million of them cost no Python objects.
 
-    path: what was opened; folder: what relative paths start from.
-    classes: sorted names of the labels; empty when labels are whole numbers already or absent.
-    labels: how many different ones rows may have; whole numbers count from 0.
+    path: what was opened, or what to call the rows in memory ("the DataFrame"); folder: what relative paths start from.
+    labels: every different one in the file, as text (mmmae/data/labels.py).
     modalities: those that at least one row has, counting the sound track of a video as audio.
+    target: what rows give for their label; by default its place among the names, those that are lists left out.
+    notes: what was assumed, converted or passed over while the rows were read, a plain sentence each.
     """
 
-    path: Path
+    path: Path | str
     folder: Path
     table: Dataset = field(repr=False)
-    classes: tuple[str, ...]
-    labels: int
+    labels: tuple[str, ...]
     modalities: tuple[str, ...]
+    target: Target
+    notes: tuple[str, ...] = ()
 
     @classmethod
     def open(
         cls,
-        path: str | os.PathLike,
+        data: Any,
         *,
         modalities: Sequence[str] | None = None,
+        columns: Sequence[str] = (),
         bad: float = 0.0,
         outside: bool = False,
+        cache: str | os.PathLike | None = None,
     ) -> Manifest:
-        """Read and check a manifest (JSONL, JSON, CSV, parquet), a saved Hugging Face dataset or a folder of videos.
+        """Read and check a manifest, a saved Hugging Face dataset, a folder of recordings, or rows in memory.
 
         With `modalities`, rows that have none of them are left out, and only files of those are looked for.
 
         Args:
+            data: a path, or a datasets.Dataset or DatasetDict, a pandas DataFrame, a list of dicts, or columns such as
+                {"imu": X, "imu_rate": 50, "label": y}: paths, bytes or arrays (docs/data.md).
+            columns: of further modalities that rows may have.
             bad: share of the rows whose files may be missing: whoever reads such a row meets the error.
             outside: whether files may lie elsewhere than in the manifest's folder and below.
+            cache: folder for recordings that the rows hold themselves; the user's cache by default.
 
         Raises:
             InputError: names file, row and column of what is wrong, and what to do about it.
         """
-        path, enclosure = rows.locate(Path(path), outside)
-        known = list(dict.fromkeys([*shipped(), *(modalities or ())]))
-        table, present = collect(path, enclosure, known, None if modalities is None else set(modalities))
-        labels = set(table.unique("label")) - {None}
-        numbered = all(label.lstrip("-").isdecimal() for label in labels)
-        count = max((int(label) + 1 for label in labels), default=0) if numbered else len(labels)
-        classes = () if numbered else tuple(sorted(labels))
+        data, enclosure = rows.locate(data, outside)
+        path, findings = memory.called(data), Findings()
+        known = list(dict.fromkeys([*shipped(), *(modalities or ()), *columns]))
+        asked = None if modalities is None else set(modalities)
+        store = Store(findings, cache, asked)
+        table, present = collect(
+            path, rows.read(data, enclosure, findings, asked, store), known, asked, findings, store
+        )
+        store.report()
+        enclosure.also = os.path.realpath(store.folder) if store.files else None
+        labels = tuple(sorted(set(table.unique("label")) - {None}))
         folder = Path(enclosure.folder)
-        manifest = cls(path, folder, table, classes, count, tuple(m for m in known if m in present))
+        manifest = cls(
+            path, folder, table, labels, tuple(m for m in known if m in present), Classes.plain(labels),
+            findings.sentences(),
+        )  # fmt: skip
         manifest.require_files(modalities or manifest.modalities, enclosure, bad)
         return manifest
 
@@ -90,7 +115,8 @@ class Manifest:
     def __getitem__(self, index: int) -> Row:
         row = self.table[index]
         found = {m: source for m in self.modalities if (source := self.locate(row, m)) is not None}
-        return Row(row["id"], found, row["start"], row["end"], self.number(row["label"]))
+        label = None if row["label"] is None else self.target.encode(row["label"])
+        return Row(row["id"], found, row["start"], row["end"], label)
 
     def __iter__(self) -> Iterator[Row]:
         return (self[index] for index in range(len(self)))
@@ -137,17 +163,25 @@ class Manifest:
         return self.select(train), self.select([i for i, held in enumerate(test) if held])
 
     def select(self, indices: Sequence[int]) -> Manifest:
-        """The manifest of some of the rows, with the same classes."""
+        """The manifest of some of the rows, with the same target."""
         return replace(self, table=self.table.select(indices))
+
+    def aimed(self, target: Target | None) -> Manifest:
+        """The same rows, their labels encoded by a target; None leaves them as they are."""
+        return self if target is None else replace(self, target=target)
+
+    def texts(self) -> list[str | None]:
+        """The label of each row, as text."""
+        return self.table["label"][:]
+
+    def place(self, label: str) -> str:
+        """Where a label stands first, for messages."""
+        rows = self.columns("label", "place")
+        return f"{self.path}, {next((r['place'] for r in rows if r['label'] == label), 'a row')}: column 'label'"
 
     def columns(self, *names: str) -> Iterator[dict[str, Any]]:
         """Some columns of every row, without building the others."""
-        return rows.plain(self.table.select_columns(list(names)))
-
-    def number(self, label: str | None) -> int | None:
-        if label is None:
-            return None
-        return self.classes.index(label) if self.classes else int(label)
+        return memory.plain(self.table.select_columns(list(names)))
 
     def locate(self, row: dict[str, Any], modality: str) -> Any | None:
         """The reader's source in a row of the table."""
@@ -163,10 +197,17 @@ class Manifest:
                 return value
             texts = [caption["text"] for caption in value]
             return texts if len(texts) > 1 else texts[0]
-        path = os.path.join(self.folder, value)
+        path = self.file(value)
         if modality == "video" and row["regions"] is not None:
-            return {"path": path, "regions": os.path.join(self.folder, row["regions"])}
-        return {"path": path, "rate": row["imu_rate"], "edges": row["edges"]} if modality == "imu" else path
+            return {"path": path, "regions": self.file(row["regions"])}
+        if modality != "imu":
+            return path
+        window = {} if row["imu_window"] is None else {"window": row["imu_window"]}
+        return {"path": path, "rate": row["imu_rate"], "edges": row["edges"], **window}
+
+    def file(self, path: str) -> str:
+        """Where the file lies that a cell of the table names."""
+        return os.path.join(self.folder, unescaped(path))
 
     def require_files(self, modalities: Sequence[str], enclosure: Enclosure, bad: float) -> None:
         """Look for every file at once: a run must not die hours later of a typing error, nor read what is not its own.
@@ -188,77 +229,25 @@ class Manifest:
             places.setdefault(path, (place, column))
 
         def look(path: str) -> tuple[bool, bool]:
-            inside = enclosure.holds(path)
-            return inside, inside and os.path.isfile(os.path.join(self.folder, path))
+            inside = enclosure.holds(unescaped(path))
+            return inside, inside and os.path.isfile(self.file(path))
 
         with ThreadPoolExecutor(32) as pool:
             looks = dict(zip(places, pool.map(look, places), strict=True))
         for path, (inside, _) in looks.items():
             if not inside:
                 place, column = places[path]
-                raise enclosure.leads_out(path, f"{self.path}, {place}: column {column!r}")
+                raise enclosure.leads_out(unescaped(path), f"{self.path}, {place}: column {column!r}")
         missing = [path for path, (_, exists) in looks.items() if not exists]
         rows_without = {place for path, place, _ in named() if not looks[path][1]} if missing else ()
         if len(rows_without) > bad * len(self):
             place, column = places[missing[0]]
-            path = os.path.join(self.folder, missing[0])
+            path = self.file(missing[0])
             others = f" ({len(missing)} of {len(places)} files are missing)" if len(missing) > 1 else ""
             raise InputError(
                 f"{self.path}, {place}: column {column!r}: no such file: {path}{others}\n"
                 f"  Paths are relative to {self.folder}; mend them or leave the cell empty."
             )
-
-
-def collect(path: Path, enclosure: Enclosure, known: Sequence[str], asked: set[str] | None) -> tuple[Dataset, set[str]]:
-    """The checked rows as an Arrow table, and the modalities that they have."""
-    import pyarrow as pa
-    from datasets import Dataset
-
-    schema = schema_of(known)
-    chunks, chunk, present, count = [], [], set(), 0
-    for place, raw in rows.read(path, enclosure):
-        row = cells.check(raw, known, f"{path}, {place}")
-        here = {m for m in known if m in row} | ({"audio"} if has_sound(row.get("video")) else set())
-        here |= {row["fault"]["modality"]} if "fault" in row else set()
-        present |= here
-        if here if asked is None else here & asked:
-            chunk.append({"id": str(count), "place": place, **row})
-        count += 1
-        if len(chunk) == 10_000:
-            chunks.append(pa.RecordBatch.from_pylist(chunk, schema))
-            chunk = []
-    chunks.append(pa.RecordBatch.from_pylist(chunk, schema))
-    if not count:
-        raise InputError(
-            f'{path}: the manifest is empty\n  It needs at least one row, such as {{"video": "clip.mp4"}}.'
-        )
-    if absent := sorted((asked or set()) - present) if present else ["any modality"]:  # asked for, or any at all
-        usable = [m for m in known if m in present]
-        remedy = f"Launch with --modalities {','.join(usable)}" if usable else f"Fill one of {', '.join(known)}"
-        raise InputError(
-            f"{path}: no row has {' or '.join(absent)}; present: {', '.join(usable) or 'none'}\n  {remedy}"
-        )
-    return Dataset(pa.Table.from_batches(chunks, schema)), present
-
-
-def schema_of(modalities: Sequence[str]) -> Any:
-    import pyarrow as pa
-
-    caption = pa.struct({"text": pa.string(), "start": pa.float64(), "end": pa.float64()})
-    columns = dict.fromkeys(["place", *modalities, *cells.COLUMNS], pa.string())
-    columns |= dict.fromkeys(["start", "end", "imu_rate"], pa.float64())
-    columns["fault"] = pa.struct([(key, pa.string()) for key in ("modality", *cells.FAULT)])
-    return pa.schema(columns | {"text": pa.list_(caption), "edges": pa.list_(pa.list_(pa.int64()))})
-
-
-def shipped() -> list[str]:
-    """Names of the modalities: the folders of the package."""
-    folders = sorted(folder.name for folder in Path(house.__file__).parent.iterdir() if folder.is_dir())
-    return [name for name in folders if not name.startswith("_")]
-
-
-def has_sound(video: str | None) -> bool:
-    return video is not None and Path(video).suffix.lower() not in rows.IMAGES
 
 
 def hold_out(names: Sequence[str], share: float) -> list[bool]:

@@ -7,15 +7,17 @@ from collections.abc import Iterator
 from copy import copy
 from typing import TYPE_CHECKING
 
+from mmmae.data.bounds import SLACK, bounded, extent
+
 if TYPE_CHECKING:
     from mmmae.data.dataset import Clips
+    from modalities.reader import Reading
 
 PASS = 30.0  # seconds of a recording that are held at once
-SLACK = 1e-6  # seconds that are only rounding
 
 
-def look_through(clips: Clips, index: int) -> Iterator[set[str]]:
-    """The streams that a recording has, window after window.
+def look_through(clips: Clips, index: int) -> Iterator[tuple[float, dict[str, Reading]]]:
+    """The windows of a recording, one after the other: where each begins, and what the streams that it has read there.
 
     The windows follow each other from the first that training may draw to the last: all that one could meet is met.
 
@@ -26,7 +28,8 @@ def look_through(clips: Clips, index: int) -> Iterator[set[str]]:
     row = clips.manifest[index]
     with clips.at(index):
         sources = clips.sources(row)
-        start, end = clips.extent(row, sources)
+        row = bounded(clips, row, sources)
+        start, end = extent(clips, row, sources)
     before, after = clips.room(sources)
     first, last = start + before, max(end - after, start + before)
     count = math.ceil((last - first) / clips.window - SLACK)
@@ -40,8 +43,8 @@ def look_through(clips: Clips, index: int) -> Iterator[set[str]]:
             here, lags = [*here, last], [*lags, late]
         with clips.at(index):
             decoded = clips.decode(row, sources, here, lags)
-        for found in decoded:
-            yield {m for m, reading in found.items() if reading.length}
+        for begin, found in zip(here, decoded, strict=True):
+            yield begin, {m: reading for m, reading in found.items() if reading.length}
 
 
 def thorough(clips: Clips) -> Clips:

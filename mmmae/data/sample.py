@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 import torch
 
 from mmmae.data.faults import Fault
+from mmmae.data.notes import ReaderNote
+from mmmae.data.targets import Encoded, batched
 from modalities.reader import Reading
 from modalities.records import Batch, Signal
 
@@ -17,7 +19,7 @@ class Sample:
     """One window of one recording: a reading of every stream, blank where the recording lacks it.
 
     start: of the window, in seconds of the recording; lags: by how much each stream begins after it.
-    faults: of the recordings that it stands in for.
+    faults: of the recordings that it stands in for; notes: of its readers.
     """
 
     readings: dict[str, Reading]
@@ -26,8 +28,9 @@ class Sample:
     spans: dict[str, float]
     key: int
     id: str
-    label: int | None
+    label: Encoded | None
     faults: tuple[Fault, ...] = ()
+    notes: tuple[ReaderNote, ...] = ()
 
 
 def fill(blank: Reading, reading: Reading) -> Reading:
@@ -40,7 +43,7 @@ def fill(blank: Reading, reading: Reading) -> Reading:
         hint = padded(hint, blank.hint)
     observed = reading.observed
     if observed is not None:
-        observed = torch.cat([observed, observed.new_zeros(len(values) - steps, observed.shape[1])])
+        observed = torch.cat([observed, observed.new_zeros(len(values) - steps, *observed.shape[1:])])
     return replace(reading, values=values, observed=observed, hint=hint)
 
 
@@ -53,11 +56,8 @@ def collate(items: Iterable[Sequence[Sample]]) -> Batch:
     """One batch of all samples."""
     samples = [sample for item in items for sample in item]
     signals = {m: stack(samples, m) for m in samples[0].readings}
-    label = None
-    if any(sample.label is not None for sample in samples):
-        label = torch.tensor([-1 if sample.label is None else sample.label for sample in samples])
     key = torch.tensor([sample.key for sample in samples])
-    return Batch(signals, key, [sample.id for sample in samples], label)
+    return Batch(signals, key, [sample.id for sample in samples], batched([sample.label for sample in samples]))
 
 
 def stack(samples: Sequence[Sample], stream: str) -> Signal:
@@ -70,8 +70,7 @@ def stack(samples: Sequence[Sample], stream: str) -> Signal:
     length = torch.tensor([reading.length for reading in readings])
     observed = edges = None
     if any(reading.observed is not None and not reading.observed.all() for reading in readings):
-        parts = next(reading.observed.shape[1] for reading in readings if reading.observed is not None)
-        whole = torch.ones(values.shape[1], parts, dtype=torch.bool)
+        whole = next(torch.ones_like(reading.observed) for reading in readings if reading.observed is not None)
         observed = torch.stack([whole if reading.observed is None else reading.observed for reading in readings])
     if known := [reading.edges for reading in readings if reading.edges is not None]:
         alone = torch.zeros_like(known[0])

@@ -9,9 +9,11 @@ from dataclasses import dataclass, replace
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from mmmae.data.ahead import describe, exits, follow_main, started
-from mmmae.data.dataset import Clips, NothingThere
+from mmmae.data.bounds import bounded, extent
+from mmmae.data.dataset import Clips
 from mmmae.data.manifest import Row
 from mmmae.data.sample import Sample, fill
+from mmmae.data.substitutes import NothingThere
 from modalities.errors import InputError, SampleError
 
 LEAST = 0.1  # share of a segment: a shorter rest at the end of a recording is left out
@@ -56,9 +58,11 @@ class Segments(IterableDataset):
 
     def recording(self, index: int) -> Iterator[Piece]:
         row, segment, stride = self.clips.manifest[index], self.clips.window, self.stride
+        sources = self.clips.sources(row)
+        row = bounded(self.clips, row, sources)
         start, end = row.start or 0.0, row.end
         if end is None:
-            _, end = self.clips.extent(row, self.clips.sources(row))
+            _, end = extent(self.clips, row, sources)
         if end <= start:
             end = start + segment
         overlap = max(segment - stride, 0.0)
@@ -86,14 +90,17 @@ class Segments(IterableDataset):
 
 
 def read(segments: Segments, workers: int) -> Iterator[Piece]:
-    """Every piece, read ahead by workers.
+    """Every piece, read ahead by workers; the clips keep the notes of readers.
 
     Raises:
         InputError: a worker died.
     """
     running = started(DataLoader(segments, batch_size=None, num_workers=workers, worker_init_fn=follow_main))
     try:
-        yield from running
+        for piece in running:
+            if isinstance(piece.found, Sample):
+                segments.clips.notes.note(piece.found.notes)
+            yield piece
     except (RuntimeError, EOFError, OSError) as error:
         if not (codes := exits(running, patience=0.0 if isinstance(error, RuntimeError) else 10.0)):
             raise

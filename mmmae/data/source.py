@@ -1,25 +1,41 @@
-"""What `--data` may be: a manifest, a folder, the name of a corpus, or nothing for the embedded world."""
+"""What data may be: a manifest, a folder, rows in memory, the name of a corpus, or nothing for the embedded world."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from mmmae.corpora import names, prepare
 from mmmae.data.manifest import Manifest
 
+if TYPE_CHECKING:
+    from mmmae.recipe import RecipeSpec
+
 
 def open_data(
-    data: str | None, modalities: Sequence[str] | None = None, *, bad: float = 0.0, outside: bool = False
+    data: Any,
+    modalities: Sequence[str] | None = None,
+    *,
+    columns: Sequence[str] = (),
+    bad: float = 0.0,
+    outside: bool = False,
+    cache: str | os.PathLike | None = None,
 ) -> Manifest:
-    """The manifest that `--data` means; a corpus named there is written to data/NAME first.
+    """The manifest that `--data` means, or one of rows in memory; a corpus named there is written to data/NAME first.
 
-    bad, outside: see `Manifest.open`.
+    data, columns, bad, outside, cache: see `Manifest.open`; None is the embedded world.
 
     Raises:
         InputError: there is no such thing, or it lacks a modality.
     """
-    if data is None or (data in names() and not Path(data).exists()):
+    if data is None or (isinstance(data, str) and data in names() and not Path(data).exists()):
         name = data or "world"
         data = str(prepare(name, Path("data") / name))
-    return Manifest.open(data, modalities=modalities, bad=bad, outside=outside)
+    return Manifest.open(data, modalities=modalities, columns=columns, bad=bad, outside=outside, cache=cache)
+
+
+def open_for(recipe: RecipeSpec, data: Any, *, bad: float = 0.0, outside: bool = False) -> Manifest:
+    """`open_data` for a run that reads it by a recipe, whose streams may have columns of their own."""
+    return open_data(data, columns=recipe.columns, bad=bad, outside=outside)

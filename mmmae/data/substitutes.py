@@ -23,6 +23,10 @@ class NoSubstitute(SampleError):
         return type(self), (self.path, self.reason, self.remedy, self.modality, self.faults)
 
 
+class NothingThere(SampleError):
+    """A window in which a recording has none of the streams: the sound is silent, no sensor was read."""
+
+
 def candidates(index: int, key: int, count: int) -> Iterator[int]:
     """The recording itself, then those that its key draws in its place, each once."""
     tried = {index}

@@ -10,6 +10,7 @@ from torch.utils.data import Dataset
 from mmmae.data.ahead import Place, read_ahead
 from mmmae.data.dataset import Clips
 from mmmae.data.faults import Fault
+from mmmae.data.notes import ReaderNote, distinct
 from mmmae.data.sample import Sample, collate
 from modalities.errors import SampleError
 from modalities.noise import sample_key
@@ -23,11 +24,13 @@ class Views:
     indices: of the recordings in their manifest.
     batch: all windows of the first recording, then those of the next; None where all recordings are bad.
     faults: of those that are bad.
+    notes: of the readers, one for each sentence.
     """
 
     indices: list[int]
     batch: Batch | None
     faults: list[Fault]
+    notes: list[ReaderNote]
 
 
 class Recordings(Dataset):
@@ -53,17 +56,22 @@ class Recordings(Dataset):
 def views(clips: Clips, indices: Sequence[int], batch_size: int, workers: int) -> Iterator[Views]:
     """`batch_size` recordings at a time, in the order of `indices`, read ahead by workers.
 
-    A window in which a recording has nothing has every stream absent; a recording that has nothing in any is bad.
+    A window in which a recording has nothing has every stream absent; a recording that has nothing in any is bad. The
+    clips keep the notes of readers.
 
     Raises:
         InputError: a worker was killed from outside.
     """
     places = ([(0, index) for index in indices[n : n + batch_size]] for n in range(0, len(indices), batch_size))
-    yield from read_ahead(clips, Recordings(clips), places, workers, together)
+    for found in read_ahead(clips, Recordings(clips), places, workers, together):
+        clips.notes.note(found.notes)
+        yield found
 
 
 def together(found: Sequence[tuple[int, list[Sample] | Fault]]) -> Views:
     """One batch of the windows of all recordings that could be read."""
     read = [(index, samples) for index, samples in found if isinstance(samples, list)]
     batch = collate(samples for _, samples in read) if read else None
-    return Views([index for index, _ in read], batch, [fault for _, fault in found if isinstance(fault, Fault)])
+    faults = [fault for _, fault in found if isinstance(fault, Fault)]
+    notes = distinct(*(sample.notes for _, samples in read for sample in samples))
+    return Views([index for index, _ in read], batch, faults, notes)

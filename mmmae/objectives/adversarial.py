@@ -9,9 +9,9 @@ import torch
 from torch import nn
 from torch.func import functional_call
 
-from mmmae.objectives.objective import Objective, Step
+from mmmae.objectives.objective import Objective, Parts, Step
 from mmmae.objectives.reconstruction import numeric
-from mmmae.objectives.world import mean
+from mmmae.objectives.world import count, mean
 from mmmae.sections import AdamW
 from modalities.shapes import Float, Tensor
 from modalities.tokenizer import Tokenizer
@@ -41,7 +41,8 @@ class Adversarial(Objective):
 
     Args:
         streams: whose predictions are judged; all that are numbers by default. An objective before this one makes them.
-        width: of the discriminator's hidden layer; as many as a patch has numbers by default.
+        width: of the discriminator's hidden layer; twice the trunk's by default, which at size=base is as many as a
+            patch of 2 x 16 x 16 pixels has numbers.
         optimizer: the discriminator's own AdamW; its gradients are clipped apart from the model's.
         weight: of what predictions learn; the discriminator's own loss always counts 1.
     """
@@ -66,7 +67,7 @@ class Adversarial(Objective):
         if width is not None and width < 1:
             raise ValueError(f"a discriminator's width is at least 1, got {width}")
         own = optimizer or AdamW()
-        critics = {name: Discriminator(outputs[name], width or outputs[name], own) for name in self.judges}
+        critics = {name: Discriminator(outputs[name], width or 2 * dim, own) for name in self.judges}
         self.discriminators = cast("Mapping[str, Discriminator]", nn.ModuleDict(critics))
 
     @classmethod
@@ -74,16 +75,18 @@ class Adversarial(Objective):
         return bool(numeric(tokenizers))
 
     def forward(self, step: Step) -> dict[str, Float[Tensor, ""]]:
-        parts = {}
+        parts = Parts()
         for name, discriminator in self.discriminators.items():
             if name not in step.answers:
                 continue  # a batch without this stream
             answer = step.answers[name]
-            deceived = discriminator.frozen(answer.predicted)[..., 0]
-            fake = discriminator(answer.predicted.detach())[..., 0]
+            predicted = answer.existing(answer.predicted)  # as in real patches, a missing channel is zero
+            deceived = discriminator.frozen(predicted)[..., 0]
+            fake = discriminator(predicted.detach())[..., 0]
             real = discriminator(answer.wanted.to(fake.dtype))[..., 0]
-            parts[f"{name}_generator"] = -mean(deceived, answer.asked)
-            parts[f"{name}_discriminator"] = mean(fake.float() - real.float(), answer.asked)
+            judged = count(deceived, answer.asked)
+            parts.put(f"{name}_generator", -mean(deceived, answer.asked), judged)
+            parts.put(f"{name}_discriminator", mean(fake.float() - real.float(), answer.asked), judged)
         return parts
 
     def weigh(self, parts: Mapping[str, Tensor]) -> Float[Tensor, ""]:

@@ -11,8 +11,8 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy, logsigmoid, normalize
 
-from mmmae.objectives.objective import Objective, Step
-from mmmae.objectives.world import first_row, gather, mean
+from mmmae.objectives.objective import Objective, Parts, Step
+from mmmae.objectives.world import compared, count, first_row, gather, mean
 from modalities.records import Tokens
 from modalities.shapes import Bool, Float, Tensor
 from modalities.tokenizer import Tokenizer
@@ -36,6 +36,8 @@ class Contrastive(Objective):
         temperature: of InfoNCE, or 1 / scale of the sigmoid. learnable: whether training moves it.
         weight: of this objective in the total.
     """
+
+    compares = True
 
     def __init__(
         self,
@@ -91,11 +93,12 @@ class Contrastive(Objective):
         vectors = self.vectors(step)
         present = {name: step.tokens[name].present() for name in vectors}
         scale = self.fixed if self.scale is None else self.scale.clamp(max=math.log(100)).exp()
-        parts = {}
+        parts = Parts()
         with torch.autocast(step.batch.key.device.type, enabled=False):  # a matrix product would halve the precision
             for a, b in pairs(self.pairs, list(vectors)):
                 both = present[a] & present[b]
-                parts[f"{a}-{b}"] = self.contrast(vectors[a], vectors[b], both, scale)
+                loss = self.contrast(vectors[a], vectors[b], both, scale)
+                parts.put(f"{a}-{b}", loss, count(both, both) if self.kind == "sigmoid" else compared(both))
         return parts
 
     def contrast(

@@ -133,7 +133,7 @@ class Diffusion(Prediction):
         return tokenizer.target(patches, pick).float()
 
     def error(self, tokenizer: Tokenizer, patches: Patches, answer: Answer, name: str) -> Float[Tensor, "b m"]:
-        return (answer.predicted - answer.wanted).square().mean(-1)
+        return answer.average((answer.predicted - answer.wanted).square())
 
     def guess(self, tokenizer: Tokenizer, patches: Patches, plan: Plan, answer: Answer, name: str) -> Tensor:
         return answer.predicted

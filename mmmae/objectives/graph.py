@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Literal
 
 import torch
@@ -11,10 +12,10 @@ from torch.nn.functional import cosine_similarity
 
 from fusion.blocks import learned_token
 from fusion.masking.masking import Noise, rank, share
-from mmmae.objectives.objective import Objective, Step
-from mmmae.objectives.world import mean
+from mmmae.objectives.objective import Objective, Parts, Step
+from mmmae.objectives.world import count, mean
 from modalities.graph import GraphLayer
-from modalities.records import Patches, Tokens
+from modalities.records import Patches, Tokens, by_value
 from modalities.shapes import Bool, Float, Tensor
 from modalities.tokenizer import Tokenizer
 
@@ -67,13 +68,15 @@ class Graph(Objective):
         return any(tokenizer.nodes for tokenizer in tokenizers.values())
 
     def forward(self, step: Step) -> dict[str, Float[Tensor, ""]]:
-        parts = {}
+        parts = Parts()
         for name in self.heads:
             if name in step.plans:
                 hide = self.hide(step.patches[name], step.noise, name)
                 predicted = self.predict(name, self.visible(step, name, ~hide), step.patches[name], hide)
-                wanted = averages(step.tokenizers[name], step.patches[name])
-                parts[name] = mean(1 - cosine_similarity(predicted.float(), wanted, dim=-1), hide)
+                wanted, exists = averages(step.tokenizers[name], step.patches[name])
+                predicted = predicted.float() if exists is None else torch.where(exists, predicted.float(), 0.0)
+                error = 1 - cosine_similarity(predicted, wanted, dim=-1)
+                parts.put(name, mean(error, hide), count(error, hide))
         return parts
 
     def hide(self, patches: Patches, noise: Noise, name: str) -> Bool[Tensor, "b nodes"]:
@@ -112,8 +115,17 @@ def nodes(patches: Patches) -> Bool[Tensor, "b nodes"]:
     return valid.unflatten(1, (-1, patches.grid[-1])).any(1)
 
 
-def averages(tokenizer: Tokenizer, patches: Patches) -> Float[Tensor, "b nodes p"]:
-    """The mean of each node's valid patches, in the network's units."""
+def averages(
+    tokenizer: Tokenizer, patches: Patches
+) -> tuple[Float[Tensor, "b nodes p"], Bool[Tensor, "b nodes p"] | None]:
+    """The mean of each node's valid patches, in the network's units, and which of its values exist (None: all).
+
+    A channel is averaged over the patches that have it, and zero where none has.
+    """
     everything = torch.arange(patches.time.shape[1], device=patches.time.device).expand_as(patches.time)
     target = Tokens.at(patches.places(), tokenizer.target(patches, everything).float())
-    return target.means(-1)
+    if patches.observed is None:
+        return target.means(-1), None
+    has = by_value(patches.observed, target.x.shape[-1]).float()
+    share = replace(target, x=has).means(-1)  # of a node's valid patches, those that have the channel
+    return replace(target, x=target.x * has).means(-1) / torch.where(share > 0, share, 1.0), share > 0

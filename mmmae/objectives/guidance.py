@@ -7,7 +7,8 @@ from collections.abc import Mapping
 import torch
 
 from mmmae.objectives.contrastive import infonce
-from mmmae.objectives.objective import Objective, Step
+from mmmae.objectives.objective import Objective, Parts, Step
+from mmmae.objectives.world import compared
 from modalities.records import Patches
 from modalities.shapes import Bool, Float, Tensor
 from modalities.tokenizer import Tokenizer
@@ -24,6 +25,7 @@ class Guidance(Objective):
 
     teaches = True
     couples = False
+    compares = True
 
     def __init__(
         self, tokenizers: Mapping[str, Tokenizer], dim: int, *, temperature: float = 0.07, weight: float = 1.0
@@ -38,13 +40,15 @@ class Guidance(Objective):
         return len(tokenizers) > 1
 
     def forward(self, step: Step) -> dict[str, Float[Tensor, ""]]:
-        compared = {name: plan.whole for name, plan in step.plans.items() if plan.whole is not None}
-        if len(compared) < 2:
+        wholes = {name: plan.whole for name, plan in step.plans.items() if plan.whole is not None}
+        if len(wholes) < 2:
             return {}  # a batch of too few streams
-        (a, whole), (b, guide) = compared.items()
+        (a, whole), (b, guide) = wholes.items()
         with torch.autocast(step.batch.key.device.type, enabled=False):
             both = there(step.patches[a]) & there(step.patches[b])
-            return {f"{a}-{b}": infonce(whole, guide, both, self.scale)}
+            parts = Parts()
+            parts.put(f"{a}-{b}", infonce(whole, guide, both, self.scale), compared(both))
+            return parts
 
 
 def there(patches: Patches) -> Bool[Tensor, " b"]:

@@ -9,8 +9,8 @@ import torch
 from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from mmmae.objectives.objective import Objective, Step
-from mmmae.objectives.world import mean
+from mmmae.objectives.objective import Objective, Parts, Step
+from mmmae.objectives.world import count, mean
 from modalities.records import Tokens
 from modalities.shapes import Bool, Float, Tensor
 from modalities.tokenizer import Tokenizer
@@ -52,7 +52,9 @@ class Matching(Objective):
             return {}  # a batch of too few streams
         logits, matched, judged = self.judge(step)
         losses = binary_cross_entropy_with_logits(logits.float(), matched.float(), reduction="none")
-        return {"match": mean(losses, judged)}
+        parts = Parts()
+        parts.put("match", mean(losses, judged), count(losses, judged))
+        return parts
 
     def judge(self, step: Step) -> tuple[Float[Tensor, " b"], Bool[Tensor, " b"], Bool[Tensor, " b"]]:
         """Logits that a sample's streams match, whether they do, and whether the sample has enough to tell."""

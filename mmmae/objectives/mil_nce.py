@@ -10,8 +10,8 @@ from torch import nn
 from torch.nn.functional import normalize
 
 from mmmae.objectives.contrastive import ABSENT
-from mmmae.objectives.objective import Objective, Step
-from mmmae.objectives.world import first_row, gather, mean
+from mmmae.objectives.objective import Objective, Parts, Step
+from mmmae.objectives.world import compared, first_row, gather, mean
 from modalities.shapes import Bool, Float, Tensor
 from modalities.tokenizer import Tokenizer
 
@@ -30,6 +30,8 @@ class MilNce(Objective):
         temperature: of the softmax.
         weight: of this objective in the total.
     """
+
+    compares = True
 
     def __init__(
         self,
@@ -66,7 +68,7 @@ class MilNce(Objective):
     def forward(self, step: Step) -> dict[str, Float[Tensor, ""]]:
         if self.anchor not in step.tokens:
             return {}
-        parts = {}
+        parts = Parts()
         x, here = step.alone(self.anchor).mean(), step.tokens[self.anchor].present()
         for reach, (name, versions) in zip(self.reach, self.versions.items(), strict=True):
             x = reach(x)
@@ -75,7 +77,9 @@ class MilNce(Objective):
                 there = torch.stack([step.tokens[version].present() for version in versions], 1)
                 with torch.autocast(x.device.type, enabled=False):  # a product would halve the precision
                     vectors = normalize(x.float(), dim=-1), normalize(y.float(), dim=-1)
-                    parts[f"{self.anchor}-{name}"] = mil_nce(*vectors, there & here[:, None], self.scale)
+                    there = there & here[:, None]
+                    loss = mil_nce(*vectors, there, self.scale)
+                    parts.put(f"{self.anchor}-{name}", loss, compared(there.any(1)))
         return parts
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -12,12 +12,13 @@ from torch import nn
 
 from fusion.masking import Noise, Plan
 from fusion.trunks import Trunk
-from modalities.records import Batch, Patches, Tokens
+from mmmae.data.labels import LabelColumn
+from modalities.records import Batch, Patches, Tokens, by_value
 from modalities.shapes import Bool, Float, Int, Shaped, Tensor
 from modalities.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
-    from mmmae.data.manifest import Manifest
+    from mmmae.data.targets import Target
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,7 @@ class Answer:
 
     asked: which slots are filled; None when all are. wanted: what it should have said.
     error: how wrong it was about each patch, once its objective has measured it.
+    observed: which channels of each patch exist (`Patches.observed`); None when all do.
     """
 
     predicted: Float[Tensor, "b m outputs"]
@@ -33,6 +35,22 @@ class Answer:
     asked: Bool[Tensor, "b m"] | None
     wanted: Shaped[Tensor, "b m ..."]
     error: Float[Tensor, "b m"] | None = None
+    observed: Bool[Tensor, "b m c"] | None = None
+
+    def existing(self, x: Float[Tensor, "b m p"]) -> Float[Tensor, "b m p"]:
+        """x with zeros in place of the values of missing channels, through which then no gradient flows."""
+        if self.observed is None:
+            return x
+        return torch.where(by_value(self.observed, x.shape[-1]), x, torch.zeros_like(x))
+
+    def average(self, errors: Float[Tensor, "b m p"]) -> Float[Tensor, "b m"]:
+        """Mean over the values of each patch that exist; zero where none does."""
+        p = errors.shape[-1]
+        mean = self.existing(errors).sum(-1) / p  # the gradient of `mean` would be written out for every value
+        if self.observed is None:
+            return mean
+        channels = self.observed.shape[-1]
+        return mean * (channels / self.observed.sum(-1).clamp_min(1))  # times 1 where all exist: the same bits
 
 
 @dataclass(frozen=True)
@@ -64,7 +82,7 @@ class Step:
         return self.encode(tuple(other for other in self.tokens if other != name))
 
     def encode(self, names: tuple[str, ...]) -> dict[str, Tokens]:
-        """Some streams' visible tokens as the trunk encodes them together; computed once, however many objectives ask."""
+        """Some streams' visible tokens as the trunk encodes them together; each set is encoded once a step."""
         if not names:
             return {}
         if not self.trunk.mixes or len(names) == len(self.tokens):
@@ -74,17 +92,59 @@ class Step:
         return self.passes[names]
 
 
-class Losses(dict[str, "Tensor"]):
-    """Scalar losses by part, and their weighted sum under "total"."""
+class Parts(dict[str, "Tensor"]):
+    """Scalar losses of an objective by part, with the number of values that each is the mean of.
 
-    @property
-    def total(self) -> Float[Tensor, ""]:
-        return self["total"]
+    counts: on this process; 0 where the batch has nothing to ask, so that the 0 of its loss says nothing.
+    """
 
-    @property
-    def parts(self) -> dict[str, Float[Tensor, ""]]:
-        """Every part as it is, before its weight."""
-        return {name: value for name, value in self.items() if name != "total"}
+    def __init__(self):
+        super().__init__()
+        self.counts: dict[str, Tensor] = {}
+
+    def put(self, name: str, loss: Float[Tensor, ""], count: Float[Tensor, ""]) -> None:
+        self[name], self.counts[name] = loss, count
+
+
+def counted(losses: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The counts of an objective's parts; 1 each where it gives none."""
+    known = losses.counts if isinstance(losses, Parts) else {}
+    return {name: known[name] if name in known else torch.ones_like(loss) for name, loss in losses.items()}
+
+
+@dataclass(frozen=True)
+class Losses:
+    """Scalar losses of a batch: looked up by part as "OBJECTIVE/PART", their weighted sum as "total".
+
+    It is no Mapping, of which Accelerate would build another one from the items alone.
+
+    parts: every part as it is, before its weight. counts: see Parts.
+    """
+
+    total: Float[Tensor, ""]
+    parts: dict[str, Float[Tensor, ""]]
+    counts: dict[str, Float[Tensor, ""]]
+
+    def __getitem__(self, name: str) -> Float[Tensor, ""]:
+        return self.total if name == "total" else self.parts[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.keys()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.keys())
+
+    def __len__(self) -> int:
+        return len(self.parts) + 1
+
+    def keys(self) -> list[str]:
+        return [*self.parts, "total"]
+
+    def values(self) -> list[Float[Tensor, ""]]:
+        return [self[name] for name in self.keys()]
+
+    def items(self) -> list[tuple[str, Float[Tensor, ""]]]:
+        return [(name, self[name]) for name in self.keys()]
 
 
 class Objective(nn.Module, ABC):
@@ -95,7 +155,8 @@ class Objective(nn.Module, ABC):
         objective which gives them must stand before it. teaches: whether a masking learns from it. couples: whether
         what it asks of one stream changes how another is trained, even where the trunk has nothing in common.
     detached: whether it learns beside the model, which is not to differ by its presence. takes_mixed: whether it knows
-        what to make of mixed samples (`Batch.mixed`).
+        what to make of mixed samples (`Batch.mixed`). compares: whether the samples of a batch are each other's
+        negatives, so that fewer of them ask for less.
     """
 
     answers: Sequence[str] = ()
@@ -104,6 +165,7 @@ class Objective(nn.Module, ABC):
     couples: bool = True
     detached: bool = False
     takes_mixed: bool = False
+    compares: bool = False
 
     def __init__(self, weight: float, weights: Mapping[str, float] | None = None):
         super().__init__()
@@ -116,9 +178,14 @@ class Objective(nn.Module, ABC):
         return self.weight * torch.stack([self.weights.get(name, 1.0) * part for name, part in parts.items()]).sum()
 
     @classmethod
-    def survey(cls, settings: Mapping[str, Any], manifest: Manifest) -> dict[str, Any]:
-        """Settings that the training rows decide and the recipe left at null (how many labels there are)."""
+    def survey(cls, settings: Mapping[str, Any], labels: LabelColumn) -> dict[str, Any]:
+        """Settings that the training rows decide and the recipe left at null (which labels there are)."""
         return {}
+
+    @classmethod
+    def target_of(cls, settings: Mapping[str, Any]) -> Target | None:
+        """What it asks of a sample's label, by its settings; by default labels come as the manifest counts them."""
+        return None
 
     @classmethod
     def answerable(cls, tokenizers: Mapping[str, Tokenizer]) -> bool:
@@ -127,7 +194,10 @@ class Objective(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, step: Step) -> dict[str, Float[Tensor, ""]]:
-        """Scalar losses by part, in float32; where nothing is valid exactly 0, still reaching every parameter."""
+        """Scalar losses by part, in float32; where nothing is valid exactly 0, still reaching every parameter.
+
+        Returned as `Parts`, each weighs in the means that are reported by its count; in a plain dictionary all alike.
+        """
 
 
 def check(objectives: Mapping[str, Objective], learns: bool, apart: Sequence[str] = ()) -> None:

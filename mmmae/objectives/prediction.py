@@ -10,9 +10,9 @@ import torch
 
 from fusion.decoders import Contents, Decoder
 from fusion.masking.masking import Plan, filled, rank, share
-from mmmae.objectives.objective import Answer, Objective, Step
-from mmmae.objectives.world import mean
-from modalities.records import Patches
+from mmmae.objectives.objective import Answer, Objective, Parts, Step
+from mmmae.objectives.world import count, mean
+from modalities.records import Patches, take
 from modalities.shapes import Bool, Float, Int, Shaped, Tensor
 from modalities.tokenizer import Tokenizer
 
@@ -80,10 +80,13 @@ class Prediction(Objective, ABC):
 
     def answered(self, step: Step, picks: Mapping[str, Pick], predicted: Mapping[str, Tensor]) -> dict[str, Answer]:
         """What was said of the patches picked, beside what should have been."""
-        return {
-            name: Answer(predicted[name], *pick, self.wanted(step.tokenizers[name], step.patches[name], pick[0], name))
-            for name, pick in picks.items()
-        }
+        answers = {}
+        for name, (pick, asked) in picks.items():
+            patches = step.patches[name]
+            wanted = self.wanted(step.tokenizers[name], patches, pick, name)
+            observed = None if patches.observed is None else take(patches.observed, pick)
+            answers[name] = Answer(predicted[name], pick, asked, wanted, observed=observed)
+        return answers
 
     def picks(self, step: Step, everything: bool = False) -> dict[str, Pick]:
         """The patches to ask for, of every stream of the step that this objective predicts."""
@@ -112,11 +115,11 @@ class Prediction(Objective, ABC):
 
     def judge(self, step: Step, answers: Mapping[str, Answer]) -> dict[str, Float[Tensor, ""]]:
         """The mean error of each stream's answer, which is left in the step for other objectives."""
-        parts = {}
+        parts = Parts()
         for name, answer in answers.items():
             error = self.error(step.tokenizers[name], step.patches[name], answer, name)
             step.answers[name] = replace(answer, error=error)
-            parts[name] = mean(error, answer.asked)
+            parts.put(name, mean(error, answer.asked), count(error, answer.asked))
         return parts
 
     def picture(self, step: Step) -> dict[str, Picture]:

@@ -74,9 +74,8 @@ class Reconstruction(Prediction):
 
     def error(self, tokenizer: Tokenizer, patches: Patches, answer: Answer, name: str) -> Float[Tensor, "b m"]:
         if self.distance == "cosine":
-            return 1 - cosine_similarity(answer.predicted.float(), answer.wanted.float(), dim=-1)
-        squares = mse_loss(answer.predicted.float(), answer.wanted, reduction="none")
-        return squares.sum(-1) / squares.shape[-1]  # the gradient of a mean would be written out for every value
+            return 1 - cosine_similarity(answer.existing(answer.predicted.float()), answer.wanted.float(), dim=-1)
+        return answer.average(mse_loss(answer.predicted.float(), answer.wanted, reduction="none"))
 
     def guess(self, tokenizer: Tokenizer, patches: Patches, plan: Plan, answer: Answer, name: str) -> Tensor:
         predicted = normalize(answer.predicted, dim=-1) if self.distance == "cosine" else answer.predicted

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from mmmae.objectives.objective import Objective, Step
-from mmmae.objectives.world import mean
+from mmmae.objectives.objective import Objective, Parts, Step
+from mmmae.objectives.world import count, mean
 from modalities.shapes import Float, Tensor
 from modalities.tokenizer import Tokenizer
 
@@ -38,11 +38,11 @@ class Sampling(Objective):
             raise ValueError(f"streams name {sorted(unknown)}, the model has {list(tokenizers)}")
 
     def forward(self, step: Step) -> dict[str, Float[Tensor, ""]]:
-        parts = {}
+        parts = Parts()
         for name in self.judges:
             answer = step.answers.get(name)
             score = step.plans[name].score if name in step.plans else None
             if answer is not None and answer.error is not None and score is not None:
                 reward = score.gather(1, answer.pick) * answer.error.detach()
-                parts[name] = -mean(reward, answer.asked)
+                parts.put(name, -mean(reward, answer.asked), count(reward, answer.asked))
         return parts

@@ -2,15 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 import torch.distributed as dist
 
-from modalities.shapes import Float, Shaped, Tensor
+from modalities.shapes import Bool, Float, Shaped, Tensor
+
+isolated = False  # a plain global: the compiler guards on it
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """Inside, this process computes losses by itself, whatever the others do."""
+    global isolated
+    isolated = True
+    try:
+        yield
+    finally:
+        isolated = False
 
 
 def many() -> bool:
     """Whether several processes train together."""
-    return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
+    return not isolated and dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
 
 
 def mean(values: Float[Tensor, "*shape"], weight: Shaped[Tensor, "*shape"] | None = None) -> Float[Tensor, ""]:
@@ -26,6 +42,18 @@ def mean(values: Float[Tensor, "*shape"], weight: Shaped[Tensor, "*shape"] | Non
         dist.all_reduce(total)
         total = total / dist.get_world_size()
     return torch.where(weight > 0, values * weight, values * 0).sum() / torch.where(total > 0, total, 1.0)
+
+
+def count(values: Shaped[Tensor, "*shape"], weight: Shaped[Tensor, "*shape"] | None = None) -> Float[Tensor, ""]:
+    """How many values of this process `mean` averages: the sum of their weights."""
+    if weight is None:
+        return torch.full((), float(values.numel()), device=values.device)
+    return weight.detach().float().sum()
+
+
+def compared(both: Bool[Tensor, " b"]) -> Float[Tensor, ""]:
+    """How many pairs of this process there is another one for, of any process, to tell them from."""
+    return torch.where(gather(both).sum() > 1, both.float().sum(), 0.0)
 
 
 class Gather(torch.autograd.Function):

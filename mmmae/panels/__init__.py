@@ -16,7 +16,7 @@ import torch
 
 from mmmae.objectives.prediction import Picture
 from mmmae.panels.page import QUIET, Page, View
-from modalities.records import Batch, Patches, Signal
+from modalities.records import Batch, Patches, Signal, by_value
 from modalities.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
@@ -93,9 +93,11 @@ def seen(
 
 
 def spread(tokenizer: Tokenizer, patches: Patches, marked: torch.Tensor) -> torch.Tensor:
-    """Marks on patches (b, n) as marks on every element of the assembled signal."""
-    values = marked[..., None].expand(patches.values.shape).to(patches.values.dtype)
-    return tokenizer.assemble(values, patches.grid).bool()
+    """Marks on patches (b, n) as marks on every element of the assembled signal that exists."""
+    values = marked[..., None].expand(patches.values.shape)
+    if patches.observed is not None:
+        values = values & by_value(patches.observed, values.shape[-1])
+    return tokenizer.assemble(values.to(patches.values.dtype), patches.grid).bool()
 
 
 def show(page: Page, view: View) -> None:

@@ -16,10 +16,12 @@ def draw(page: Page, view: View) -> None:
     if view.tokenizer.kind != "raw":  # log magnitudes have no trace
         return embedding.draw(page, view)
     sensors = view.original.shape[1]
-    worn = [sensor for sensor in range(sensors) if view.valid[:, sensor].any()]
+    worn = [sensor for sensor in range(sensors) if view.valid[:, sensor, : len(AXES)].any()]
     some = f"{SENSORS} of {len(worn)} sensors, " if len(worn) > SENSORS else ""
     grey = "; measured in grey, predicted in colour where shaded" if view.predicted is not None else ""
     page.heading(view.name, f"{some}acceleration in m/s²{grey}:", AXES[: view.original.shape[2]])
+    if not worn:  # rotations only
+        return page.absent()
     for sensor in worn[:SENSORS]:
         axes = page.row(HEIGHT, called(view, sensor), gap=0.09)
         trace(axes, view, sensor)
@@ -32,8 +34,9 @@ def trace(axes, view: View, sensor: int) -> None:
     """The accelerations of one sensor over time."""
     steps = len(view.original)
     edges = np.arange(steps + 1) / steps * view.seconds
-    hidden, valid = view.hidden[:, sensor, 0], view.valid[:, sensor, 0]
-    measured = np.where(valid[:, None], view.original[:, sensor], np.nan)
+    guessed = view.hidden[:, sensor]
+    hidden = np.asarray(guessed.any(axis=-1))
+    measured = np.where(view.valid[:, sensor], view.original[:, sensor], np.nan)  # a missing channel is a gap
     ends = np.nanmin(measured[:, :3]), np.nanmax(measured[:, :3])
     room = 0.2 * max(ends[1] - ends[0], 1.0)
     axes.yaxis.set_major_locator(ticks(3))
@@ -46,8 +49,8 @@ def trace(axes, view: View, sensor: int) -> None:
         shown = colour if view.predicted is None else "#8a8a8a"
         axes.plot(edges[:-1], measured[:, channel], color=shown, linewidth=0.8)
         if view.predicted is not None:
-            guessed = np.where(hidden, view.predicted[:, sensor, channel], np.nan)
-            axes.plot(edges[:-1], guessed, color=colour, linewidth=1.3)
+            line = np.where(guessed[:, channel], view.predicted[:, sensor, channel], np.nan)
+            axes.plot(edges[:-1], line, color=colour, linewidth=1.3)
 
 
 def called(view: View, sensor: int) -> str:

@@ -26,8 +26,9 @@ def draw(page: Page, view: View) -> None:
         axes = page.canvas(down, label)
         for place, frame in enumerate(chosen):
             middle = (place + 0.5) * slot
+            shown = picture(values[frame], cover[frame], view.valid[frame], view.tokenizer.full_scale)
             axes.imshow(
-                picture(values[frame], cover[frame], view.valid[frame]), interpolation="nearest", aspect="auto",
+                shown, interpolation="nearest", aspect="auto",
                 extent=(middle - across / 2, middle + across / 2, down, 0),
             )  # fmt: skip
         axes.set(xlim=(0, page.width), ylim=(down, 0))
@@ -41,8 +42,8 @@ def frames(view: View) -> list[int]:
     return [known[int((i + 0.5) * len(known) / count)] for i in range(count)]
 
 
-def picture(frame: np.ndarray, cover: np.ndarray, valid: np.ndarray) -> np.ndarray:
-    """A frame (c, h, w) of levels 0 to 255 as colours (h, w, 3): grey for one channel, flow in red and green."""
+def picture(frame: np.ndarray, cover: np.ndarray, valid: np.ndarray, full: float = 255.0) -> np.ndarray:
+    """A frame (c, h, w) of levels 0 to `full` as colours (h, w, 3): grey for one channel, flow in red and green."""
     channels = [*frame[:3]] if len(frame) != 1 else [frame[0]] * 3
-    channels += [np.full_like(frame[0], 128)] * (3 - len(channels))
-    return covered(np.stack(channels, -1) / 255, cover[0], valid[0])
+    channels += [np.full_like(frame[0], full * 128 / 255)] * (3 - len(channels))
+    return covered((np.stack(channels, -1) / full).clip(0, 1), cover[0], valid[0])

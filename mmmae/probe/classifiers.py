@@ -1,4 +1,7 @@
-"""Classifiers on frozen features; whatever they choose, they choose by the validation part."""
+"""Classifiers on frozen features; whatever they choose, they choose by the validation part.
+
+What learns several labels or numbers stands in mmmae/probe/several.py.
+"""
 
 from __future__ import annotations
 
@@ -9,13 +12,20 @@ from typing import Any
 
 import numpy as np
 
+from mmmae.data.measurements import Numbers
+from mmmae.data.targets import Target
+
 STRENGTHS = (1e-3, 3e-3, 1e-2, 3e-2, 0.1, 0.3, 1.0, 3.0, 10.0)  # values of C, weakest penalty last
 NEIGHBOURS = 20
 
 
 @dataclass(frozen=True)
 class Examples:
-    """Inputs x (n, d), or (n, k, d) for `attentive`, with NaN where a stream is absent; labels (n,)."""
+    """Inputs and labels of n rows.
+
+    x: (n, d), or (n, k, d) for `attentive`, with NaN where a stream is absent.
+    labels: (n,) or (n, outputs), see `Split`.
+    """
 
     x: np.ndarray
     labels: np.ndarray
@@ -23,13 +33,13 @@ class Examples:
 
 @dataclass(frozen=True)
 class Fitted:
-    """predict: inputs to probabilities (n, classes). chosen: what the validation part decided."""
+    """predict: inputs to probabilities or numbers (n, outputs). chosen: what the validation part decided."""
 
     predict: Callable[[np.ndarray], np.ndarray]
     chosen: dict[str, Any]
 
 
-def linear(rounds: Sequence[tuple[Examples, Examples]], *, classes: int, seed: int, few: bool) -> Fitted:
+def linear(rounds: Sequence[tuple[Examples, Examples]], *, target: Target, seed: int, few: bool) -> Fitted:
     """Logistic regression on standardised features.
 
     Its penalty is the strongest whose loss on the validation parts, one of each round, is within one standard error of
@@ -51,7 +61,7 @@ def linear(rounds: Sequence[tuple[Examples, Examples]], *, classes: int, seed: i
             break
     strength = STRENGTHS[strongest(np.array(losses))]
     final = fitted(prepared(logistic()), strength, rounds[0][0] if few else both(*rounds[0]))
-    return Fitted(lambda x: spread_out(final, x, classes), {"C": strength})
+    return Fitted(lambda x: spread_out(final, x, len(target.names)), {"C": strength})
 
 
 def logistic(**settings: Any) -> Any:
@@ -74,7 +84,7 @@ def strongest(losses: np.ndarray) -> int:
     return int(np.argmax(means <= means[best] + error))
 
 
-def knn(rounds: Sequence[tuple[Examples, Examples]], *, classes: int, seed: int, few: bool) -> Fitted:
+def knn(rounds: Sequence[tuple[Examples, Examples]], *, target: Target, seed: int, few: bool) -> Fitted:
     """The shares of the classes among the 20 training rows (both parts) at the smallest angle, after standardising.
 
     No more neighbours are asked than the largest class has rows: of a few rows, all would be neighbours of everything.
@@ -85,7 +95,7 @@ def knn(rounds: Sequence[tuple[Examples, Examples]], *, classes: int, seed: int,
     examples = train if few else both(train, validation)
     count = min(NEIGHBOURS, int(np.bincount(examples.labels).max()))
     model = prepared(KNeighborsClassifier(count, metric="cosine")).fit(examples.x, examples.labels)
-    return Fitted(lambda x: spread_out(model, x, classes), {"neighbours": count})
+    return Fitted(lambda x: spread_out(model, x, len(target.names)), {"neighbours": count})
 
 
 def prepared(model: Any) -> Any:
@@ -110,6 +120,25 @@ def log_loss(model: Any, examples: Examples) -> float:
     said = model.predict_proba(examples.x[known])
     own = said[np.arange(len(said)), np.searchsorted(model.classes_, examples.labels[known])]
     return float(-np.log(np.maximum(own, np.finfo(float).tiny)).mean())
+
+
+def selection(target: Target, labels: np.ndarray, predicted: np.ndarray) -> float:
+    """How good predictions are, higher is better, to choose by on a validation part.
+
+    Balanced accuracy of classes; the log-likelihood of several labels and the squared error of numbers, in units of
+    their deviation, both negative.
+    """
+    if target.kind == "class":
+        return mean_recall(labels, predicted.argmax(1))
+    if isinstance(target, Numbers):
+        return -float(np.nanmean(((labels - predicted) / np.array(target.deviations)) ** 2))
+    return -cross_entropy(labels, predicted)
+
+
+def cross_entropy(labels: np.ndarray, probabilities: np.ndarray) -> float:
+    """Mean over rows and labels, 0 or 1 (n, labels); none costs more than a chance of one in a million does."""
+    p = np.clip(probabilities, 1e-6, 1 - 1e-6)
+    return -float((labels * np.log(p) + (1 - labels) * np.log(1 - p)).mean())
 
 
 def mean_recall(labels: np.ndarray, predicted: np.ndarray) -> float:

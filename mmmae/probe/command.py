@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,8 @@ from modalities.errors import InputError
 
 if TYPE_CHECKING:
     from mmmae.api import MaskedAutoencoder
+    from mmmae.data.manifest import Manifest
+    from mmmae.data.targets import Target
     from mmmae.probe.finetune import Finetuning
     from mmmae.probe.fitting import Probe
     from mmmae.probe.whole import Head
@@ -21,11 +24,13 @@ if TYPE_CHECKING:
 
 KINDS = ("linear", "knn", "attentive", "finetune", "head")
 POOLS = ("mean", "statistics")
+TARGETS = ("class", "multilabel", "regression")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_checkpoint_arguments(parser, data="manifest with labels, or name of a corpus")
     add = parser.add_argument
+    add("--target", choices=TARGETS, help="what labels are (default: as the run learned them, else class)")
     add("--kind", default="linear", choices=KINDS, help="what tells the labels (default: linear)")
     add("--pool", default="mean", choices=POOLS, help="of tokens: mean, or mean and deviation (default: mean)")
     add("--shots", metavar="K,K", help="also with so many labels of each class, e.g. 1,5,10,50")
@@ -45,7 +50,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print tables; write `DIR/results.json`, `confusion.png` and, where they are asked for, `shots.png`, `drop.png`.
+    """Print tables; write `DIR/results.json`, `confusion.png` (of numbers `scatter.png`) and, where they are asked for,
+    `shots.png` and `drop.png`.
 
     Exit code 1 when some recordings could not be read; the results are those of the others.
 
@@ -65,7 +71,8 @@ def probe(arguments: argparse.Namespace, ranks: Ranks) -> int:
 
     from mmmae.api import MaskedAutoencoder
     from mmmae.checkpoint import find
-    from mmmae.data.source import open_data
+    from mmmae.data.notes import Notes
+    from mmmae.data.source import open_for
     from mmmae.features import reading
     from mmmae.probe import pictures
     from mmmae.probe.fitting import majority
@@ -81,9 +88,11 @@ def probe(arguments: argparse.Namespace, ranks: Ranks) -> int:
     tuning = tuned(arguments)
     models = {"pretrained": MaskedAutoencoder.from_pretrained(arguments.run)}
     recipe = models["pretrained"].recipe
-    assert recipe is not None  # a checkpoint always has one
-    manifest = ranks.first(lambda: open_data(arguments.data, bad=1.0, outside=arguments.outside))
-    rows = split(manifest, recipe.sections.data.holdout, tested=arguments.folds is None)
+    manifest = ranks.first(lambda: open_for(recipe, arguments.data, bad=1.0, outside=arguments.outside))
+    target, notes = target_of(arguments, models["pretrained"], manifest)
+    learned, tested = arguments.kind != "head", arguments.folds is None
+    rows = split(manifest, recipe.sections.data.holdout, target, tested=tested, learned=learned)
+    rows = replace(rows, notes=[*rows.notes, *notes])
     folds = [rows] if arguments.folds is None else rows.folds(arguments.folds)
     clips = reading(models["pretrained"], manifest, listed(arguments.modalities), arguments.views)
     if arguments.baseline == "random":
@@ -95,19 +104,26 @@ def probe(arguments: argparse.Namespace, ranks: Ranks) -> int:
         size, workers = arguments.batch_size, arguments.workers
         wish = Wish(clips, shots, progress, ranks, drop=arguments.drop, batch_size=size, workers=workers)
         outcome = study(arguments, models, list(clips.readers), folds, tuning).run(wish)
+    noted = Notes.lines(ranks.gathered(clips.notes))
     if not ranks.main:
         return 0
+    notes = [*rows.notes, *manifest.notes, *noted]
     results, dropped, faults = outcome.results, outcome.dropped, outcome.faults
 
     output: Path = arguments.output
     output.mkdir(parents=True, exist_ok=True)
     full = [result for result in results if result.shots is None]
     mine = [result for result in full if result.model == "pretrained"]
-    drawn = [pictures.confusion(mine, rows.classes, output / "confusion.png")]
+    drawn = []
+    if target.kind == "class":
+        drawn.append(pictures.confusion(mine, rows.classes, output / "confusion.png"))
+    elif target.kind == "regression":
+        drawn.append(pictures.scatter(mine, output / "scatter.png"))
     wide = console.width >= WIDE
+    known = [majority(folds)] if len(rows.train) else []
     console.print(
         table(
-            [majority(folds), *full],
+            [*known, *full],
             f"{arguments.kind}: {count(folds)}",
             wide=wide,
         )
@@ -120,17 +136,42 @@ def probe(arguments: argparse.Namespace, ranks: Ranks) -> int:
         drawn.append(pictures.missing([*mine, *dropped], output / "drop.png"))
     said = {
         "checkpoint": str(find(arguments.run)), "data": str(manifest.path), "kind": arguments.kind,
-        "pool": arguments.pool, "views": arguments.views, "seeds": arguments.seeds, "folds": len(folds),
-        "classes": rows.classes, "notes": rows.notes,
-        "results": [result.tree() for result in [majority(folds), *results, *dropped]],
+        "target": target.kind, "pool": arguments.pool, "views": arguments.views, "seeds": arguments.seeds,
+        "folds": len(folds), "classes": rows.classes, "notes": notes,
+        "results": [result.tree() for result in [*known, *results, *dropped]],
         "bad": [fault.id for fault in faults],
     }  # fmt: skip
     (output / "results.json").write_text(written(said), encoding="utf-8")
-    for line in [*(f"bad: {fault}" for fault in faults), *(f"note: {note}" for note in rows.notes)]:
+    for line in [*(f"bad: {fault}" for fault in faults), *(f"note: {note}" for note in notes)]:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
     for path in (output / "results.json", *drawn):
         console.print(str(path), markup=False, highlight=False, soft_wrap=True)
     return 1 if faults else 0
+
+
+def target_of(arguments: argparse.Namespace, model: MaskedAutoencoder, manifest: Manifest) -> tuple[Target, list[str]]:
+    """What is asked of the labels, and notes on it.
+
+    Raises:
+        InputError: labels are not of that kind; or the run's own classifier is of another; or shots are to be drawn of
+            what has no classes.
+    """
+    from mmmae.build import build_target
+    from mmmae.data.classes import Classes, LabelSet
+    from mmmae.data.measurements import Numbers
+    from mmmae.probe.whole import judge, tellable
+
+    own = judge(model).target if arguments.kind == "head" else build_target(model.recipe)
+    kind = arguments.target or ("class" if own is None else own.kind)
+    if arguments.shots and kind != "class":
+        raise InputError(f"--shots counts labels of each class, and --target is {kind}\n  leave it out")
+    if arguments.kind != "head":
+        targets = {target.kind: target for target in (Classes, LabelSet, Numbers)}
+        return targets[kind].of(manifest), []
+    assert own is not None  # or `judge` has refused
+    if own.kind != kind:
+        raise InputError(f"--target {kind} --kind head: the run learned by {own.objective}\n  leave --target out")
+    return tellable(own, manifest)
 
 
 def study(

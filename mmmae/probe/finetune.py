@@ -17,9 +17,9 @@ from mmmae.data.augment import prepared
 from mmmae.data.faults import Fault
 from mmmae.data.loader import Loader
 from mmmae.optim import adamw, clip, learning_rate, set_learning_rate
-from mmmae.probe.classifiers import mean_recall
+from mmmae.probe.classifiers import selection
 from mmmae.probe.results import Outcome, Result, Wish
-from mmmae.probe.whole import Told, counted, refuse_drop, tested, together, told
+from mmmae.probe.whole import Told, refuse_drop, tested, together, told
 from mmmae.sections import Optimizer
 from mmmae.start import inherit
 from modalities.records import Batch
@@ -27,6 +27,7 @@ from modalities.records import Batch
 if TYPE_CHECKING:
     from mmmae.api import MaskedAutoencoder
     from mmmae.data.dataset import Clips
+    from mmmae.data.targets import Target
     from mmmae.splits import Split
 
 UNSCALED = 256  # the batch for which a rate is what it says (mmmae.optim.learning_rate)
@@ -66,12 +67,13 @@ class Tuning:
             clip=self.clip,
         )  # fmt: skip
 
-    def recipe(self, recipe: Recipe, streams: Sequence[str], classes: int) -> Recipe:
+    def recipe(self, recipe: Recipe, streams: Sequence[str], target: Target) -> Recipe:
         """The recipe of a run with nothing hidden and only the label asked for; its augmentation stays."""
         recipe = recipe.narrow(streams)
+        smoothing = {"smoothing": self.smoothing} if target.kind == "class" else {}
         changed = {
             "masking": {name: {"use": "random", "ratio": 0.0} for name in recipe.streams},
-            "objectives": {"classification": {"classes": classes, "smoothing": self.smoothing}},
+            "objectives": {target.objective: target.settings() | smoothing},
             "data": {"mixup": 0.0},
         }
         plain = Recipe(recipe.tree | changed, recipe.name, recipe.narrowed)
@@ -120,10 +122,9 @@ class Finetuning:
         bar = wish.progress.add_task("fine-tuning", total=sum(self.recordings(fit, batch_size) for fit in fits))
         tick = lambda count: wish.progress.advance(bar, ranks.counted(count))  # noqa: E731
         settings = {**wish.reading, "tick": tick}
-        columns = counted(clips.manifest)
         done: dict[int, tuple[Told, int]] = {}
         for number in range(ranks.number, len(fits), ranks.world):
-            model, step = self.tuned(fits[number], clips, columns, **settings)
+            model, step = self.tuned(fits[number], clips, **settings)
             done[number] = together([told(model, clips, self.rows.test.tolist(), **settings)], clips), step
             self.note(done[number][0].faults)
         for own in ranks.gathered(list(self.faults.values())):
@@ -131,7 +132,7 @@ class Finetuning:
         found = {number: made for own in ranks.gathered(done) for number, made in own.items()}
         for number, (said, step) in sorted(found.items()):
             fit = fits[number]
-            tested(fit.result, said, self.rows, columns)
+            tested(fit.result, said, self.rows)
             fit.result.train = len(fit.train) + (len(fit.validation) if fit.result.shots is None else 0)
             fit.result.chosen.append({"step": step})
         results = list({id(fit.result): fit.result for fit in fits}.values()) if ranks.main else []
@@ -163,7 +164,6 @@ class Finetuning:
         self,
         fit: Fit,
         clips: Clips,
-        columns: Sequence[int],
         *,
         batch_size: int,
         workers: int,
@@ -171,10 +171,10 @@ class Finetuning:
     ) -> tuple[MaskedAutoencoder, int]:
         """The model after that step, of some evenly spaced ones, at which it does best on the validation part.
 
-        Best is the balanced accuracy; of equal ones the last.
+        Best is the balanced accuracy, or what `selection` has for other targets; of equal ones the last.
         """
         source, manifest = self.models["pretrained"], clips.manifest
-        recipe = self.tuning.recipe(source.recipe, list(clips.readers), manifest.labels)
+        recipe = self.tuning.recipe(source.recipe, list(clips.readers), self.rows.target)
         model, keeps = recipe.build(fit.seed), fit.result.model == "pretrained"
         if keeps:
             inherit(model, source.state_dict(), source.recipe, "the checkpoint")
@@ -182,15 +182,15 @@ class Finetuning:
         batch_size = min(batch_size, len(fit.train))
         steps = self.tuning.length(len(fit.train), batch_size)
         own = recipe.clips(manifest.select(fit.train.tolist()), seed=fit.seed)
-        batches = islice(Loader(own, batch_size, workers=workers, note=self.note), steps)
-        best, kept, chosen = -1.0, {}, 0
+        batches = islice(Loader(own, batch_size, workers=workers, note=self.note, remark=clips.notes.note), steps)
+        best, kept, chosen = -math.inf, {}, 0
         for step in learn(model, recipe, batches, steps, self.tuning.optimizer(model, keeps)):
             tick(batch_size)
             if step * self.tuning.rounds % steps >= self.tuning.rounds:  # not the first step of a tenth, or the last
                 continue
             part = fit.validation.tolist()
             found = together([told(model, clips, part, batch_size=batch_size, workers=workers, tick=tick)], clips)
-            score = mean_recall(self.rows.labels[found.indices], found.probabilities[:, columns].argmax(1))
+            score = selection(self.rows.target, self.rows.labels[found.indices], found.probabilities)
             if score >= best:
                 best, chosen = score, step
                 kept = {name: tensor.clone() for name, tensor in model.state_dict().items()}

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from mmmae.features import Frozen, Given, Pool, frozen
+from mmmae.probe import several
 from mmmae.probe.attentive import attentive
 from mmmae.probe.classifiers import Examples, Fitted, knn, linear
 from mmmae.probe.late import JOINT, LATE, Said, together
@@ -18,9 +19,11 @@ from mmmae.probe.results import Outcome, Result, Wish
 if TYPE_CHECKING:
     from mmmae.api import MaskedAutoencoder
     from mmmae.data.dataset import Clips
+    from mmmae.data.targets import Target
     from mmmae.splits import Split
 
 CLASSIFIERS = {"linear": linear, "knn": knn, "attentive": attentive}
+SEVERAL = {"linear": several.linear, "knn": several.knn, "attentive": attentive}  # of labels or numbers
 
 
 class Case(NamedTuple):
@@ -50,6 +53,11 @@ class Probe:
     def __post_init__(self) -> None:
         self.fitted: dict[tuple[str, int, int], Fitted] = {}  # of the checkpoint with all labels: features, seed, fold
         self.said: dict[tuple[str, str, int | None, int, int], Said] = {}  # features, model, shots, seed, fold
+
+    @property
+    def target(self) -> Target:
+        """What is asked of a label."""
+        return self.folds[0].target
 
     @property
     def sequences(self) -> bool:
@@ -116,8 +124,11 @@ class Probe:
         voices = [name for name in self.streams if name != withheld]
         for seed in range(self.seeds):
             numbers = range(len(self.folds))
-            said = [together([self.said[name, model, shots, seed, number] for name in voices]) for number in numbers]
-            add(result, [self.judged(one) for one in said])
+            said = [
+                together([self.said[name, model, shots, seed, number] for name in voices], self.target.kind)
+                for number in numbers
+            ]
+            add(result, [self.judged(one) for one in said], self.target)
         return result
 
     def judged(self, said: Said) -> tuple[np.ndarray, np.ndarray]:
@@ -138,7 +149,8 @@ class Probe:
                 rounds = rounds[:1]
             of = partial(self.examples, part, streams=streams)
             parts = [(of(train), of(validation)) for train, validation in rounds]
-            fitted = CLASSIFIERS[self.kind](parts, classes=len(rows.classes), seed=seed, few=few)
+            fit = (CLASSIFIERS if self.target.kind == "class" else SEVERAL)[self.kind]
+            fitted = fit(parts, target=rows.target, seed=seed, few=few)
             here = self.shown(part, rows.test, streams)
             said = Said(part.indices[here], fitted.predict(self.inputs(part, streams)[here]))
             self.said[result.features, result.model, result.shots, seed, number] = said
@@ -149,7 +161,7 @@ class Probe:
             if result.model == "pretrained" and not few:
                 self.fitted[result.features, seed, number] = fitted
             tick()
-        add(result, told)
+        add(result, told, self.target)
 
     def shown(self, part: Frozen, rows: np.ndarray, streams: Sequence[str]) -> np.ndarray:
         """Where some rows stand among the features; those that have none of the streams, or are bad, do not."""
@@ -171,7 +183,7 @@ class Probe:
         def told(case: Case, features: str, said: Sequence[Said]) -> None:
             key = features, case.withheld, case.sensors
             result = done.setdefault(key, Result(features, "pretrained", withheld=case.withheld, sensors=case.sensors))
-            add(result, [self.judged(one) for one in said])
+            add(result, [self.judged(one) for one in said], self.target)
 
         for case, part in less.items():
             x = self.inputs(part, case.features.split(JOINT))
@@ -186,27 +198,32 @@ class Probe:
                     voices = [
                         [self.said[name, "pretrained", None, seed, n] for name in others] for n in range(len(said))
                     ]
-                    fused = [together([one, *rest]) for one, rest in zip(said, voices, strict=True)]
+                    fused = [together([one, *rest], self.target.kind) for one, rest in zip(said, voices, strict=True)]
                     told(case, LATE.join(self.streams), fused)
         if less and len(self.streams) > 1:
             done |= {(name,): self.late("pretrained", withheld=name) for name in self.streams}
         return list(done.values())
 
 
-def add(result: Result, told: Sequence[tuple[np.ndarray, np.ndarray]]) -> None:
-    """Add one seed's figures: labels (n,) and probabilities (n, classes) of each fold's test."""
+def add(result: Result, told: Sequence[tuple[np.ndarray, np.ndarray]], target: Target) -> None:
+    """Add one seed's figures: labels (n,) or (n, outputs) and what is predicted (n, outputs) in each fold's test."""
     labels, given = (np.concatenate(parts) for parts in zip(*told, strict=True))
-    result.add(labels, given)
+    result.add(labels, given, target)
 
 
 def majority(folds: Sequence[Split]) -> Result:
-    """What always naming the shares of the training classes gives."""
-    result = Result("none", "majority", train=len(folds[-1].train))
+    """What always naming the shares of the training classes (or of each label) gives; of numbers, their mean."""
+    target = folds[0].target
+    result = Result("none", "mean" if target.kind == "regression" else "majority", train=len(folds[-1].train))
     told = []
     for rows in folds:
-        shares = np.bincount(rows.labels[rows.train], minlength=len(rows.classes)) / len(rows.train)
+        learned = rows.labels[rows.train]
+        if target.kind == "class":
+            shares = np.bincount(learned, minlength=len(rows.classes)) / len(rows.train)
+        else:
+            shares = np.nanmean(learned, 0)
         told.append((rows.labels[rows.test], np.tile(shares, (len(rows.test), 1))))
-    add(result, told)
+    add(result, told, target)
     return result
 
 

@@ -15,18 +15,34 @@ JOINT, LATE = "+", "|"  # between the names of streams that are encoded in one p
 
 
 class Said(NamedTuple):
-    """What a probe says of some recordings: their indices in the manifest (n,), probabilities (n, classes)."""
+    """What a probe says of recordings: their indices in the manifest (n,), probabilities or numbers (n, outputs)."""
 
     indices: np.ndarray
     probabilities: np.ndarray
 
 
-def together(voices: Sequence[Said]) -> Said:
-    """Products of the probabilities of those that say something of a recording, scaled to a sum of one."""
+def together(voices: Sequence[Said], kind: str = "class") -> Said:
+    """What those that say something of a recording say together.
+
+    Classes: products of their probabilities, scaled to a sum of one. Several labels: the same for each label and its
+    absence. Numbers: their mean.
+    """
     indices = np.unique(np.concatenate([voice.indices for voice in voices]))
-    logarithms = np.zeros((len(indices), voices[0].probabilities.shape[1]))
+    total, absent = np.zeros((2, len(indices), voices[0].probabilities.shape[1]))
+    count = np.zeros((len(indices), 1))
     for voice in voices:
-        least = np.finfo(float).tiny  # of a class that a probe never saw
-        logarithms[np.searchsorted(indices, voice.indices)] += np.log(np.maximum(voice.probabilities, least))
-    products = np.exp(logarithms - logarithms.max(1, keepdims=True))
-    return Said(indices, products / products.sum(1, keepdims=True))
+        here = np.searchsorted(indices, voice.indices)
+        count[here] += 1
+        total[here] += voice.probabilities if kind == "regression" else logarithm(voice.probabilities)
+        absent[here] += 0 if kind == "regression" else logarithm(1 - voice.probabilities)
+    if kind == "regression":
+        return Said(indices, total / count)
+    highest = np.maximum(total, absent) if kind == "multilabel" else total.max(1, keepdims=True)
+    products = np.exp(total - highest)
+    whole = products + np.exp(absent - highest) if kind == "multilabel" else products.sum(1, keepdims=True)
+    return Said(indices, products / whole)
+
+
+def logarithm(probabilities: np.ndarray) -> np.ndarray:
+    """Finite also where a probe gives no chance to what it never saw."""
+    return np.log(np.maximum(probabilities, np.finfo(float).tiny))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mmmae.metrics import NAMES, scores, spread
+from mmmae.metrics import FIGURES, figures, spread
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -18,9 +18,10 @@ if TYPE_CHECKING:
 
     from mmmae.data.dataset import Clips
     from mmmae.data.faults import Fault
+    from mmmae.data.targets import Target
     from mmmae.ranks import Ranks
 
-FIRST = ("accuracy", "balanced", "auroc")  # figures that a narrow terminal has room for
+FIRST = {**FIGURES, "class": ("accuracy", "balanced", "auroc")}  # figures that a narrow terminal has room for
 WIDE = 130  # columns of one that has room for all
 KEYS = ("features", "model", "shots", "withheld", "sensors", "train", "test")
 
@@ -33,6 +34,7 @@ class Result:
     shots: labels of each class; None for all. withheld: the stream that was missing in the test, or of which
     `sensors` were: (how many, of how many).
     train, test: how many rows. confusion: (classes, classes) summed over the seeds, labels down, predictions across.
+    kind: of the target. pairs: of numbers, what is true and what the last seed predicts, (n, outputs) each.
     """
 
     features: str
@@ -45,14 +47,20 @@ class Result:
     seeds: list[dict[str, float]] = field(default_factory=list)
     chosen: list[dict[str, Any]] = field(default_factory=list)
     confusion: np.ndarray | None = None
+    kind: str = "class"
+    pairs: tuple[np.ndarray, np.ndarray] | None = None
 
-    def add(self, labels: np.ndarray, probabilities: np.ndarray) -> None:
-        """What one seed says, (n, classes), of rows with these labels."""
-        self.test = len(labels)
-        self.seeds.append(scores(labels, probabilities))
+    def add(self, labels: np.ndarray, predicted: np.ndarray, target: Target) -> None:
+        """What one seed says, (n, outputs), of rows with these labels."""
+        self.test, self.kind = len(labels), target.kind
+        self.seeds.append(figures(target.kind, labels, predicted, target.names))
+        if target.kind == "regression":
+            self.pairs = labels, predicted
+        if target.kind != "class":
+            return
         if self.confusion is None:
-            self.confusion = np.zeros((probabilities.shape[1],) * 2, dtype=int)
-        np.add.at(self.confusion, (labels, probabilities.argmax(1)), 1)
+            self.confusion = np.zeros((predicted.shape[1],) * 2, dtype=int)
+        np.add.at(self.confusion, (labels, predicted.argmax(1)), 1)
 
     @property
     def lacking(self) -> str | None:
@@ -106,8 +114,9 @@ def table(results: Sequence[Result], title: str, *, wide: bool = True) -> Table:
         }.items()
         if any(values)
     }  # fmt: skip
-    room = FIRST[: -1 if "withheld" in inner else None]
-    shown = NAMES if wide else {name: NAMES[name] for name in room}
+    known = FIGURES[results[0].kind]
+    room = list(FIRST[results[0].kind])
+    shown = known if wide else {name: known[name] for name in room[: -1 if "withheld" in inner else None]}
     grid = Table(title=title, title_justify="left")
     grid.add_column("features", overflow="fold")
     for name in ("model", *inner, *(["rows"] if wide else []), *shown.values()):
@@ -119,6 +128,9 @@ def table(results: Sequence[Result], title: str, *, wide: bool = True) -> Table:
         more = [str(values[number] or "") for values in inner.values()]
         more += [f"{result.train}/{result.test}"] if wide else []
         grid.add_row(result.features, result.model, *more, *cells)
+        for name in [key.removeprefix("mae ") for key in figures if key.startswith("mae ")]:  # each of several numbers
+            own = [f"{figures[f'{key} {name}']['mean']:.3f}" for key in shown]
+            grid.add_row(f"  {name}", "", *[""] * len(more), *own)
     return grid
 
 

@@ -1,4 +1,4 @@
-"""A whole model as a classifier: what its objective `classification` says of recordings, averaged over windows."""
+"""A whole model as a classifier: what its own objective says of the labels of recordings, averaged over windows."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from mmmae.data.classes import Classes, LabelSet
 from mmmae.data.faults import Fault
+from mmmae.data.targets import Target
 from mmmae.data.views import views
 from mmmae.features import augmentation
-from mmmae.objectives.classification import Classification
+from mmmae.objectives.labelled import Labelled
 from mmmae.probe.results import Outcome, Result, Wish
 from modalities.errors import InputError
 
@@ -21,11 +23,12 @@ if TYPE_CHECKING:
     from mmmae.data.dataset import Clips
     from mmmae.data.manifest import Manifest
     from mmmae.splits import Split
+    from modalities.records import Batch
 
 
 @dataclass(frozen=True)
 class Told:
-    """What a model says of n recordings: indices (n,) in the manifest, probabilities (n, classes)."""
+    """What a model says of n recordings: indices (n,) in the manifest, probabilities or numbers (n, outputs)."""
 
     indices: np.ndarray
     probabilities: np.ndarray
@@ -42,30 +45,40 @@ def told(
     workers: int,
     tick: Callable[[int], object] = lambda count: None,
 ) -> Told:
-    """The probabilities of the labels, nothing hidden, averaged over those windows of a recording that have a stream.
+    """What a model says of labels, nothing hidden, averaged over those windows of a recording that have a stream.
 
     Raises:
         InputError: the model says nothing finite.
     """
     model.eval()
-    objective, augment = judge(model), augmentation(model)
-    device = next(model.parameters()).device
+    objective = judge(model)
     found: list[tuple[np.ndarray, np.ndarray]] = []
     faults: list[Fault] = []
     for part in views(clips, indices, batch_size, workers):
         faults += part.faults
         if part.batch is not None:
-            logits, there = objective.tell(model.encode(augment(part.batch.to(device))))
-            shape = (len(part.indices), -1)
-            said, there = logits.softmax(1).unflatten(0, shape), there.unflatten(0, shape)[..., None]
-            mean = (said * there).sum(1) / there.sum(1).clamp_min(1)
-            found.append((np.array(part.indices), mean.double().cpu().numpy()))
+            found.append((np.array(part.indices), averages(model, part.batch, len(part.indices))))
         tick(len(part.indices) + len(part.faults))
     nothing = np.zeros(0, dtype=int), np.zeros((0, objective.head.out_features))
     read, probabilities = (np.concatenate(parts) for parts in zip(*(found or [nothing]), strict=True))
     if not np.isfinite(probabilities).all():
         raise InputError("the model says nothing finite any more\n  lower --lr")
     return Told(read, probabilities, faults)
+
+
+@torch.no_grad()
+def averages(model: MaskedAutoencoder, batch: Batch, recordings: int) -> np.ndarray:
+    """What a model says of the labels of recordings (recordings, outputs), averaged over the windows of each.
+
+    NaN where a recording has nothing in any window.
+    """
+    objective = judge(model)
+    batch = augmentation(model)(batch.to(next(model.parameters()).device))
+    outputs, there = objective.tell(model.encode(batch))
+    said = objective.target.activated(outputs).unflatten(0, (recordings, -1))
+    there = there.unflatten(0, (recordings, -1))[..., None]
+    mean = torch.where(there, said, 0.0).sum(1) / there.sum(1)
+    return objective.target.restore(mean.double().cpu().numpy())
 
 
 def together(parts: Sequence[Told], clips: Clips) -> Told:
@@ -82,43 +95,62 @@ def together(parts: Sequence[Told], clips: Clips) -> Told:
     )
 
 
-def judge(model: MaskedAutoencoder) -> Classification:
+def judge(model: MaskedAutoencoder) -> Labelled:
     """The model's own classifier.
 
     Raises:
         InputError: it has none.
     """
     for objective in model.objectives.values():
-        if isinstance(objective, Classification):
+        if isinstance(objective, Labelled):
             return objective
     raise InputError(
-        f"--kind head: the run was not trained with `classification`, but with {', '.join(model.objectives)}\n"
-        "  choose --kind linear or finetune, or train with objectives.classification.classes=null"
+        "the run was not trained with `classification`, `multilabel` or `regression`, but with "
+        f"{', '.join(model.objectives)}\n"
+        "  choose `mmmae probe --kind linear` or `finetune`, or train with objectives.classification.classes=null"
     )
 
 
-def require_same_labels(objective: Classification, manifest: Manifest) -> None:
-    """
+def tellable(known: Target, manifest: Manifest) -> tuple[Target, list[str]]:
+    """What a run's own classifier is tested by: its outputs by name, then the labels that it does not know; and notes.
+
     Raises:
-        InputError: the classifier was trained with other labels, as far as their number tells.
+        InputError: the labels are of another kind, or the names of the outputs cannot be known.
     """
-    known = objective.head.out_features
-    if known < manifest.labels or (manifest.classes and known != manifest.labels):
+    theirs = type(known).of(manifest)
+    if not isinstance(known, (Classes, LabelSet)) or not isinstance(theirs, (Classes, LabelSet)):
+        if len(theirs.names) != len(known.names):
+            raise InputError(
+                f"{manifest.path}: labels hold {len(theirs.names)} numbers, the run tells {len(known.names)}\n"
+                "  give as many, in the same order"
+            )
+        return known, []
+    strange = [name for name in theirs.names if name not in known.places]
+    if not strange:
+        return known, []
+    if isinstance(known, Classes) and not known.certain:
+        if len(theirs.names) != len(known.names):
+            raise InputError(
+                f"{manifest.path}: has {len(theirs.names)} labels, the run was trained to tell {len(known.names)}, "
+                "whose names it was saved without\n  give all labels that it was trained with, or use --kind finetune"
+            )
+        named = ", ".join(theirs.names)
+        return theirs, [f"the run was saved without the names of its classes: taken in this order for {named}"]
+    if len(strange) == len(theirs.names):
         raise InputError(
-            f"{manifest.path}: has {manifest.labels} labels, the run was trained to tell {known}\n"
-            "  give the labels that it was trained with, or choose --kind finetune"
+            f"{manifest.path}: has the labels {', '.join(theirs.names[:8])}, none of which the run knows\n"
+            f"  it tells {', '.join(known.names[:8])}; choose --kind linear or finetune to learn others"
         )
-
-
-def counted(manifest: Manifest) -> list[int]:
-    """Which of a manifest's labels occur, in the order in which a split counts them."""
-    found = {manifest.number(row["label"]) for row in manifest.columns("label")}
-    return sorted(label for label in found if label is not None and label >= 0)
+    note = f"the run does not know the labels {', '.join(strange)}: they count as never found"
+    return type(known)((*known.names, *strange)), [note]
 
 
 @dataclass
 class Head:
-    """The classifiers that models were trained with, tested as they are. rows: who is tested."""
+    """The classifiers that models were trained with, tested as they are.
+
+    rows: who is tested; the names of their target begin with those of the classifiers (see `tellable`).
+    """
 
     models: Mapping[str, MaskedAutoencoder]
     rows: Split
@@ -127,14 +159,12 @@ class Head:
         """One result for each model, on all streams of the clips together; in the main process.
 
         Raises:
-            InputError: a model has no classifier, or one of other labels; or what is asked for needs another kind.
+            InputError: a model has no classifier; or what is asked for needs another kind.
         """
         clips, ranks = wish.clips, wish.ranks
         if wish.shots:
             raise InputError("--shots: --kind head learns from no label here\n  choose another --kind")
         refuse_drop(wish.drop, "head")
-        for model in self.models.values():
-            require_same_labels(judge(model), clips.manifest)
         bar = wish.progress.add_task("testing", total=len(self.models) * len(self.rows.test))
         results, faults = [], {}
         own = ranks.share(self.rows.test.tolist(), wish.batch_size)
@@ -147,14 +177,15 @@ class Head:
             found = together(parts, clips)
             result = Result("+".join(clips.readers), name)
             results.append(result)
-            tested(result, found, self.rows, counted(clips.manifest))
+            tested(result, found, self.rows)
             faults |= {fault.id: fault for fault in found.faults}
         return Outcome(results, [], list(faults.values()))
 
 
-def tested(result: Result, found: Told, rows: Split, columns: Sequence[int]) -> None:
-    """Add one seed's figures; `columns` are those of the labels that the split knows."""
-    result.add(rows.labels[found.indices], found.probabilities[:, columns])
+def tested(result: Result, found: Told, rows: Split) -> None:
+    """Add one seed's figures; labels that the model does not know are never found."""
+    unknown = len(rows.target.names) - found.probabilities.shape[1]
+    result.add(rows.labels[found.indices], np.pad(found.probabilities, ((0, 0), (0, unknown))), rows.target)
 
 
 def refuse_drop(drop: bool, kind: str) -> None:

@@ -9,12 +9,16 @@ import numpy as np
 import torch
 from einops import rearrange
 
+from modalities.audio.contents import SoundContents
+from modalities.decoding import decode
 from modalities.errors import SampleError
-from modalities.media import decode, film, length, opened, sound
+from modalities.extent import assumed, lasting
+from modalities.media import film, kind_of, opened, remembered, sound
 from modalities.reader import Reader, Reading
 from modalities.whole import REMEDY, states_length
 
-PREROLL = 0.5  # seconds decoded before the window: lossy codecs overlap frames and keep a bit reservoir
+PREROLL = 0.5  # seconds decoded before the window: lossy codecs overlap frames
+RESERVOIR = 3.0  # seconds in MP3, where a frame may hold bits of those before it: many, where they are small
 SLACK = 0.005  # seconds; stamps that stray less than this only say that the container rounds them
 SHORT = 0.15  # seconds that may lack at the end of what is stated: codecs pad, and frames last up to 0.13 s
 SILENCE = 1e-5  # peak below which a track counts as absent (16-bit sound has 3e-5 as its smallest step)
@@ -36,9 +40,11 @@ class AudioReader(Reader):
         self.rate = rate
 
     def seconds(self, source: Any) -> float | None:
-        with opened(source) as container:
-            track = sound(container)
-            return None if track is None else length(container, track)
+        return lasting(source, "audio")
+
+    def describe(self, source: Any) -> dict[str, Any]:
+        found = facts(source)
+        return {"seconds": self.seconds(source), **found} if found else {}
 
     def read(self, source: Any, start: float, duration: float) -> Reading | None:
         count, first, stop = round(self.rate * duration), round(self.rate * start), start + duration
@@ -48,7 +54,8 @@ class AudioReader(Reader):
                     raise SampleError(source, "has neither sound nor pictures", "name a recording, or drop the row")
                 return None
             pieces, rate = [], 0
-            for time, frame in decode(container, track, max(start - PREROLL, 0.0)):
+            before = RESERVOIR if track.codec_context.name.startswith("mp3") else PREROLL
+            for time, frame in decode(container, track, max(start - before, 0.0)):
                 if rate not in (0, frame.sample_rate):
                     raise SampleError(source, f"changes its sampling rate at {time:.2f} s", "re-encode it")
                 rate = frame.sample_rate
@@ -59,10 +66,11 @@ class AudioReader(Reader):
                     remedy = "write the sound again, or drop the row"
                     raise SampleError(source, f"its samples are no finite numbers at {time:.2f} s", remedy)
                 pieces.append((time, piece))
-            if not pieces and (start < length(container, track) or not (length(container, track) or film(container))):
+            if not pieces and (start < (says := lasting(source, "audio") or 0.0) or not (says or film(container))):
                 raise SampleError(source, f"no sound can be decoded from {start:.2f} s", "re-encode it or drop the row")
             ended = max((time + len(samples) / rate for time, samples in pieces), default=stop)
-            if ended < stop - SHORT and ended < (says := length(container, track)) - SHORT and states_length(container):
+            says = lasting(source, "audio") or 0.0 if ended < stop - SHORT else 0.0
+            if ended < says - SHORT and states_length(container):
                 reason = f"says its sound lasts {says:.2f} s, but nothing after {ended:.2f} s can be decoded"
                 raise SampleError(source, reason, REMEDY)
         if not pieces:
@@ -78,10 +86,27 @@ class AudioReader(Reader):
             return None
         values = torch.zeros(count)
         values[: len(samples)] = torch.from_numpy(samples)
-        return Reading(values, len(samples))
+        return Reading(values, len(samples), notes=assumed(source))
+
+    def contents(self) -> SoundContents:
+        return SoundContents()
 
     def blank(self, duration: float) -> Reading:
         return Reading(torch.zeros(round(self.rate * duration)), 0)
+
+
+@remembered
+def facts(source: Any) -> dict[str, Any]:
+    """What the headers of a file tell of its sound; nothing where it has none."""
+    with opened(source) as container:
+        track = sound(container)
+        if track is None:
+            return {}
+        context = track.codec_context
+        return {
+            "rate": context.sample_rate, "channels": context.channels, "codec": context.name,
+            "container": kind_of(container),
+        }  # fmt: skip
 
 
 def mono(samples: np.ndarray, channels: int, planar: bool) -> np.ndarray:

@@ -11,6 +11,7 @@ from einops import rearrange
 from torch import nn
 from torchaudio.compliance.kaldi import get_mel_banks
 
+from modalities.accept import waveform
 from modalities.positions import Kind
 from modalities.records import Patches, Places, Signal, lattice
 from modalities.shapes import Float, Shaped, Tensor
@@ -44,6 +45,7 @@ class AudioTokenizer(Tokenizer):
     """
 
     axes = ("time", "frequency")
+    layout = ("b", "s")
 
     banks: Tensor
     taper: Tensor
@@ -127,7 +129,15 @@ class AudioTokenizer(Tokenizer):
         power = torch.fft.rfft(frames * self.taper, self.fft).abs().pow(2.0)
         return (power @ self.banks).clamp_min(FLOOR["fbank"]).log()
 
-    def patchify(self, signal: Signal) -> Patches:
+    @property
+    def expected(self) -> str:
+        return f"a mono waveform in float32 with full scale 1, or int16, (b, s) at {self.rate} Hz"
+
+    def convert(self, signal: Signal) -> Signal:
+        return waveform(signal, self.expected)
+
+    def patchify(self, signal: Any) -> Patches:
+        signal = self.accept(signal)
         spectrogram = self.spectrogram(signal)
         frames, (time, band) = spectrogram.shape[1], self.patch
         if not frames:

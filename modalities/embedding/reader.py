@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from modalities import limits, parquet
+from modalities.embedding.contents import RowContents
 from modalities.errors import InputError, SampleError
 from modalities.media import existing
 from modalities.reader import Reader, Reading
@@ -41,6 +42,9 @@ class EmbeddingReader(Reader):
     """
 
     typical: ClassVar[dict[str, Any]] = {"width": 512}
+    made_by: ClassVar[str | None] = (
+        "mmmae embed RUN --data {data} --out EMBEDDED (RUN: a model trained on such recordings)"
+    )
 
     def __init__(self, *, length: int = 64, width: int | None = None, rate: float | None = None):
         if length < 1:
@@ -94,6 +98,14 @@ class EmbeddingReader(Reader):
             return range(self.length)
         return range(round(start * self.rate), round((start + duration) * self.rate))
 
+    def describe(self, source: Any) -> dict[str, Any]:
+        rows = load(source)
+        times = {"times": "of each row" if rows.start is not None else "none"}
+        return {"rows": len(rows.features), "features": rows.features.shape[1], "type": dtype(rows.features)} | times
+
+    def contents(self) -> RowContents:
+        return RowContents()
+
     def blank(self, duration: float) -> Reading:
         if self.width is None:
             raise ValueError("embedding width is open: name it in the recipe, or survey the data first")
@@ -115,6 +127,10 @@ class EmbeddingReader(Reader):
             except SampleError as sample:
                 error = sample
         raise InputError(f"embedding width: no file tells it\n  {error or 'no row has an embedding'}")
+
+
+def dtype(features: Tensor) -> str:
+    return str(features.dtype).removeprefix("torch.")
 
 
 def load(source: Any) -> Rows:

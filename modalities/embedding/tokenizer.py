@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import nn
 
 from modalities.positions import Kind
-from modalities.records import Patches, Places, Signal, lattice
+from modalities.records import Patches, Places, lattice
 from modalities.shapes import Float, Shaped, Tensor
 from modalities.tokenizer import Tokenizer, fractions
 
@@ -21,12 +23,14 @@ class EmbeddingTokenizer(Tokenizer):
         unit: scale every embedding to length one before it is embedded or predicted.
 
     >>> import torch
+    >>> from modalities.records import Signal
     >>> tokenizer = EmbeddingTokenizer(64, width=512)
     >>> tuple(tokenizer.embed(tokenizer.patchify(Signal(torch.randn(2, 20, 512)))).x.shape)
     (2, 20, 64)
     """
 
     axes = ("time",)
+    layout = ("b", "l", "d")
 
     def __init__(self, dim: int, *, width: int = 512, unit: bool = False, positions: Kind = "grid"):
         super().__init__(dim, positions=positions)
@@ -35,10 +39,17 @@ class EmbeddingTokenizer(Tokenizer):
         self.width, self.unit, self.outputs = width, unit, width
         self.project = nn.Linear(width, dim)
 
-    def patchify(self, signal: Signal) -> Patches:
+    @property
+    def fixed(self) -> dict[str, int]:
+        return {"d": self.width}
+
+    @property
+    def expected(self) -> str:
+        return f"embeddings in float32 (b, l, d={self.width})"
+
+    def patchify(self, signal: Any) -> Patches:
+        signal = self.accept(signal)
         values = signal.silenced().values
-        if values.shape[-1] != self.width:
-            raise ValueError(f"embeddings are {values.shape[-1]} wide, the tokenizer was built for {self.width}")
         if self.unit:
             values = nn.functional.normalize(values, dim=-1)
         grid = (values.shape[1],)

@@ -4,33 +4,36 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from einops import rearrange
 from torch import nn
 
 from modalities.graph import GraphLayer, adjacency, edge_matrix
+from modalities.imu.names import channel_names
+from modalities.imu.words import CHANNELS
 from modalities.positions import Kind
-from modalities.records import Patches, Places, Signal, Tokens, lattice
-from modalities.shapes import Float, Int, Shaped, Tensor
+from modalities.records import Patches, Places, Signal, Tokens, by_value, lattice
+from modalities.shapes import Bool, Float, Int, Shaped, Tensor
 from modalities.tokenizer import Tokenizer, fractions
 
-GRAVITY, HALF_TURN = 9.81, 3.14  # m/s^2 and rad/s: what a body's movements are measured by
+USUAL = {"a": 9.81, "g": 3.14, "m": 50.0}  # gravity in m/s^2, half a turn in rad/s, the Earth's field in uT
 
 
 class IMUTokenizer(Tokenizer):
     """Cut inertial recordings into (time window, sensor) patches and pass messages among the visible ones.
 
-    Takes float32 (b, t, sensors, channels): acceleration in m/s^2, then angular velocity in rad/s. A patch of which a
-    reading is missing (`Signal.observed`) is invalid: missing sensors and gaps are nothing. Coordinates are (time,
+    Takes float32 (b, t, sensors, channels): acceleration in m/s^2, then angular velocity in rad/s. A channel of which a
+    reading in the patch is missing (`Signal.observed`) is missing from that patch: it enters as its mean and is not
+    predicted. A patch without any channel is invalid: missing sensors and gaps are nothing. Coordinates are (time,
     sensor), or (time, channel, sensor). Sensors are the nodes of a graph whose edges come with the signal (from the
     manifest), or from the recipe, or join all sensors; the idea is EVI-MAE's (arXiv:2408.00538), but only visible nodes
     speak, so nothing leaks.
 
     Args:
         dim: width of the tokens.
-        channels: readings of one sensor; six means accelerometer then gyroscope.
+        channels: readings of one sensor, as a count or by name; six means accelerometer then gyroscope.
         patch: time steps in a patch.
         kind: `raw` readings, laid out (step, channel); or `stft`: log magnitudes laid out (frame, frequency, channel).
         fft: samples in an STFT frame. hop: samples from one frame to the next; half a frame by default.
@@ -38,7 +41,7 @@ class IMUTokenizer(Tokenizer):
         graph: message passing, `gin`, `gat` or None. `layers` rounds of it.
         edges: pairs of sensors that hear each other, when the manifest has none; None joins all.
         mean, std: of each channel, in its units; by default 0, and gravity for accelerations, half a turn a second for
-            rotations. In a recipe `data` stands for those of the training recordings.
+            rotations, 50 uT for the magnetic field. In a recipe `data` stands for those of the training recordings.
 
     >>> tokenizer = IMUTokenizer(64, patch=10)
     >>> patches = tokenizer.patchify(Signal(torch.randn(2, 100, 3, 6)))
@@ -47,6 +50,7 @@ class IMUTokenizer(Tokenizer):
     """
 
     nodes = True
+    layout = ("b", "t", "s", "c")
 
     mean: Tensor
     std: Tensor
@@ -56,7 +60,7 @@ class IMUTokenizer(Tokenizer):
         self,
         dim: int,
         *,
-        channels: int = 6,
+        channels: int | list[str] = 6,
         patch: int = 10,
         kind: Literal["raw", "stft"] = "raw",
         fft: int = 16,
@@ -77,6 +81,8 @@ class IMUTokenizer(Tokenizer):
         hop = hop or max(1, fft // 2)
         if kind == "stft" and not (0 < hop <= fft and patch % hop == 0):
             raise ValueError(f"a patch of {patch} steps must hold a whole number of hops of {hop}, each at most {fft}")
+        names = channel_names(channels)
+        channels = len(names)
         self.axes = ("time", "channel", "sensor") if apart else ("time", "sensor")
         self.readings, self.channels = channels, 1 if apart else channels  # of a sensor, and of a patch
         self.patch, self.kind, self.fft, self.hop, self.apart = patch, kind, fft, hop, apart
@@ -84,7 +90,7 @@ class IMUTokenizer(Tokenizer):
             raise ValueError("mean and std of the data are those of readings; with kind: stft give those of magnitudes")
         mean = [0.0] * channels if mean in (None, "data") else mean  # "data": nobody has measured them yet
         if std in (None, "data"):
-            usual = [GRAVITY] * min(channels, 3) + [HALF_TURN] * max(channels - 3, 0)
+            usual = [USUAL.get(name[:1], 1.0) if name in CHANNELS else 1.0 for name in names]
             std = usual if kind == "raw" else [1.0] * channels
         if not len(mean) == len(std) == channels:
             raise ValueError(f"mean and std need a value for each of {channels} channels, got {mean} and {std}")
@@ -100,7 +106,16 @@ class IMUTokenizer(Tokenizer):
     def sizes(self) -> tuple[int | None, ...]:
         return (None, self.readings, None) if self.apart else (None, None)
 
-    def patchify(self, signal: Signal) -> Patches:
+    @property
+    def fixed(self) -> dict[str, int]:
+        return {"c": self.readings}
+
+    @property
+    def expected(self) -> str:
+        return f"sensor readings in float32, SI units (m/s^2, rad/s), (b, t, sensors, channels={self.readings})"
+
+    def patchify(self, signal: Any) -> Patches:
+        signal = self.accept(signal)
         _, t, sensors, channels = signal.values.shape
         if channels != self.readings or t % self.patch:
             raise ValueError(
@@ -111,7 +126,7 @@ class IMUTokenizer(Tokenizer):
             signal = replace(signal, length=signal.length // self.patch * self.patch)
         values = signal.silenced().values
         if signal.observed is not None:
-            values = torch.where(signal.observed[..., None], values, torch.zeros_like(values))
+            values = torch.where(signal.observed, values, torch.zeros_like(values))
         grid = (t // self.patch, channels, sensors) if self.apart else (t // self.patch, sensors)
         features = values[..., None, :] if self.kind == "raw" else self.spectra(values)  # (b, frames, sensors, f, c)
         cut = "b (t c s) (p f)" if self.apart else "b (t s) (p f c)"
@@ -119,7 +134,12 @@ class IMUTokenizer(Tokenizer):
         coords = lattice(grid, values.device)
         duration = signal.seconds()
         time = duration[:, None] * fractions(grid[0], values.device)[coords[:, 0]]
-        return Patches(values, coords, time, grid, duration, self.valid(signal, coords), edges=self.links(signal))
+        exists, observed = self.exists(signal), None
+        if exists is not None and not self.apart:
+            observed = rearrange(exists, "b t s c -> b (t s) c")
+            values = torch.where(by_value(observed, values.shape[-1]), values, self.mean.to(values.dtype))
+        valid = self.valid(signal, coords, exists)
+        return Patches(values, coords, time, grid, duration, valid, edges=self.links(signal), observed=observed)
 
     def spectra(self, values: Float[Tensor, "b t s c"]) -> Float[Tensor, "b frames s f c"]:
         """Log magnitudes of each sensor and channel; a frame is centred on its hop."""
@@ -130,13 +150,21 @@ class IMUTokenizer(Tokenizer):
         with torch.autocast(values.device.type, enabled=False):
             spectrum = torch.stft(padded.float(), self.fft, self.hop, window=window, center=False, return_complex=True)
         magnitude = (spectrum.abs() + 1e-3).log()
-        return rearrange(magnitude, "(b s c) f n -> b n s f c", b=len(values), s=values.shape[2])
+        return rearrange(magnitude, "(b s c) f n -> b n s f c", b=values.shape[0], s=values.shape[2])
 
-    def valid(self, signal: Signal, coords: Int[Tensor, "n axes"]) -> Tensor | None:
+    def exists(self, signal: Signal) -> Bool[Tensor, "b t s c"] | None:
+        """Which channels have all their readings in each time window; None when all have."""
+        if signal.observed is None:
+            return None
+        return rearrange(signal.observed, "b (t p) s c -> b t s c p", p=self.patch).all(-1)
+
+    def valid(
+        self, signal: Signal, coords: Int[Tensor, "n axes"], exists: Bool[Tensor, "b t s c"] | None
+    ) -> Bool[Tensor, "b n"] | None:
         valid = None
-        if signal.observed is not None:
-            whole = rearrange(signal.observed, "b (t p) s -> b t s p", p=self.patch).all(-1)
-            valid = whole[:, coords[:, 0], coords[:, -1]]
+        if exists is not None:
+            at = coords[:, 0], coords[:, -1]
+            valid = exists[:, *at, coords[:, 1]] if self.apart else exists.any(-1)[:, *at]
         if signal.length is not None:
             inside = coords[:, 0] < (signal.length // self.patch)[:, None]
             valid = inside if valid is None else valid & inside

@@ -12,6 +12,7 @@ from modalities import limits
 from modalities.errors import InputError, SampleError
 from modalities.noise import mix
 from modalities.reader import Reader, Reading
+from modalities.text.contents import CaptionContents
 from modalities.text.vocabulary import Vocabulary
 
 
@@ -48,6 +49,21 @@ class TextReader(Reader):
         values = torch.full((self.length,), self.vocabulary.pad)
         values[: len(ids)] = torch.tensor(ids)
         return Reading(values, len(ids))
+
+    def describe(self, source: Any) -> dict[str, Any]:
+        captions = captions_of(source)
+        words = max((len(caption.split()) for caption in captions), default=0)
+        facts: dict[str, Any] = {"captions each": len(captions), "words": words, "empty": not captions}
+        if isinstance(source, (list, tuple)) and any(isinstance(caption, dict) for caption in source):
+            return facts | {"times": "start and end"}  # what is read together depends on the window
+        if self.vocabulary is not None:
+            facts["cut off"] = any(
+                len(self.vocabulary.encode(text, self.length + 1)) > self.length for text in captions
+            )
+        return facts
+
+    def contents(self) -> CaptionContents:
+        return CaptionContents()
 
     def blank(self, duration: float) -> Reading:
         pad = 0 if self.vocabulary is None else self.vocabulary.pad

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import nn
 
+from modalities.accept import identifiers
 from modalities.positions import Kind
 from modalities.records import Patches, Places, Signal, lattice
 from modalities.shapes import Float, Int, Shaped, Tensor
@@ -30,6 +33,7 @@ class TextTokenizer(Tokenizer):
     """
 
     axes = ("time",)
+    layout = ("b", "l")
 
     def __init__(self, dim: int, *, words: int = 4096, encoder: str | None = None, positions: Kind = "grid"):
         super().__init__(dim, positions=positions)
@@ -53,7 +57,15 @@ class TextTokenizer(Tokenizer):
             self.encoder.eval()  # a frozen encoder does not drop out
         return self
 
-    def patchify(self, signal: Signal) -> Patches:
+    @property
+    def expected(self) -> str:
+        return f"text as ids of a vocabulary of {self.outputs} words in int64 (b, l)"
+
+    def convert(self, signal: Signal) -> Signal:
+        return identifiers(signal, self.outputs, self.expected)
+
+    def patchify(self, signal: Any) -> Patches:
+        signal = self.accept(signal)
         ids = signal.silenced().values
         b, length = ids.shape
         coords = lattice((length,), ids.device)

@@ -46,7 +46,7 @@ class VideoAugmentation(Augmentation):
 
     @torch.no_grad()
     def forward(self, signal: Signal, key: Int[Tensor, " b"]) -> Signal:
-        """The signal with each clip, uint8 (b, t, c, h, w), cropped and flipped by what its key draws."""
+        """The signal with each clip (b, t, c, h, w), uint8 or float32, cropped and flipped by what its key draws."""
         t, _, h, w = signal.values.shape[1:]
         area, shape, across, down = uniform(key, "crop", 4).unbind(1)
         area = h * w * (self.scale[0] + (self.scale[1] - self.scale[0]) * area)
@@ -57,7 +57,8 @@ class VideoAugmentation(Augmentation):
         crop = Crop((h, w), (h - height) * down, height, (w - width) * across, width, mirrored)
         rows, columns = crop.matrices((h, w), (self.size or h, self.size or w))
         x = resample(rearrange(signal.values.float(), "b t c h w -> b (t c) h w"), rows, columns)
-        x = rearrange(x.round().clamp(0, 255).to(torch.uint8), "b (t c) h w -> b t c h w", t=t)
+        x = x if signal.values.is_floating_point() else x.round().clamp(0, 255).to(torch.uint8)
+        x = rearrange(x, "b (t c) h w -> b t c h w", t=t)
         return replace(signal, values=x, hint=None if signal.hint is None else crop.hint(signal.hint))
 
 

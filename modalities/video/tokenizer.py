@@ -9,6 +9,7 @@ import torch
 from einops import rearrange, repeat
 from torch import nn
 
+from modalities.accept import measurements, pictures
 from modalities.positions import Kind
 from modalities.records import Patches, Places, Signal, lattice
 from modalities.shapes import Float, Int, Shaped, Tensor
@@ -21,9 +22,10 @@ IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))  # what VideoMAE and M
 class VideoTokenizer(Tokenizer):
     """Cut a clip into tubes of `tube` frames by `patch` x `patch` pixels (VideoMAE, arXiv:2203.12602).
 
-    Takes uint8 (b, t, c, h, w) of any frame count and size that tubes divide. An image is a clip of one frame; it is
-    held still for the length of a tube. Coordinates are (t, h, w), counted in tubes; the values of a patch are laid
-    out (frame, row, column, channel) and natural units are uint8 levels.
+    Takes uint8, or floats of 0..255 or [0, 1], (b, t, c, h, w) of any frame count and size that tubes divide. An image
+    is a clip of one frame; it is held still for the length of a tube. Coordinates are (t, h, w), counted in tubes; the
+    values of a patch are laid out (frame, row, column, channel) and natural units are levels of 0..255. A stream with a
+    `range` (depth, temperature) takes float32 between 0 and 1 instead, which are its natural units.
 
     Args:
         dim: width of the tokens.
@@ -34,6 +36,7 @@ class VideoTokenizer(Tokenizer):
         predict: how many frames of each tube a decoder predicts, chosen so that together they are evenly spread from
             the first frame of the clip to its last (MAE-ST, 2205.09113); None means all.
         frames, size: of the clip; only `learned` positions need to know them beforehand.
+        range: of the measurements that the reader scaled to [0, 1] (modalities/video/deep.py); None: uint8 levels.
 
     >>> tokenizer = VideoTokenizer(64, patch=8)
     >>> clip = Signal(torch.randint(0, 256, (2, 16, 3, 32, 32), dtype=torch.uint8))
@@ -43,7 +46,7 @@ class VideoTokenizer(Tokenizer):
     """
 
     axes = ("time", "row", "column")
-    full_scale = 255.0
+    layout = ("b", "t", "c", "h", "w")
 
     mean: Tensor
     std: Tensor
@@ -61,6 +64,7 @@ class VideoTokenizer(Tokenizer):
         predict: int | None = None,
         frames: int | None = None,
         size: int | tuple[int, int] | None = None,
+        range: tuple[float | int, float | int] | None = None,
     ):
         if min(patch, tube, channels) < 1:
             raise ValueError(f"patch, tube and channels count from 1, got {patch}, {tube}, {channels}")
@@ -76,12 +80,26 @@ class VideoTokenizer(Tokenizer):
         if not len(mean) == len(std) == channels:
             raise ValueError(f"mean and std need a value for each of {channels} channels, got {mean} and {std}")
         self.patch, self.tube, self.channels, self.predict = patch, tube, channels, predict or tube
+        self.range, self.full_scale = range, 255.0 if range is None else 1.0
         self.outputs = channels * self.predict * patch**2
         self.project = nn.Linear(channels * tube * patch**2, dim)
         self.register_buffer("mean", torch.tensor(mean).repeat(tube * patch**2), persistent=False)
         self.register_buffer("std", torch.tensor(std).repeat(tube * patch**2), persistent=False)
 
-    def patchify(self, signal: Signal) -> Patches:
+    @property
+    def fixed(self) -> dict[str, int]:
+        return {"c": self.channels}
+
+    @property
+    def expected(self) -> str:
+        scale = "uint8, or floats of 0..255 or [0, 1]," if self.range is None else "floats in [0, 1]"
+        return f"video in {scale} (b, t, c={self.channels}, h, w)"
+
+    def convert(self, signal: Signal) -> Signal:
+        return (pictures if self.range is None else measurements)(signal, self.expected)
+
+    def patchify(self, signal: Any) -> Patches:
+        signal = self.accept(signal)
         frames, length = signal.values, signal.length
         if frames.shape[1] == 1 and self.tube > 1:  # an image: hold it still
             frames = repeat(frames, "b 1 c h w -> b t c h w", t=self.tube)
@@ -105,18 +123,20 @@ class VideoTokenizer(Tokenizer):
 
     def standardise(self, values: Shaped[Tensor, "b k p"]) -> Float[Tensor, "b k p"]:
         p = values.shape[-1]  # less than a tube where a decoder predicts less
-        return (values / 255).sub_(self.mean[:p]).div_(self.std[:p])  # a clip of its own: written to once, not thrice
+        scaled = values / self.full_scale  # a clip of its own: written to once, not thrice
+        return scaled.sub_(self.mean[:p]).div_(self.std[:p])
 
     def natural(self, x: Float[Tensor, "b k p"]) -> Float[Tensor, "b k p"]:
         p = x.shape[-1]
-        return (x * self.std[:p] + self.mean[:p]) * 255
+        return (x * self.std[:p] + self.mean[:p]) * self.full_scale
 
     def lift(self, values: Shaped[Tensor, "b k p"], places: Places) -> Float[Tensor, "b k d"]:
         return self.project(self.standardise(values))
 
     def assemble(self, values: Shaped[Tensor, "b n p"], grid: tuple[int, ...]) -> Shaped[Tensor, "b t c h w"]:
         t, h, w = grid
-        values = values.round().clamp(0, 255).to(torch.uint8) if values.is_floating_point() else values
+        if self.range is None and values.is_floating_point():
+            values = values.round().clamp(0, 255).to(torch.uint8)
         return rearrange(
             values, "b (t h w) (p q r c) -> b (t p) c (h q) (w r)",
             t=t, h=h, w=w, p=self.tube, q=self.patch, r=self.patch,

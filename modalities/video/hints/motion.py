@@ -11,6 +11,7 @@ from torch.nn.functional import adaptive_avg_pool2d
 
 from modalities.shapes import Float, Tensor
 from modalities.video.hints.hint import CELL, Film, Hint
+from modalities.video.sidedata import side_data
 
 if TYPE_CHECKING:
     from av import VideoFrame
@@ -35,7 +36,7 @@ class Motion(Hint):
         stream.codec_context.flags2 |= Flags2.export_mvs
 
     def note(self, frame: VideoFrame) -> Any:
-        vectors = frame.side_data.get("MOTION_VECTORS")
+        vectors = side_data(frame, "MOTION_VECTORS")
         if vectors is not None:
             self.known = field(vectors.to_ndarray(), frame.height, frame.width)
         return self.known

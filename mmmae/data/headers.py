@@ -1,0 +1,137 @@
+"""Which column of a manifest a header means: its own names, those that certainly mean the same, and others.
+
+What certainly means a column is read as it, with a note. What only may mean one is refused with the name to give it:
+a speaker that is not made the `group` would stand on both sides of a split without a word.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+PLAIN = (
+    "id", "text", "start", "end", "label", "split", "group", "regions", "imu_rate", "imu_window", "edges",
+)  # fmt: skip
+RATES = ("audio_rate", "video_rate")  # of arrays in memory, until they are files
+FILE = "file"  # a path whose ending tells whether it is `video` or `audio`
+SAME = {
+    **dict.fromkeys(("path", "filepath", "file_path", "file", "file_name", "filename"), FILE),
+    **dict.fromkeys(("video_path", "video_file", "video_filename", "video_filepath", "image", "image_path"), "video"),
+    **dict.fromkeys(("audio_path", "audio_file", "audio_filename", "audio_filepath", "wav", "wav_path"), "audio"),
+    **dict.fromkeys(("imu_path", "imu_file"), "imu"),
+    **dict.fromkeys(("caption", "captions", "sentence", "transcript", "transcription"), "text"),
+    **dict.fromkeys(("class", "class_name", "class_label", "category", "label_name", "labels"), "label"),
+}
+MAYBE = {
+    **dict.fromkeys(
+        ("subject", "subject_id", "participant", "participant_id", "person", "person_id", "speaker", "speaker_id",
+         "user", "user_id", "client_id", "patient", "patient_id", "camera", "session", "site"), "group",
+    ),
+    **dict.fromkeys(("start_time", "start_sec", "start_seconds", "start_s", "begin", "onset", "t_start", "time_start",
+                     "start_timestamp", "clip_start", "offset"), "start"),
+    **dict.fromkeys(("end_time", "end_sec", "end_seconds", "end_s", "stop", "t_end", "time_end", "end_timestamp",
+                     "stop_timestamp", "clip_end"), "end"),
+    **dict.fromkeys(("sampling_rate", "sample_rate", "rate", "hz", "freq", "frequency", "fs", "sr"), "imu_rate"),
+    **dict.fromkeys(("fold", "partition", "subset", "set"), "split"),
+    **dict.fromkeys(("target", "y", "activity", "action", "emotion", "label_id", "class_id"), "label"),
+    **dict.fromkeys(("title", "description", "utterance", "narration"), "text"),
+    **dict.fromkeys(("name", "uid", "uuid", "key", "utt_id", "segment_id", "clip_id", "video_id"), "id"),
+}  # fmt: skip
+REASON = {
+    "group": "`group` keeps all its rows on one side of a split",
+    "start": "`start` is in seconds of the recording",
+    "end": "`end` is in seconds of the recording",
+    "imu_rate": "`imu_rate` is in Hz, for IMU files without a time column",
+}
+METADATA = frozenset(
+    ("duration", "length", "fps", "frame_rate", "num_frames", "n_frames", "width", "height", "resolution", "codec",
+     "filesize", "file_size", "num_bytes", "md5", "sha1", "sha256", "checksum", "url", "license", "age", "gender",
+     "sex", "accent", "accents", "locale", "up_votes", "down_votes", "variant", "chapter_id")
+)  # fmt: skip
+INDEX = ("", "unnamed: 0", "__index_level_0__")  # what pandas writes of its index
+LISTS = {  # a column that one published list has: what the list is
+    "youtube_id": "Kinetics' list", "# ytid": "AudioSet's list", "ytid": "AudioSet's list",
+    "narration_id": "EPIC-KITCHENS' list", "scene": "Charades' list",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is made of a header: pairs of its names and the columns that they mean, notes, or why it cannot be read."""
+
+    pairs: tuple[tuple[str, str], ...]
+    notes: tuple[str, ...] = ()
+    problem: str | None = None
+
+
+def known(name: str) -> bool:
+    """Whether a cell of a first line is plainly the name of a column."""
+    name = name.strip().lower()
+    every = (*PLAIN, *RATES, "video", "audio", "imu", "embedding", *SAME, *MAYBE, *METADATA, *LISTS)
+    return bool(name) and name in every
+
+
+@lru_cache(maxsize=256)
+def plan(names: tuple[object, ...], modalities: tuple[str, ...]) -> Plan:
+    """What the names of a row or of a header mean, where `modalities` are the columns that hold recordings."""
+    columns = (*modalities, *(name for name in PLAIN if name not in modalities))
+    pairs: dict[str, str] = {}
+    notes, unknown = [], []
+    extra = [str(name) for name in names if str(name).strip().lower() in METADATA and name not in columns]
+    begins = {str(name).strip().lower() for name in names}
+    if "start" in begins and "end" not in begins and "duration" in begins:
+        return Plan((), problem="columns 'start' and 'duration', but no 'end'\n  Write `end`: start + duration.")
+    for name in names:
+        low = str(name).strip().lower()
+        if name in columns or name in RATES:
+            target = str(name)
+        elif low in columns:
+            target = low
+            notes.append(f"column {name!r} is read as {low!r}")
+        elif low in SAME:
+            target = SAME[low]
+            means = "'video' or 'audio', as the endings of its files tell" if target == FILE else repr(target)
+            notes.append(f"column {name!r} is read as {means}")
+        elif low in METADATA:
+            continue
+        elif low in INDEX:
+            notes.append("the index that pandas wrote (a column without a name) is passed over")
+            continue
+        else:
+            unknown.append(str(name))
+            continue
+        if target in pairs.values():
+            first = next(key for key, value in pairs.items() if value == target)
+            what = "the recording" if target == FILE else repr(target)
+            return Plan((), problem=f"columns {first!r} and {name!r} both mean {what}\n  Remove one of them.")
+        pairs[str(name)] = target
+    if unknown:
+        return Plan((), problem=refused(unknown, columns))
+    if extra:
+        notes.append(f"columns that mmmae does not use are passed over: {', '.join(extra)}")
+    return Plan(tuple(pairs.items()), tuple(notes))
+
+
+def refused(unknown: Sequence[str], columns: Collection[str]) -> str:
+    """Why a header with unknown columns is refused, with the line that helps."""
+    listed = f"unknown column{'s' * (len(unknown) > 1)} {', '.join(map(repr, unknown[:8]))}"
+    low = {name.strip().lower(): name for name in unknown}
+    if found := next((what for column, what in LISTS.items() if column in low), None):
+        return (
+            f"{listed}: {found} names no files\n"
+            "  Write a manifest with the path of each file: video,start,end,label (start and end in seconds)."
+        )
+    if maybe := [(name, MAYBE[key]) for key, name in low.items() if key in MAYBE]:
+        name, column = maybe[0]
+        reason = f": {REASON[column]}" if column in REASON else ""
+        return f"{listed}\n  Rename {name!r} to {column!r} if it is that{reason}; else remove it. {others(unknown)}"
+    near = difflib.get_close_matches(unknown[0].strip(), columns, 1)
+    hint = f", did you mean {near[0]!r}?" if near else ""
+    return f"{listed}{hint}\n  Columns are {', '.join(columns)}; rename or remove the others. {others(unknown)}"
+
+
+def others(unknown: Sequence[str]) -> str:
+    """How to remove columns in one line of pandas."""
+    return f"In pandas: table.drop(columns={list(unknown[:8])!r})"
