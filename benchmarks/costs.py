@@ -27,7 +27,7 @@ from rich.console import Console
 from rich.table import Table
 
 from mmmae import Recipe
-from mmmae.optim import adamw
+from mmmae.training.optim import adamw
 
 ROOT = Path(__file__).resolve().parent.parent
 TRAIN = [str(ROOT / "mmmae" / "train.py"), "--workers", "1", "--track", "none", "training.evaluate_every=1000000"]

@@ -30,13 +30,13 @@ from mmmae import Recipe
 from mmmae.convert.write import write
 from mmmae.data.loader import Loader
 from mmmae.data.source import open_data
-from mmmae.features import reading
 from mmmae.model import MaskedAutoencoder
-from mmmae.optim import adamw, clip, learning_rate, set_learning_rate
+from mmmae.parallel.ranks import Ranks
+from mmmae.probe.features import reading
 from mmmae.probe.fitting import Probe
 from mmmae.probe.results import Wish
-from mmmae.ranks import Ranks
-from mmmae.splits import split
+from mmmae.probe.splits import split
+from mmmae.training.optim import adamw, clip, learning_rate, set_learning_rate
 from modalities.records import Batch
 
 TINY = [

@@ -21,14 +21,14 @@ from rich.console import Console
 from rich.progress import track
 
 from mmmae import Recipe
-from mmmae.data.fit import fit
+from mmmae.data.eval_windows import views
+from mmmae.data.open_settings import fit
 from mmmae.data.source import open_data
-from mmmae.data.views import views
-from mmmae.features import Frozen, reading
 from mmmae.launch import listed
+from mmmae.probe.features import Frozen, reading
 from mmmae.probe.fitting import Probe, majority
 from mmmae.probe.results import table
-from mmmae.splits import split
+from mmmae.probe.splits import split
 from modalities.records import Signal
 
 BANDS = ((1, 3), (3, 6), (6, 11), (11, 21), (21, None))

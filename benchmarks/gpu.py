@@ -38,9 +38,9 @@ sys.path.insert(0, str(ROOT))  # so that nothing need be installed
 
 from fusion.masking.independent import Independent
 from fusion.sizes import SIZES
-from mmmae.layers import compile_model
 from mmmae.model import MaskedAutoencoder
-from mmmae.settings import KINDS, defined, signature
+from mmmae.recipes.lookup import KINDS, defined, signature
+from mmmae.training.efficiency import compile_model
 from modalities.records import Batch, Signal
 
 FRAMES = 16

@@ -21,11 +21,11 @@ from rich.console import Console
 from rich.table import Table
 
 from mmmae import MaskedAutoencoder
+from mmmae.commands.retrieve import Encoded, digests, retrieval, vectors
 from mmmae.data.loader import evaluation
 from mmmae.data.source import open_data
 from mmmae.objectives.objective import Step
 from mmmae.objectives.prediction import Prediction
-from mmmae.retrieve import Encoded, digests, retrieval, vectors
 from modalities.records import Batch
 
 

@@ -13,10 +13,10 @@ import argparse
 import numpy as np
 from rich.console import Console
 
+from mmmae.commands.retrieve import table
 from mmmae.data.manifest import Manifest
 from mmmae.data.source import open_data
-from mmmae.metrics import ranking
-from mmmae.retrieve import table
+from mmmae.probe.metrics import ranking
 from modalities.audio.reader import AudioReader
 
 ELSEWHERE = 1e3  # further away than any length: an answer of another label

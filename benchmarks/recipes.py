@@ -26,7 +26,7 @@ from rich.table import Table
 
 from mmmae import Recipe
 from mmmae.corpora import prepare
-from mmmae.overlay import names
+from mmmae.recipes.merge import names
 
 ROOT = Path(__file__).resolve().parent.parent
 BEAT = 0.5  # seconds between looks at the memory

@@ -32,7 +32,7 @@ from rich.table import Table
 
 from fusion.sizes import SIZES
 from mmmae import Recipe
-from mmmae.optim import adamw
+from mmmae.training.optim import adamw
 
 THEIRS = "transformers"
 Step = Callable[[], object]

@@ -11,17 +11,17 @@ from mmmae.launch import guarded, leave
 
 # command: (module with add_arguments and run, what it does); modules are imported when their command is used
 COMMANDS = {
-    "inspect": ("mmmae.look", "pictures of what readers, tokenizers and a model make of files"),
-    "check": ("mmmae.check", "read a whole manifest as training would and report every bad sample"),
-    "embed": ("mmmae.embed", "write an embedding of every segment of recordings, to train on in turn"),
-    "probe": ("mmmae.probe.command", "classify recordings by the frozen features of a checkpoint"),
-    "predict": ("mmmae.predict", "the label of each recording by the classifier that a run was trained with"),
-    "retrieve": ("mmmae.retrieve", "find one stream of a recording by another among all recordings"),
-    "convert": ("mmmae.convert.command", "load VideoMAE's weights from others' layouts, and write them back"),
-    "export": ("mmmae.export", "write the encoder of a run as an ONNX file or a program of torch.export"),
-    "doctor": ("mmmae.doctor", "load every dependency for real and say what is broken and how to mend it"),
-    "recipes": ("mmmae.listing", "a table of the recipes"),
-    "corpus": ("mmmae.corpora.command", "write a corpus from an installed package"),
+    "inspect": ("mmmae.commands.inspect_", "pictures of what readers, tokenizers and a model make of files"),
+    "check": ("mmmae.commands.check", "read a whole manifest as training would and report every bad sample"),
+    "embed": ("mmmae.commands.embed", "write an embedding of every segment of recordings, to train on in turn"),
+    "probe": ("mmmae.commands.probe", "classify recordings by the frozen features of a checkpoint"),
+    "predict": ("mmmae.commands.predict", "the label of each recording by the classifier that a run was trained with"),
+    "retrieve": ("mmmae.commands.retrieve", "find one stream of a recording by another among all recordings"),
+    "convert": ("mmmae.commands.convert", "load VideoMAE's weights from others' layouts, and write them back"),
+    "export": ("mmmae.commands.export", "write the encoder of a run as an ONNX file or a program of torch.export"),
+    "doctor": ("mmmae.commands.doctor", "load every dependency for real and say what is broken and how to mend it"),
+    "recipes": ("mmmae.commands.recipes", "a table of the recipes"),
+    "corpus": ("mmmae.commands.corpus", "write a corpus from an installed package"),
 }
 
 

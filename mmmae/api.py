@@ -7,15 +7,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from mmmae import build, checkpoint, model
+from mmmae import build, example, model
 from mmmae.convert import read
-from mmmae.data import example
-from mmmae.recipe import RecipeSpec
+from mmmae.recipes.recipe import RecipeSpec
+from mmmae.storage import checkpoint
 from modalities.errors import InputError
 
 if TYPE_CHECKING:
     from mmmae.data.augment import Augment
-    from mmmae.data.dataset import Clips
+    from mmmae.data.clips import Clips
     from mmmae.data.manifest import Manifest
     from modalities.reader import Reader
     from modalities.records import Batch

@@ -11,12 +11,12 @@ from fusion.masking import JointMasking
 from fusion.masking.independent import Independent
 from fusion.trunks import Trunk
 from mmmae.data.augment import Augment, require_mixable
-from mmmae.data.dataset import Clips
+from mmmae.data.clips import Clips
 from mmmae.data.targets import Target
 from mmmae.model import MaskedAutoencoder
 from mmmae.objectives import Objective
-from mmmae.recipe import Part, RecipeSpec
-from mmmae.settings import RecipeError, make
+from mmmae.recipes.lookup import RecipeError, make
+from mmmae.recipes.recipe import Part, RecipeSpec
 from modalities.reader import Reader
 from modalities.tokenizer import Tokenizer
 

@@ -12,7 +12,7 @@ from fusion.blocks import initialise
 from fusion.masking import JointMasking, Masking, Noise, Plan
 from fusion.masking.masking import Scheduled
 from fusion.trunks import Trunk
-from mmmae.boundary import admitted
+from mmmae.inputs import admitted
 from mmmae.objectives.objective import Losses, Objective, Step, check, counted
 from mmmae.objectives.prediction import Picture, Prediction
 from modalities.records import Tokens

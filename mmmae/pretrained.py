@@ -13,7 +13,7 @@ from mmmae.api import MaskedAutoencoder
 from modalities.errors import InputError
 
 if TYPE_CHECKING:
-    from mmmae.data.dataset import Clips
+    from mmmae.data.clips import Clips
     from mmmae.data.manifest import Manifest
 
 
@@ -51,7 +51,7 @@ def reading(
     Raises:
         InputError: the model or the data has none of them.
     """
-    from mmmae.data.dataset import Clips
+    from mmmae.data.clips import Clips
 
     recipe = model.recipe
     streams = {name: recipe.stream(name) for name in recipe.streams}

@@ -11,12 +11,12 @@ import sys
 from collections.abc import Collection, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if __name__ == "__main__" and not __package__:
     sys.path[0] = str(Path(__file__).resolve().parent.parent)  # a script's own folder must not come before the house
 
-import mmmae
 from mmmae.launch import (
     Halted,
     check_processes,
@@ -32,8 +32,8 @@ from mmmae.launch import (
 
 if TYPE_CHECKING:
     from mmmae.api import Recipe
-    from mmmae.result import Run
-    from mmmae.trainer import Trainer
+    from mmmae.training.result import Run
+    from mmmae.training.trainer import Trainer
     from modalities.errors import InputError
 
 
@@ -64,7 +64,7 @@ def train(
         InputError: recipe, data or output need mending, or memory ran out; the message says how.
         Halted: the run ended itself.
     """
-    from mmmae.overlay import overlay, overridden
+    from mmmae.recipes.merge import overlay, overridden
 
     changes = overlay(overridden(overrides), {"training": training} if training else {})
     if "epochs" in training and "steps" not in training:
@@ -83,7 +83,7 @@ def customised(
 ) -> Recipe:
     """A recipe, whatever it is given as, with changes."""
     from mmmae.api import Recipe
-    from mmmae.overlay import changed
+    from mmmae.recipes.merge import changed
 
     if not isinstance(recipe, Recipe):
         return Recipe.load(recipe, changes, modalities)
@@ -94,7 +94,7 @@ def customised(
 def run(arguments: argparse.Namespace) -> int:
     """The command: one training run, from arguments to the last checkpoint."""
     from mmmae.api import Recipe
-    from mmmae.overlay import overridden
+    from mmmae.recipes.merge import overridden
 
     overrides = overrides_of(arguments)
     recipe = Recipe.load(arguments.recipe, overrides, listed(arguments.modalities))
@@ -114,9 +114,9 @@ def pretrain(
     from accelerate import Accelerator, InitProcessGroupKwargs
     from accelerate.state import AcceleratorState
 
-    from mmmae.interrupt import Interrupt, die_with_parent, launched
-    from mmmae.trainer import Trainer
-    from mmmae.watch import ENDED, Watch
+    from mmmae.parallel.signals import Interrupt, die_with_parent, launched
+    from mmmae.parallel.watchdog import ENDED, Watch
+    from mmmae.training.trainer import Trainer
 
     output = output or Path("runs") / "-".join([Path(recipe.name).stem, *recipe.streams])
     settings = recipe.sections.training
@@ -158,7 +158,7 @@ def pretrain(
 
 def exhausted(error: BaseException, trainer: Trainer | None) -> InputError:
     """What to say when memory ran out."""
-    from mmmae.batching import remedy
+    from mmmae.training.batching import remedy
     from modalities.errors import InputError
 
     piece = 1 if trainer is None else max(1, trainer.settings.batch_size // trainer.pieces)
@@ -170,7 +170,14 @@ def main(argv: list[str] | None = None) -> int:
     return guarded(run, training_parser().parse_intermixed_args(argv))
 
 
-mmmae.callable_module(sys.modules[__name__])
+class CallableModule(ModuleType):
+    """This module, called like its function: `mmmae.train` is the name of both, and recipes are trained by either."""
+
+    def __call__(self, *given: Any, **named: Any) -> Run:
+        return train(*given, **named)
+
+
+sys.modules[__name__].__class__ = CallableModule
 
 if __name__ == "__main__":
     leave(main())

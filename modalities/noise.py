@@ -12,7 +12,7 @@ import zlib
 
 import torch
 
-from modalities.constant import constant
+from modalities.compile_constant import constant
 from modalities.shapes import Float, Int, Tensor
 
 GOLDEN = 0x9E3779B97F4A7C15

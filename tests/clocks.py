@@ -6,7 +6,7 @@ import json
 
 import torch
 
-from mmmae.data.dataset import Clips
+from mmmae.data.clips import Clips
 from mmmae.data.manifest import Manifest
 from modalities.errors import SampleError
 from modalities.reader import Reader, Reading

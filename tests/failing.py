@@ -1,4 +1,4 @@
-"""A disk that fails on purpose under mmmae/durable.py: killed, full, or without power at any one of its operations."""
+"""A disk that fails on purpose under mmmae/storage/atomic.py: killed, full, or without power at any operation."""
 
 from __future__ import annotations
 
@@ -14,8 +14,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from mmmae import Recipe, checkpoint, durable
-from mmmae.resume import resumed
+from mmmae import Recipe
+from mmmae.storage import atomic as durable
+from mmmae.storage import checkpoint
+from mmmae.training.resume import resumed
 
 Contents = dict[str, bytes]
 TAKES_ROOM = ("mkdir", "create", "write", "sync", "rename")
@@ -146,7 +148,7 @@ class Saving:
 
 
 class on:
-    """Put a disk under mmmae/durable.py."""
+    """Put a disk under mmmae/storage/atomic.py."""
 
     def __init__(self, disk: Disk):
         self.disk = disk

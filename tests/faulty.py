@@ -19,7 +19,7 @@ from torch.optim import AdamW
 
 from mmmae.launch import leave
 from mmmae.model import MaskedAutoencoder
-from mmmae.objectives import world
+from mmmae.parallel import reduce as world
 from mmmae.train import main
 
 FAULTS = [tuple(fault) for fault in json.loads(os.environ["FAULTS"])]

@@ -12,7 +12,7 @@ from hostile import CANARY, Cases, Payload, audio, embedding, imu, objects, put,
 from media import coded, tone, write_film
 from pyarrow import parquet
 
-from mmmae.data.dataset import Clips
+from mmmae.data.clips import Clips
 from mmmae.data.loader import Loader
 from mmmae.data.manifest import Manifest
 from modalities.imu import IMUReader

@@ -11,9 +11,11 @@ import torch
 from hostile import CANARY, Cases, Payload, embedding, put
 from safetensors.torch import save_file
 
-from mmmae import Recipe, checkpoint, weights
+from mmmae import Recipe
 from mmmae.convert import read as convert
 from mmmae.model import MaskedAutoencoder
+from mmmae.storage import checkpoint
+from mmmae.storage import tensors as weights
 from modalities.errors import InputError
 from modalities.text import TextReader, Vocabulary
 

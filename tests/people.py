@@ -10,9 +10,9 @@ import numpy as np
 from mmmae import Recipe
 from mmmae.corpora.writing import write_imu
 from mmmae.data.classes import Classes
-from mmmae.data.fit import fit
 from mmmae.data.manifest import Manifest
-from mmmae.splits import Split
+from mmmae.data.open_settings import fit
+from mmmae.probe.splits import Split
 
 MOTIONS = ("rest", "shake", "turn")
 SENSORS = ("hand", "hip", "foot")

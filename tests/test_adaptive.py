@@ -12,8 +12,8 @@ from torch.testing import assert_close
 
 from fusion.masking import Noise
 from fusion.masking.adaptive import Adaptive
-from mmmae.optim import adamw, set_learning_rate
-from mmmae.settings import RecipeError
+from mmmae.recipes.lookup import RecipeError
+from mmmae.training.optim import adamw, set_learning_rate
 from modalities.records import Patches, lattice
 
 

@@ -7,8 +7,8 @@ import tiny
 import torch
 from torch.testing import assert_close
 
-from mmmae.optim import adamw, clip, set_learning_rate, sides
-from mmmae.settings import RecipeError
+from mmmae.recipes.lookup import RecipeError
+from mmmae.training.optim import adamw, clip, set_learning_rate, sides
 
 ADVERSARY = "objectives.adversarial={weight: 0.01, optimizer: {lr: 6.0e-4, betas: [0.5, 0.9], weight_decay: 0.2}}"
 INSIDE = "objectives.adversarial."

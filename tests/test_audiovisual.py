@@ -13,8 +13,8 @@ from torch.testing import assert_close
 
 from mmmae.model import MaskedAutoencoder
 from mmmae.objectives import Step
-from mmmae.settings import RecipeError
-from mmmae.start import begin
+from mmmae.recipes.lookup import RecipeError
+from mmmae.training.warm_start import begin
 from modalities.records import Batch, Signal
 
 SMALL = ["trunk.width=32", "trunk.depth=3", "trunk.heads=2"]

@@ -14,14 +14,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from walks import QUIET, SMALL, walks
 
-from mmmae import machine
-from mmmae import recipe as recipes
 from mmmae.api import Recipe
-from mmmae.batching import LEAST, STEPS, fitting_batch, pieces_for
-from mmmae.footprint import Footprint, Growth, Trial
 from mmmae.launch import guarded, out_of_memory
-from mmmae.optim import peak
+from mmmae.recipes import recipe as recipes
 from mmmae.train import main
+from mmmae.training import machine
+from mmmae.training.batching import LEAST, STEPS, fitting_batch, pieces_for
+from mmmae.training.footprint import Footprint, Growth, Trial
+from mmmae.training.optim import peak
 from modalities.errors import InputError
 
 counts = st.integers(1, 3000)
@@ -171,7 +171,7 @@ def test_pieces_that_were_asked_for_are_used(data, tmp_path, given, pieces):
 
 
 def test_workers_are_as_many_as_cores(data, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("mmmae.batching.cores", lambda: 1)
+    monkeypatch.setattr("mmmae.training.batching.cores", lambda: 1)
     assert main(command(data, tmp_path / "run", "--steps", "1", "training.epochs=1")) == 0
     assert settings(tmp_path / "run", 1)["workers"] == 1
     assert "workers      1 instead of 2: there are 1 cores" in capsys.readouterr().err
@@ -180,8 +180,8 @@ def test_workers_are_as_many_as_cores(data, tmp_path, capsys, monkeypatch):
 
 
 def test_workers_leave_room_for_the_run(data, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("mmmae.batching.cores", lambda: 64)
-    monkeypatch.setattr("mmmae.batching.free_memory", lambda: 2**30)
+    monkeypatch.setattr("mmmae.training.batching.cores", lambda: 64)
+    monkeypatch.setattr("mmmae.training.batching.free_memory", lambda: 2**30)
     assert main(command(data, tmp_path / "run", "--steps", "1")) == 0
     assert "workers      1 instead of 2: memory has room for 1" in capsys.readouterr().err
 
@@ -250,7 +250,7 @@ def test_memory_that_runs_out_is_told_with_a_remedy(capsys):
 
 
 def test_a_run_whose_memory_runs_out_names_the_piece_that_helps(data, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("mmmae.trainer.Trainer.prepare", exhausted)
+    monkeypatch.setattr("mmmae.training.trainer.Trainer.prepare", exhausted)
     assert main(command(data, tmp_path / "run", "--steps", "1", "--workers", "0")) == 2
     said = capsys.readouterr().err
     assert "memory ran out at step 1, in pieces of 16 samples" in said and "training.piece=8" in said

@@ -15,9 +15,9 @@ from media import coded, tone, write_film, write_sound
 from mmmae.__main__ import main
 from mmmae.corpora.writing import write_imu
 from mmmae.data.columns import Columns
-from mmmae.data.doubts import about_columns, about_streams, by_share
 from mmmae.data.facts import Facts
 from mmmae.data.manifest import Manifest
+from mmmae.data.suspicions import about_columns, about_streams, by_share
 from modalities.audio.contents import SoundContents
 from modalities.embedding.contents import RowContents
 from modalities.imu.contents import SensorContents

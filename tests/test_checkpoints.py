@@ -9,10 +9,12 @@ import torch
 from failing import Saving, loaded
 from safetensors.torch import load
 
-from mmmae import MaskedAutoencoder, checkpoint, durable
-from mmmae.report import logged
-from mmmae.resume import resumed
-from mmmae.weights import packed
+from mmmae import MaskedAutoencoder
+from mmmae.storage import atomic as durable
+from mmmae.storage import checkpoint
+from mmmae.storage.tensors import packed
+from mmmae.training.log import logged
+from mmmae.training.resume import resumed
 from modalities.errors import InputError
 
 

@@ -10,8 +10,8 @@ import tiny
 import torch
 
 from mmmae.objectives.labelled import BESIDE
-from mmmae.optim import adamw, clip, set_learning_rate
-from mmmae.settings import RecipeError
+from mmmae.recipes.lookup import RecipeError
+from mmmae.training.optim import adamw, clip, set_learning_rate
 
 SIDES = {
     "adversary": ("videomae", [f"objectives.adversarial={{optimizer: {json.dumps(BESIDE.model_dump())}}}"]),

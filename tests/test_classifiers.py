@@ -10,12 +10,12 @@ from people import invented
 from sklearn.linear_model import LogisticRegression
 
 from mmmae.data.classes import Classes
-from mmmae.features import Frozen
 from mmmae.model import MaskedAutoencoder
 from mmmae.probe.attentive import attentive
 from mmmae.probe.classifiers import STRENGTHS, Examples, knn, linear, log_loss, prepared, strongest
+from mmmae.probe.features import Frozen
 from mmmae.probe.fitting import CLASSIFIERS, Probe, majority
-from mmmae.splits import Split
+from mmmae.probe.splits import Split
 
 
 def classes(count: int) -> Classes:

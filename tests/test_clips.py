@@ -10,7 +10,7 @@ import torch
 from clocks import RATE, Clock, clips, recordings, write
 
 from mmmae.corpora.writing import write_imu, write_video
-from mmmae.data.dataset import Clips
+from mmmae.data.clips import Clips
 from mmmae.data.loader import Loader
 from mmmae.data.manifest import Manifest
 from mmmae.data.sample import collate

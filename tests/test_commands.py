@@ -124,7 +124,7 @@ def test_check_reports_every_bad_sample_and_no_other(capsys, clips, tmp_path):
 
 
 def test_doctor_uses_every_dependency(capsys):
-    from mmmae.doctor import CHECKS
+    from mmmae.commands.doctor import CHECKS
 
     code = mmmae(["doctor"])
     shown = capsys.readouterr().out
@@ -135,7 +135,7 @@ def test_doctor_uses_every_dependency(capsys):
 
 
 def test_doctor_names_what_is_broken(capsys, monkeypatch):
-    from mmmae import doctor
+    from mmmae.commands import doctor
 
     def broken() -> str:
         raise OSError("libcudart.so.13: cannot open shared object file")

@@ -19,6 +19,7 @@ from mmmae.corpora.world.scene import ACTIONS, draw_scene
 from mmmae.corpora.world.senses import ARM
 from mmmae.corpora.writing import CHANNELS, write_imu, write_manifest, write_video
 from modalities.errors import InputError
+from modalities.imu import IMUReader
 
 LEAD = round(world.LEAD * STEPS)
 
@@ -27,6 +28,9 @@ LEAD = round(world.LEAD * STEPS)
 def folder(tmp_path_factory) -> Path:
     """Twenty clips of two seconds: every action twice."""
     return corpora.prepare("world", tmp_path_factory.mktemp("corpora") / "world", clips=20, seconds=2.0).parent
+
+
+UNITS = {"a": "m/s^2", "g": "rad/s"}
 
 
 def rows(folder: Path) -> list[dict]:
@@ -80,7 +84,7 @@ def test_files_open_and_last_as_long_as_they_should(folder):
         assert 0.01 < np.abs(samples).max() <= 1
         header, table = imu(folder / row["imu"])
         bodies = int(row["group"].split()[0])
-        assert header == ["time", *(f"body{i}.{channel}" for i in range(bodies) for channel in CHANNELS)]
+        assert header == ["time", *(f"body{i}.{c} ({UNITS[c[0]]})" for i in range(bodies) for c in CHANNELS)]
         assert table[:, 0] == pytest.approx(np.arange(100) / 50) and np.isfinite(table).all()
 
 
@@ -228,9 +232,23 @@ def test_the_concert_is_cut_into_consecutive_pieces(tmp_path, monkeypatch):
 
 def test_what_a_sensor_did_not_read_stays_empty(tmp_path):
     write_imu(tmp_path / "a.csv", np.array([0.0, 0.02]), {"hip": np.array([[1.0, np.nan, 3]] * 2)})
-    assert (tmp_path / "a.csv").read_text().splitlines()[:2] == ["time,hip.ax,hip.ay,hip.az", "0.000000,1.0000,,3.0000"]
+    assert (tmp_path / "a.csv").read_text().splitlines()[:2] == [
+        "time,hip.ax (m/s^2),hip.ay (m/s^2),hip.az (m/s^2)",
+        "0.000000,1.0000,,3.0000",
+    ]
 
 
 def test_manifest_paths_are_relative_and_absence_is_left_out(tmp_path):
     path = write_manifest(tmp_path, [{"id": "a", "video": tmp_path / "v/a.mp4", "imu": None}])
     assert json.loads(path.read_text()) == {"id": "a", "video": "v/a.mp4"}
+
+
+def test_sensors_are_read_in_the_unit_that_they_are_written_in(tmp_path):
+    """A body that falls feels hardly anything, which must not be taken for gravity in g."""
+    time = np.arange(200) / 50
+    scenes = [draw_scene(index, 0) for index in range(200)]
+    for index, trace in enumerate(world.simulate_scenes(scenes, 4.0)):
+        felt = world.feel(scenes[index].bodies[0], trace.of(slice(0, 1)), time, world.LEAD, np.random.default_rng(0))
+        path = write_imu(tmp_path / f"{index}.csv", time, {"body": felt})
+        reading = IMUReader(sensors=1, rate=50.0).read(str(path), 0.0, 3.5)
+        assert reading.values[:, 0].numpy() == pytest.approx(felt[:175], abs=0.01)

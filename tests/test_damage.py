@@ -15,13 +15,13 @@ from media import tone, write_sound
 
 from mmmae import Recipe
 from mmmae.__main__ import main as mmmae
-from mmmae.data import passes
-from mmmae.data.dataset import Clips
-from mmmae.data.faults import FILE, BadSamples
-from mmmae.data.fit import fit
+from mmmae.data import scan as passes
+from mmmae.data.bad_samples import FILE, BadSamples
+from mmmae.data.clips import Clips
 from mmmae.data.inspection import inspect_all
 from mmmae.data.loader import Loader
 from mmmae.data.manifest import Manifest
+from mmmae.data.open_settings import fit
 from mmmae.train import main as train
 from modalities.audio.reader import AudioReader
 from modalities.errors import InputError, SampleError

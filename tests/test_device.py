@@ -15,9 +15,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten
 
 from fusion import blocks
-from mmmae import overlay as recipes
-from mmmae.layers import layers, recompute
 from mmmae.model import MaskedAutoencoder
+from mmmae.recipes import merge as recipes
+from mmmae.training.efficiency import layers, recompute
 from modalities.positions import remembered
 from modalities.records import Batch
 
@@ -31,7 +31,7 @@ sys.path.insert(0, "tests")
 from dataclasses import replace
 import torch, tiny
 from torch._dynamo.utils import counters
-from mmmae.layers import recompute
+from mmmae.training.efficiency import recompute
 
 torch._dynamo.config.error_on_recompile = True
 for name, changes in (("videomae", []), ("audio_mae", []), ("imu_mae", []), ("default", []), ("videomae", ["again"])):
@@ -121,7 +121,7 @@ def test_nothing_crosses_between_host_and_device(name, ragged):
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
 @pytest.mark.parametrize("name", ["videomae", "audio_mae", "imu_mae", "default"])
 def test_a_step_on_a_gpu_never_waits_for_it(name):
-    from mmmae.optim import adamw, clip
+    from mmmae.training.optim import adamw, clip
 
     recipe = tiny.tiny(name)
     model, batch = recipe.build().cuda(), recipe.example(batch_size=3, ragged=True).to("cuda")

@@ -21,16 +21,16 @@ import torch
 from pages import FENCED, PAGES, ROOT
 
 from mmmae import Recipe, corpora
-from mmmae import overlay as recipes
 from mmmae.__main__ import COMMANDS, main
 from mmmae.data import cells, rows
-from mmmae.data.dataset import Clips
-from mmmae.data.fit import fit
+from mmmae.data.clips import Clips
 from mmmae.data.loader import Loader
 from mmmae.data.manifest import Manifest
+from mmmae.data.open_settings import fit
 from mmmae.launch import listed, overrides_of, training_parser
 from mmmae.model import MaskedAutoencoder
-from mmmae.settings import RecipeError, names
+from mmmae.recipes import merge as recipes
+from mmmae.recipes.lookup import RecipeError, names
 from modalities.imu.table import load
 from modalities.records import Batch
 

@@ -10,10 +10,10 @@ from pages import FENCED, PAGES
 
 from fusion.sizes import SIZES
 from mmmae import Recipe, corpora
-from mmmae import overlay as recipes
 from mmmae.data import cells
-from mmmae.sections import SIZED, Data, Optimizer, Section, Training
-from mmmae.settings import find, names, signature
+from mmmae.recipes import merge as recipes
+from mmmae.recipes.lookup import find, names, signature
+from mmmae.recipes.sections import SIZED, Data, Optimizer, Section, Training
 
 
 def section(page: str, title: str) -> str:

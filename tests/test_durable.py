@@ -18,9 +18,10 @@ import pytest
 import torch.distributed as dist
 from failing import Disk, Saving, fork, loaded, on
 
-from mmmae import checkpoint, durable
 from mmmae.launch import Elsewhere
-from mmmae.resume import resumed
+from mmmae.storage import atomic as durable
+from mmmae.storage import checkpoint
+from mmmae.training.resume import resumed
 from modalities.errors import InputError
 
 

@@ -14,7 +14,7 @@ import torch
 
 import mmmae
 from mmmae.__main__ import main
-from mmmae.export import OPSET
+from mmmae.commands.export import OPSET
 from modalities.errors import InputError
 
 SMALL = ["trunk.depth=1"]

@@ -13,10 +13,10 @@ from media import cut_off
 from recorded import CODECS, RATE, blocks, clicks, join, numbers, record, shows
 
 from modalities.audio import AudioReader
-from modalities.decoding import decode
 from modalities.errors import SampleError
-from modalities.extent import JOINED, REGROUPED
-from modalities.media import film, opened
+from modalities.files.decoding import decode
+from modalities.files.extent import JOINED, REGROUPED
+from modalities.files.media import film, opened
 from modalities.video import VideoReader
 
 CASES = Path(__file__).parent / "cases"

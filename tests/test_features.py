@@ -9,7 +9,7 @@ import tiny
 import torch
 
 from mmmae.data.manifest import Manifest
-from mmmae.features import Given, frozen, reading, withhold
+from mmmae.probe.features import Given, frozen, reading, withhold
 from modalities.records import Signal
 
 

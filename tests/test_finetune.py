@@ -22,16 +22,16 @@ from mmmae.__main__ import main
 from mmmae.corpora.writing import write_imu
 from mmmae.data.augment import prepared
 from mmmae.data.classes import Classes
-from mmmae.data.fit import fit
 from mmmae.data.manifest import Manifest
-from mmmae.features import reading
+from mmmae.data.open_settings import fit
 from mmmae.model import MaskedAutoencoder
+from mmmae.parallel.ranks import Ranks
 from mmmae.probe import finetune
+from mmmae.probe.features import reading
 from mmmae.probe.finetune import Finetuning, Fit, Tuning
+from mmmae.probe.own_head import told
 from mmmae.probe.results import Result, Wish
-from mmmae.probe.whole import told
-from mmmae.ranks import Ranks
-from mmmae.splits import Split, split
+from mmmae.probe.splits import Split, split
 from modalities.records import Batch, Signal
 
 

@@ -16,8 +16,10 @@ from hypothesis import strategies as st
 from pyarrow import parquet
 from safetensors.torch import save_file
 
-from mmmae import Recipe, checkpoint, weights
+from mmmae import Recipe
 from mmmae.data.manifest import Manifest
+from mmmae.storage import checkpoint
+from mmmae.storage import tensors as weights
 from modalities.embedding import EmbeddingReader
 from modalities.errors import InputError
 from modalities.imu import IMUReader

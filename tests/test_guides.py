@@ -28,7 +28,7 @@ from mmmae import Recipe
 from mmmae.__main__ import COMMANDS, main
 from mmmae.corpora import prepare
 from mmmae.launch import training_parser
-from mmmae.overlay import names
+from mmmae.recipes.merge import names
 from modalities.imu.table import load
 
 GUIDES = sorted((ROOT / "docs").glob("guide-*.md"))
@@ -104,7 +104,7 @@ def egocentric(world: Path) -> None:
     labels.to_csv("raw/labels.csv", index=False, header=["session", "start", "end", "label"])
     for number, ((person, activity), row) in enumerate(zip(sessions, clips(world), strict=True)):
         shutil.copy(row["video"], f"sessions/{person}-{activity}.mp4")
-        body = pandas.read_csv(row["imu"]).filter(regex="^(time|body0)").rename(columns=lambda c: c.split(".")[-1])
+        body = pandas.read_csv(row["imu"]).filter(regex="^(time|body0)").rename(columns=lambda c: c.split(".")[-1].split(" ")[0])
         for sensor, shift in (("head", 0.0), ("wrist", 0.007)):
             log = body if number else body[body.time >= LATE]
             log = log.assign(timestamp_ms=np.rint((log.time + shift) * MS) + CLOCK + number).drop(columns="time")

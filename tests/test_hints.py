@@ -22,10 +22,10 @@ from fusion.masking.random import Random
 from fusion.masking.regions import Regions
 from mmmae import Recipe
 from mmmae.corpora.writing import write_manifest, write_regions
-from mmmae.data.dataset import Clips
+from mmmae.data.clips import Clips
 from mmmae.data.manifest import Manifest
 from mmmae.data.sample import collate
-from mmmae.settings import RecipeError
+from mmmae.recipes.lookup import RecipeError
 from modalities.errors import SampleError
 from modalities.records import Patches, Signal, lattice
 from modalities.video import VideoReader, VideoTokenizer

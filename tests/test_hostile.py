@@ -94,7 +94,7 @@ def refer(path: Path, target: Path) -> None:
 def test_a_film_that_refers_to_another_file_is_not_followed(tmp_path):
     import av
 
-    from modalities.media import OPTIONS
+    from modalities.files.media import OPTIONS
 
     path, other = (write_film(tmp_path / f"{n}.mp4", [coded(n)] * 30) for n in (7, 9))
     refer(path, other)

@@ -7,6 +7,8 @@ import doctest
 import subprocess
 import sys
 import tomllib
+from collections.abc import Mapping
+from graphlib import CycleError, TopologicalSorter
 from importlib import import_module
 from importlib.metadata import packages_distributions
 from pathlib import Path
@@ -16,8 +18,8 @@ import tiny
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from mmmae import overlay as recipes
-from mmmae.settings import names
+from mmmae.recipes import merge as recipes
+from mmmae.recipes.lookup import names
 
 ROOT = Path(__file__).parents[1]
 ROOMS = ("modalities", "fusion", "mmmae")
@@ -27,10 +29,50 @@ every_file = pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.re
 
 def imported(path: Path) -> set[str]:
     """Every package whose name a file imports, anywhere in it."""
-    nodes = list(ast.walk(ast.parse(path.read_text())))
+    return packages(ast.parse(path.read_text()))
+
+
+def packages(tree: ast.AST) -> set[str]:
+    nodes = list(ast.walk(tree))
     found = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
     found |= {node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module}
     return {name.partition(".")[0] for name in found}
+
+
+def used(path: Path) -> set[str]:
+    """Every package that a file imports for more than the names of types."""
+    tree = ast.parse(path.read_text())
+    typed = [node for node in ast.walk(tree) if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"]
+    for node in typed:
+        node.body = [ast.Pass()]
+    return packages(tree)
+
+
+def module(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+def import_graph(files: Mapping[str, str]) -> dict[str, set[str]]:
+    """Which files (module: source) each of them imports, anywhere in it: in functions and for types, too."""
+    graph: dict[str, set[str]] = {name: set() for name in files}
+    for name, source in files.items():
+        for node in ast.walk(ast.parse(source)):
+            if isinstance(node, ast.Import):
+                graph[name] |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                inner = {f"{node.module}.{alias.name}" for alias in node.names}
+                graph[name] |= inner if inner & files.keys() else {node.module}
+        graph[name] &= files.keys()
+    return graph
+
+
+def circle(graph: Mapping[str, set[str]]) -> list[str]:
+    """The files of a circle of imports; none where there is none."""
+    try:
+        list(TopologicalSorter(graph).static_order())
+    except CycleError as error:
+        return error.args[1]
+    return []
 
 
 def requirements() -> set[str]:
@@ -46,6 +88,26 @@ def requirements() -> set[str]:
 # Arrows and names
 
 
+def test_no_circle_of_imports():
+    assert not circle(import_graph({module(path): path.read_text() for path in FILES}))
+
+
+@pytest.mark.parametrize(
+    "back",
+    [
+        "from mmmae.b import f",
+        "from mmmae import b",
+        "import mmmae.b",
+        "def f():\n    from mmmae.b import f",
+        "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from mmmae.b import F",
+    ],
+)
+def test_a_circle_is_seen_wherever_it_is_imported(back):
+    files = {"mmmae": "", "mmmae.b": "from mmmae.c import x", "mmmae.c": "import torch\n" + back}
+    assert set(circle(import_graph(files))) == {"mmmae.b", "mmmae.c"}
+    assert not circle(import_graph(files | {"mmmae.c": "import torch"}))
+
+
 @every_file
 def test_arrows_point_downwards(path):
     room = path.relative_to(ROOT).parts[0]
@@ -56,12 +118,9 @@ def test_arrows_point_downwards(path):
 
 
 def test_only_where_processes_meet_is_accelerate_known():
-    typed = "if TYPE_CHECKING:\n    from accelerate import"  # naming a type is not using it
-    users = {
-        p.relative_to(ROOT).as_posix() for p in FILES if "accelerate" in imported(p) and typed not in p.read_text()
-    }
+    users = {p.relative_to(ROOT).as_posix() for p in FILES if "accelerate" in used(p)}
     # the training loop; the evaluations; the doctor, which tries every dependency
-    assert users <= {"mmmae/train.py", "mmmae/ranks.py", "mmmae/doctor.py"}
+    assert users <= {"mmmae/train.py", "mmmae/parallel/ranks.py", "mmmae/commands/doctor.py"}
 
 
 @every_file

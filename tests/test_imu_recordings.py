@@ -237,6 +237,15 @@ def test_walking_in_g_without_a_unit_is_refused(tmp_path):
     assert reading.values[..., 2].mean() == pytest.approx(9.5, abs=1.5)
 
 
+def test_two_seconds_of_a_fall_do_not_contradict_a_stated_unit(tmp_path):
+    columns = {"time": np.arange(1000) / 50, **{f"{k} (m/s^2)": np.full(1000, 0.58) for k in SIX[:3]}}
+    short = write(tmp_path / "short.csv", columns, 150)
+    reading = reader(channels=3).read(short, 0.0, 2.0)
+    assert float(reading.values.max()) == pytest.approx(0.58) and "header states m/s^2" in reading.notes[0]
+    with pytest.raises(SampleError, match="is in g"):  # ten seconds do
+        reader(channels=3).read(write(tmp_path / "long.csv", columns, 1000), 0.0, 2.0)
+
+
 def test_degrees_read_as_radians_are_refused_where_they_are_too_fast(tmp_path):
     columns = true(*SIX) | {k: TRUE[k] * 180 / np.pi * 9 for k in SIX[3:]}
     with pytest.raises(SampleError, match=r"too fast for rad/s\n.*angular_velocity=deg/s"):

@@ -10,7 +10,9 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 FILES = [
-    path for room in ("modalities", "fusion", "mmmae", "benchmarks") for path in sorted((ROOT / room).rglob("*.py"))
+    path
+    for room in ("modalities", "fusion", "mmmae", "benchmarks", "stress")
+    for path in sorted((ROOT / room).rglob("*.py"))
 ]
 MODULES = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal", "jsonpickle"}
 CALLS = {

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from recorded import blocks, clicks, join, pitch, record, shows
 
-from mmmae.data.dataset import Clips
+from mmmae.data.clips import Clips
 from mmmae.data.manifest import Manifest
 from modalities.audio import AudioReader
 from modalities.errors import SampleError
-from modalities.extent import JOINED
-from modalities.media import layout
+from modalities.files.extent import JOINED
+from modalities.files.media import layout
 from modalities.video import VideoReader
 
 CASES = Path(__file__).parent / "cases"

@@ -14,8 +14,8 @@ import pytest
 from failing import Disk, fork, on
 from test_train import SMALL, log_of
 
-from mmmae import checkpoint
 from mmmae.corpora import prepare
+from mmmae.storage import checkpoint
 from mmmae.train import main
 
 

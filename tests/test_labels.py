@@ -153,7 +153,7 @@ def test_a_large_number_loses_no_digits(tmp_path):
 
 
 def test_embedding_keeps_lists_of_labels(tmp_path):
-    from mmmae.embed import listing
+    from mmmae.commands.embed import listing
 
     row = {"id": "a", "label": '["x", "y"]', "text": None}
     assert listing(row, tmp_path / "a.safetensors")["label"] == ["x", "y"]

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from people import invented
 
-from mmmae.features import Frozen
+from mmmae.probe.features import Frozen
 from mmmae.probe.fitting import Case, Probe
-from mmmae.probe.late import Said, together
+from mmmae.probe.late_fusion import Said, together
 
 
 @given(st.integers(0, 2**32), st.integers(1, 3))

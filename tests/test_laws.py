@@ -17,7 +17,7 @@ from fusion.masking import Noise
 from fusion.masking.random import Random
 from fusion.masking.synchronous import Synchronous
 from mmmae.objectives.prediction import Prediction
-from mmmae.settings import find, names
+from mmmae.recipes.lookup import find, names
 from modalities.records import Batch, Tokens
 
 seeds = st.integers(0, 10_000)

@@ -11,13 +11,13 @@ import tiny
 from recorded import clicks, join, record, shows
 
 from mmmae.__main__ import main as mmmae
-from mmmae.data.dataset import Clips
+from mmmae.data.clips import Clips
 from mmmae.data.inspection import inspect_all
 from mmmae.data.manifest import Manifest
-from modalities import counting
 from modalities.audio import AudioReader
 from modalities.embedding.reader import load
-from modalities.extent import TIMELESS
+from modalities.files import packet_count as counting
+from modalities.files.extent import TIMELESS
 from modalities.video import VideoReader
 
 CASES = Path(__file__).parent / "cases"

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from media import coded, write_film
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "stress"))
 import bombs
 
-from modalities import limits
 from modalities.errors import SampleError
+from modalities.files import limits
 from modalities.imu import IMUReader
 from modalities.video import VideoReader
 

@@ -18,16 +18,17 @@ from torch.testing import assert_close
 
 from fusion.masking import Noise
 from fusion.masking.novelty import Novelty
-from mmmae import Recipe, durable
+from mmmae import Recipe
 from mmmae.__main__ import main
-from mmmae.data.dataset import Clips
-from mmmae.data.fit import fit
+from mmmae.commands.embed import reading
+from mmmae.data.clips import Clips
 from mmmae.data.manifest import Manifest
+from mmmae.data.open_settings import fit
 from mmmae.data.sample import collate
 from mmmae.data.segments import Segments
-from mmmae.embed import reading
 from mmmae.model import MaskedAutoencoder
-from mmmae.sequences import damage
+from mmmae.storage import atomic as durable
+from mmmae.storage.embeddings import damage
 from modalities.embedding import EmbeddingReader, EmbeddingTokenizer
 from modalities.embedding.reader import load
 from modalities.records import Batch, Signal, take

@@ -15,9 +15,9 @@ from accelerate import Accelerator
 from torch.testing import assert_close
 from walks import QUIET, SMALL, walks
 
-from mmmae.means import Means
 from mmmae.objectives import Losses
 from mmmae.train import main
+from mmmae.training.means import Means
 from modalities.records import Batch
 
 WORLD = 2

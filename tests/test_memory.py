@@ -16,7 +16,7 @@ import torch
 from scipy.io import wavfile
 
 from mmmae.__main__ import main
-from mmmae.data.dataset import Clips
+from mmmae.data.clips import Clips
 from mmmae.data.manifest import Manifest
 from mmmae.data.sample import collate
 from mmmae.data.source import open_data

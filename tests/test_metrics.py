@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn import metrics as reference
 
-from mmmae.metrics import ranking, scores, spread
+from mmmae.probe.metrics import ranking, scores, spread
 
 
 @given(st.integers(0, 1000))

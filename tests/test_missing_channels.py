@@ -14,11 +14,11 @@ from torch.testing import assert_close
 
 from mmmae.data.augment import blended
 from mmmae.data.sample import Sample, collate, fill
-from mmmae.features import withhold
 from mmmae.objectives.normalise import target
 from mmmae.panels import imu as panel
 from mmmae.panels import seen
 from mmmae.panels.page import Page
+from mmmae.probe.features import withhold
 from modalities.imu.tokenizer import IMUTokenizer
 from modalities.reader import Reading
 from modalities.records import Batch, Signal, by_value

@@ -14,7 +14,7 @@ from torch.nn.functional import cross_entropy, one_hot
 from torch.testing import assert_close
 
 from mmmae.data.augment import blended, mixup, prepared, repeat, repeat_keys, weights
-from mmmae.settings import RecipeError
+from mmmae.recipes.lookup import RecipeError
 from modalities.records import Batch, Signal
 
 NUMBERS = {name: settings for name, settings in reversed(tiny.tokenizers()) if name != "text"}

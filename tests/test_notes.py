@@ -12,11 +12,11 @@ import pytest
 from clocks import Clock, Letters, recordings, write
 
 from mmmae.__main__ import main
-from mmmae.data.dataset import Clips
+from mmmae.data.clips import Clips
+from mmmae.data.eval_windows import views
 from mmmae.data.loader import Loader, evaluation
 from mmmae.data.manifest import Manifest
 from mmmae.data.notes import FILE, Notes, ReaderNote, RunNotes
-from mmmae.data.views import views
 from modalities.imu.reader import IMUReader
 from modalities.text.reader import TextReader
 

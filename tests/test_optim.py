@@ -11,8 +11,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mmmae.optim import adamw, clip, learning_rate, parameter_groups, set_learning_rate
-from mmmae.sections import Optimizer
+from mmmae.recipes.sections import Optimizer
+from mmmae.training.optim import adamw, clip, learning_rate, parameter_groups, set_learning_rate
 
 STEPS = st.integers(20, 2000)
 

@@ -14,11 +14,11 @@ from matplotlib.image import imread
 from media import coded, tone, write_film
 from tiny import chosen, cutter, poisoned, record, tiny, tokenizers
 
-from mmmae import look
+from mmmae.commands import inspect_ as look
 from mmmae.objectives.prediction import Picture
 from mmmae.panels import audio, draw, embedding, footnote, kind, part, seen, show, spread, text, video, views
 from mmmae.panels.page import COVER, DOTS, WIDTH, Page, View
-from mmmae.settings import names
+from mmmae.recipes.lookup import names
 from modalities.errors import InputError
 from modalities.tokenizer import Tokenizer
 from modalities.video.tokenizer import VideoTokenizer

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from fusion.masking import Noise, Plan
 from fusion.masking.independent import Independent
 from fusion.masking.random import Random
-from mmmae.settings import find, in_context, names
+from mmmae.recipes.lookup import find, in_context, names
 from modalities.records import Patches, lattice
 
 VECTORS = ("flow",)  # hints with two numbers a patch

@@ -12,9 +12,9 @@ from rich.console import Console
 
 from mmmae.__main__ import main
 from mmmae.data.manifest import Manifest
-from mmmae.features import Given, reading
-from mmmae.metrics import NAMES
+from mmmae.probe.features import Given, reading
 from mmmae.probe.fitting import Case, cases
+from mmmae.probe.metrics import NAMES
 from mmmae.probe.results import Result
 from mmmae.probe.results import table as told
 

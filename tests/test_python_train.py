@@ -18,10 +18,10 @@ from walks import walks
 import mmmae
 import mmmae.train
 from mmmae.api import Recipe
-from mmmae.result import Run
-from mmmae.settings import RecipeError
+from mmmae.recipes.lookup import RecipeError
 from mmmae.train import main
-from mmmae.trainer import Trainer
+from mmmae.training.result import Run
+from mmmae.training.trainer import Trainer
 from modalities.errors import InputError
 
 ROOT = Path(__file__).resolve().parent.parent

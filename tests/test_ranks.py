@@ -19,9 +19,9 @@ from torch.multiprocessing import start_processes
 from mmmae import Recipe
 from mmmae.__main__ import main
 from mmmae.corpora.writing import write_imu
-from mmmae.data.fit import fit
 from mmmae.data.manifest import Manifest
-from mmmae.ranks import Ranks
+from mmmae.data.open_settings import fit
+from mmmae.parallel.ranks import Ranks
 from modalities.errors import InputError
 
 WORLD = 2

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from modalities.errors import SampleError
+from modalities.files.cache import Recent
 from modalities.imu.reader import IMUReader
-from modalities.recent import Recent
 
 
 @given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 3)), max_size=30))

@@ -16,8 +16,8 @@ import tiny
 import torch
 
 from mmmae import Recipe
-from mmmae import overlay as recipes
-from mmmae.settings import RecipeError
+from mmmae.recipes import merge as recipes
+from mmmae.recipes.lookup import RecipeError
 from modalities.records import Batch
 
 LOSSES = Path(__file__).parent / "losses.json"

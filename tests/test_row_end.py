@@ -11,9 +11,9 @@ from clocks import Clock, write
 
 from mmmae.__main__ import main
 from mmmae.data.bounds import AFTER
-from mmmae.data.dataset import Clips
+from mmmae.data.clips import Clips
 from mmmae.data.manifest import Manifest
-from mmmae.data.passes import look_through
+from mmmae.data.scan import scan
 from mmmae.data.segments import Segments
 from modalities.audio import AudioReader
 from modalities.errors import SampleError
@@ -41,7 +41,7 @@ def test_an_annotation_that_ends_after_the_video_is_used_and_noted(capsys):
     assert notes(dataset, 0) == set() and notes(dataset, 1) == {AFTER}
     starts = [dataset[epoch, 1][0].start for epoch in range(40)]
     assert min(starts) >= 1.0 and max(starts) <= 2.0 + 1e-6
-    assert all(set(found) == {"video"} for _, found in look_through(dataset, 1))
+    assert all(set(found) == {"video"} for _, found in scan(dataset, dataset.manifest[1]))
 
 
 @pytest.fixture

@@ -13,15 +13,15 @@ from PIL import Image
 
 from mmmae.__main__ import main
 from mmmae.api import Recipe
-from mmmae.checkpoint import find, load_recipe
+from mmmae.commands.predict import predict
 from mmmae.data.classes import Classes, LabelSet
-from mmmae.data.fit import fit
 from mmmae.data.manifest import Manifest
+from mmmae.data.open_settings import fit
 from mmmae.data.source import open_for
-from mmmae.features import features
-from mmmae.predict import predict
-from mmmae.probe.whole import tellable
-from mmmae.resume import require_same
+from mmmae.probe.features import features
+from mmmae.probe.own_head import tellable
+from mmmae.storage.checkpoint import find, load_recipe
+from mmmae.training.resume import require_same
 from modalities.errors import InputError
 
 CASES = Path(__file__).parent / "cases"

@@ -17,9 +17,9 @@ from torch.distributed.fsdp import FSDPModule, register_fsdp_forward_method
 from torch.distributed.tensor import DTensor
 from torch.testing import assert_close
 
-from mmmae import checkpoint
-from mmmae.layers import layers, recompute, spread
-from mmmae.optim import adamw, clip, set_learning_rate
+from mmmae.storage import checkpoint
+from mmmae.training.efficiency import layers, recompute, spread
+from mmmae.training.optim import adamw, clip, set_learning_rate
 
 WORLD = 2
 

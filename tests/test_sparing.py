@@ -15,13 +15,13 @@ import pytest
 import torch
 from media import coded, number, write_film
 
-from mmmae.data.dataset import Clips
+from mmmae.data.clips import Clips
 from mmmae.data.loader import Loader
 from mmmae.data.manifest import Manifest
-from mmmae.data.passes import look_through
-from modalities import decoding
+from mmmae.data.scan import scan
 from modalities.errors import SampleError
-from modalities.sparing import Sparing
+from modalities.files import decoding
+from modalities.files.skip_packets import Sparing
 from modalities.video import VideoReader
 
 LAST = 75
@@ -110,8 +110,9 @@ def test_a_recording_is_looked_through_with_all_that_it_holds(tmp_path):
     with pytest.raises(SampleError):
         reader.thorough().read(str(path), 0.0, 2.4)
     (tmp_path / "manifest.jsonl").write_text(json.dumps({"id": "a", "video": "a.mp4"}))
+    clips = Clips(Manifest.open(str(tmp_path)), {"video": reader}, window=2.4)
     with pytest.raises(SampleError):
-        list(look_through(Clips(Manifest.open(str(tmp_path)), {"video": reader}, window=2.4), 0))
+        list(scan(clips, clips.manifest[0]))
 
 
 def test_a_film_without_an_index_is_read_behind_its_last_key_frame(tmp_path):

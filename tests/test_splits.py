@@ -12,7 +12,7 @@ from people import invented, write
 
 from mmmae.data.classes import Classes
 from mmmae.data.manifest import Manifest
-from mmmae.splits import MEDIA, divided, split
+from mmmae.probe.splits import MEDIA, divided, split
 from modalities.errors import InputError
 
 

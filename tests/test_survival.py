@@ -18,10 +18,10 @@ import pytest
 from test_train import SMALL, log_of
 from torch.distributed import TCPStore
 
-from mmmae.checkpoint import saved
 from mmmae.corpora import prepare
-from mmmae.interrupt import Interrupt
-from mmmae.watch import ENDED, Watch, here
+from mmmae.parallel.signals import Interrupt
+from mmmae.parallel.watchdog import ENDED, Watch, here
+from mmmae.storage.checkpoint import saved
 
 ROOT = Path(__file__).resolve().parent.parent
 TWO = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]

@@ -17,16 +17,16 @@ from torch.nn.functional import binary_cross_entropy_with_logits, smooth_l1_loss
 import mmmae
 from mmmae.__main__ import main
 from mmmae.build import build_target
-from mmmae.checkpoint import find, load_recipe
 from mmmae.data.augment import mixup
 from mmmae.data.manifest import Manifest
 from mmmae.data.measurements import Numbers
-from mmmae.metrics import number_scores, set_scores
 from mmmae.probe import finetune
 from mmmae.probe.finetune import Tuning
-from mmmae.probe.late import Said, together
-from mmmae.settings import RecipeError
-from mmmae.splits import split
+from mmmae.probe.late_fusion import Said, together
+from mmmae.probe.metrics import number_scores, set_scores
+from mmmae.probe.splits import split
+from mmmae.recipes.lookup import RecipeError
+from mmmae.storage.checkpoint import find, load_recipe
 
 KINDS = {
     "numbers": ("regression", "regression: {}", {"mae", "r2", "pearson"}),

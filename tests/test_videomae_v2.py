@@ -15,12 +15,12 @@ from torch.testing import assert_close
 from fusion.masking import Noise
 from fusion.masking.running_cell import RunningCell
 from mmmae import MaskedAutoencoder, Recipe
-from mmmae.checkpoint import load_recipe
 from mmmae.corpora import prepare
-from mmmae.data.fit import fit
+from mmmae.data.open_settings import fit
 from mmmae.data.source import open_data
-from mmmae.start import begin, same_files
+from mmmae.storage.checkpoint import load_recipe
 from mmmae.train import main
+from mmmae.training.warm_start import begin, same_files
 from modalities.errors import InputError
 from modalities.records import Patches
 

@@ -14,8 +14,8 @@ import torch
 from mmmae import MaskedAutoencoder, Recipe
 from mmmae.data.manifest import Manifest
 from mmmae.data.sample import collate
-from mmmae.optim import adamw
-from mmmae.settings import RecipeError
+from mmmae.recipes.lookup import RecipeError
+from mmmae.training.optim import adamw
 from modalities.records import Batch, Signal
 from modalities.video.reader import VideoReader
 

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from media import coded, cut_off, tone, write_film, write_sound
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "stress"))
 import damaged
 
 from modalities.audio import AudioReader
 from modalities.errors import SampleError
-from modalities.structure import intact
+from modalities.files.gaps import intact
 from modalities.video import VideoReader
 
 

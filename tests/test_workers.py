@@ -12,9 +12,9 @@ import pytest
 import torch
 from clocks import Clock, assert_same, recordings
 
-from mmmae.data import ahead
-from mmmae.data.dataset import Clips
-from mmmae.data.faults import Fault
+from mmmae.data import prefetch as ahead
+from mmmae.data.bad_samples import Fault
+from mmmae.data.clips import Clips
 from mmmae.data.inspection import inspect_all
 from mmmae.data.loader import Loader
 from mmmae.data.manifest import Manifest

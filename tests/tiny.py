@@ -12,11 +12,11 @@ from typing import Any
 import torch
 
 from mmmae import Recipe
-from mmmae import overlay as recipes
-from mmmae.data.example import contents
+from mmmae.example import contents
 from mmmae.model import MaskedAutoencoder
 from mmmae.objectives import Step
-from mmmae.settings import check, find, names, signature
+from mmmae.recipes import merge as recipes
+from mmmae.recipes.lookup import check, find, names, signature
 from modalities.noise import sample_key
 from modalities.records import Batch, Patches, Signal
 from modalities.tokenizer import Tokenizer

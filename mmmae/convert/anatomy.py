@@ -9,7 +9,7 @@ from typing import Any
 from fusion.sizes import SIZES
 from mmmae.convert.files import CONFIG, Found
 from mmmae.convert.layouts import PRETEXT, Layout
-from mmmae.recipe import RecipeSpec
+from mmmae.recipes.recipe import RecipeSpec
 from modalities.errors import InputError
 from modalities.shapes import Tensor
 

@@ -9,14 +9,14 @@ from typing import Generic
 
 from torch import nn
 
-from mmmae import checkpoint
 from mmmae.build import Model, build
 from mmmae.convert.anatomy import DECODER, STREAM, inferred, lone
 from mmmae.convert.files import CONFIG, Found, find
 from mmmae.convert.layouts import LAYOUTS, Layout, recognise
-from mmmae.durable import present
 from mmmae.model import MaskedAutoencoder
-from mmmae.recipe import RecipeSpec
+from mmmae.recipes.recipe import RecipeSpec
+from mmmae.storage import checkpoint
+from mmmae.storage.atomic import present
 from modalities.errors import InputError
 from modalities.shapes import Tensor
 

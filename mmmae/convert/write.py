@@ -20,8 +20,8 @@ from mmmae.api import MaskedAutoencoder
 from mmmae.convert.anatomy import DECODER
 from mmmae.convert.files import CONFIG, WEIGHTS
 from mmmae.convert.layouts import LAYOUTS, PRETEXT, TRANSFORMERS
+from mmmae.native_logs import quiet
 from mmmae.objectives.reconstruction import Reconstruction
-from mmmae.quiet import quiet
 from modalities.errors import InputError
 from modalities.shapes import Tensor
 from modalities.video.tokenizer import IMAGENET, VideoTokenizer

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mmmae.durable import replace
+from mmmae.storage.atomic import replace
 
 CHANNELS = ("ax", "ay", "az", "gx", "gy", "gz")
 """Columns of one sensor: acceleration in m/s^2 (specific force, gravity included), then angular rate in rad/s."""
@@ -95,13 +95,14 @@ def write_picture(path: Path, picture: np.ndarray) -> Path:
 
 
 def write_imu(path: Path, time: np.ndarray, sensors: Mapping[str, np.ndarray]) -> Path:
-    """Write inertial recordings as CSV: `time`, then `<sensor>.ax` to `<sensor>.gz`; NaN gives an empty cell.
+    """Write inertial recordings as CSV: `time`, then `<sensor>.ax (m/s^2)` to `<sensor>.gz (rad/s)`; NaN: empty.
 
     Args:
         time: `(t,)` seconds.
         sensors: name -> `(t, c)` with the first c of `CHANNELS`.
     """
-    columns = [f"{name}.{channel}" for name, values in sensors.items() for channel in CHANNELS[: values.shape[1]]]
+    units = dict.fromkeys(CHANNELS[:3], "m/s^2") | dict.fromkeys(CHANNELS[3:], "rad/s")
+    columns = [f"{name}.{c} ({units[c]})" for name, values in sensors.items() for c in CHANNELS[: values.shape[1]]]
     table = np.concatenate([np.asarray(values, dtype=np.float64) for values in sensors.values()], axis=1)
     with open(path, "w", newline="\n") as file:
         print("time", *columns, sep=",", file=file)

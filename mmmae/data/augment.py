@@ -10,8 +10,8 @@ import torch
 from torch import nn
 
 from mmmae.data.targets import unlabelled
-from mmmae.settings import RecipeError
-from mmmae.streams import Change
+from mmmae.recipes.lookup import RecipeError
+from mmmae.recipes.streams import Change
 from modalities.augmentation import Augmentation
 from modalities.noise import apart, mix, mix_tensor, signed, uniform
 from modalities.records import Batch, Mixed, Signal
@@ -19,7 +19,7 @@ from modalities.shapes import Float, Int, Tensor
 
 if TYPE_CHECKING:
     from mmmae.objectives import Objective
-    from mmmae.sections import Data
+    from mmmae.recipes.sections import Data
     from modalities.tokenizer import Tokenizer
 
 

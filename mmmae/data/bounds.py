@@ -4,21 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from mmmae.data.manifest import Row
+from mmmae.data.windows import SLACK, Windows
 from modalities.errors import SampleError
 
-if TYPE_CHECKING:
-    from mmmae.data.dataset import Clips
-    from mmmae.data.manifest import Row
-
-SLACK = 1e-6  # seconds that are only rounding
 ROUNDING = 0.1  # seconds by which a row's `end` may lie after the recording without a note: a frame of 10 Hz
 LATE = (1.0, 0.05)  # seconds, and share of the recording, by which an annotation may end after it
 AFTER = "the row's `end` lies after the end of the recording: what is there is used"
 
 
-def bounded(clips: Clips, row: Row, sources: Mapping[str, Any]) -> Row:
+def bounded(windows: Windows, row: Row, sources: Mapping[str, Any]) -> Row:
     """The row with its `end` not after that of the recording; what is cut off is noted.
 
     The recording ends with the shortest stream that cannot be padded (video), else with the longest of the others.
@@ -28,18 +25,18 @@ def bounded(clips: Clips, row: Row, sources: Mapping[str, Any]) -> Row:
     """
     if row.end is None and not row.start:
         return row
-    strict = {m: source for m, source in sources.items() if not clips.readers[m].pads}
-    known = {m: end for m, source in (strict or sources).items() if (end := clips.seconds(m, source)) is not None}
+    strict = {m: source for m, source in sources.items() if not windows.readers[m].pads}
+    known = {m: end for m, source in (strict or sources).items() if (end := windows.seconds(m, source)) is not None}
     if not known:
         return row
     stream = (min if strict else max)(known, key=known.__getitem__)
     length, start = known[stream], row.start or 0.0
-    called, column = clips.called({stream: sources[stream]}), clips.streams[stream].source
+    called, column = windows.called({stream: sources[stream]}), windows.streams[stream].source
     if start >= length:
         reason = f"its row's `start` is {start - length:.2f} s after the end of the recording ({length:.2f} s)"
         raise SampleError(called, reason, "mend `start` and `end` (in seconds), or drop the row", column)
     late = 0.0 if row.end is None else row.end - length
-    if late <= ROUNDING and (late <= SLACK or length - start < sum(clips.room(sources)) - SLACK):
+    if late <= ROUNDING and (late <= SLACK or length - start < sum(windows.room(sources)) - SLACK):
         return row  # the reader has its own tolerance of a frame
     if late > max(LATE[0], LATE[1] * length):
         reason = f"its row's `end` is {late:.2f} s after the end of the recording ({length:.2f} s)"
@@ -47,28 +44,28 @@ def bounded(clips: Clips, row: Row, sources: Mapping[str, Any]) -> Row:
     return replace(row, end=length, notes=(AFTER,) if late > ROUNDING else ())
 
 
-def extent(clips: Clips, row: Row, sources: Mapping[str, Any]) -> tuple[float, float]:
+def extent(windows: Windows, row: Row, sources: Mapping[str, Any]) -> tuple[float, float]:
     """The seconds [start, end) of a bounded row in which windows lie where they fit.
 
     Raises:
         SampleError: they are fewer than the window and there is a stream that cannot be padded.
     """
-    start, needed = row.start or 0.0, sum(clips.room(sources))
-    strict = {m: source for m, source in sources.items() if not clips.readers[m].pads}
+    start, needed = row.start or 0.0, sum(windows.room(sources))
+    strict = {m: source for m, source in sources.items() if not windows.readers[m].pads}
     if row.end is not None:
         if strict and row.end - start < needed - SLACK:
             rest = f"start {start:g} s to end {row.end:g} s is"
             if AFTER in row.notes:
                 rest = f"lasts {row.end:.2f} s, less than its row's `end`, and what is left from {start:g} s on is"
             raise SampleError(
-                clips.called(strict),
+                windows.called(strict),
                 f"{rest} shorter than the window of {needed:g} s",
                 f"Shorten the window (window={row.end - start:.4g}) or drop the row.",
-                clips.streams[next(iter(strict))].source,
+                windows.streams[next(iter(strict))].source,
             )
         return start, row.end
     for group in (strict, sources):
-        seconds = [clips.seconds(m, source) for m, source in group.items()]
+        seconds = [windows.seconds(m, source) for m, source in group.items()]
         if known := [end for end in seconds if end is not None]:
             return start, min(known)
     return start, start

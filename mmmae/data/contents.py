@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
+from mmmae.data.bad_samples import Fault
+from mmmae.data.clips import Clips
 from mmmae.data.columns import Columns
-from mmmae.data.dataset import Clips
-from mmmae.data.doubts import Finding, about_columns, about_streams, by_share
 from mmmae.data.facts import Count, Facts
-from mmmae.data.faults import Fault
 from mmmae.data.inspection import Inspection, Verdict
+from mmmae.data.suspicions import Finding, about_columns, about_streams, by_share
 
 
 class DataContents:

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from mmmae.data import headers, kinds
+from mmmae.data.allowed_paths import Enclosure
 from mmmae.data.delimited import LISTED, Rows, read_text
-from mmmae.data.enclosure import Enclosure
 from mmmae.data.findings import Findings
 from mmmae.data.spelling import Verbatim, escaped
 from modalities.errors import InputError, SampleError

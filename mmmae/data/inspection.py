@@ -8,12 +8,13 @@ from typing import Any
 
 from torch.utils.data import Dataset
 
-from mmmae.data.ahead import Place, read_ahead
-from mmmae.data.dataset import SLACK, Clips
-from mmmae.data.faults import Fault
+from mmmae.data.bad_samples import Fault
+from mmmae.data.clips import Clips
 from mmmae.data.manifest import Row
 from mmmae.data.notes import ReaderNote, distinct, noted
-from mmmae.data.passes import look_through
+from mmmae.data.prefetch import Place, read_ahead
+from mmmae.data.scan import scan
+from mmmae.data.windows import SLACK
 from modalities.errors import SampleError
 from modalities.reader import Contents
 
@@ -49,12 +50,12 @@ class Inspection(Dataset):
             sources = clips.sources(row)
             looks = {m: clips.readers[m].contents() for m in self.described if m in sources}
             origins = {m: (clips.called({m: source}), clips.streams[m].source) for m, source in sources.items()}
-            for start, found in look_through(clips, index):
+            for start, found in scan(clips, row, lambda: clips.reading(index)):
                 streams |= found.keys()
                 notes = distinct(notes, noted(row.id, found, origins.__getitem__))
                 for m, look in looks.items():
                     look.add(found.get(m), start)
-            with clips.at(index):
+            with clips.reading(index):
                 facts = {m: known for m, look in looks.items() if (known := self.facts(row, m, sources[m], look))}
         except SampleError as error:
             return Verdict(row.id, streams, clips.fault(index, error))
@@ -81,7 +82,7 @@ def inspect_all(clips: Clips, workers: int) -> Iterator[Verdict]:
         InputError: a worker was killed from outside.
     """
     places = ([(0, index)] for index in range(len(clips)))
-    yield from read_ahead(clips, Inspection(clips), places, workers, only)
+    yield from read_ahead(Inspection(clips), places, workers, only, clips)
 
 
 def only(verdicts: list[Verdict]) -> Verdict:

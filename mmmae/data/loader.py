@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache, partial
 from itertools import count
 
-from mmmae.data.ahead import Place, read_ahead
-from mmmae.data.dataset import Clips
-from mmmae.data.faults import Fault
+from mmmae.data.bad_samples import Fault
+from mmmae.data.clips import Clips
 from mmmae.data.notes import ReaderNote, distinct
+from mmmae.data.prefetch import Place, read_ahead
 from mmmae.data.sample import Sample, collate
 from mmmae.data.substitutes import NoSubstitute
 from modalities.errors import InputError
@@ -146,7 +146,7 @@ def stream(
     Raises:
         InputError: nothing stands in for a bad recording, or `note` has had enough.
     """
-    for batch, faults, notes in read_ahead(clips, clips, batches, workers, together):
+    for batch, faults, notes in read_ahead(clips, batches, workers, together, clips):
         note(faults)
         (remark or clips.notes.note)(notes)
         if isinstance(batch, NoSubstitute):

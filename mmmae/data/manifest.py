@@ -10,9 +10,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mmmae.data import memory, rows
+from mmmae.data import in_memory as memory
+from mmmae.data import rows
+from mmmae.data.allowed_paths import Enclosure
 from mmmae.data.classes import Classes
-from mmmae.data.enclosure import Enclosure
 from mmmae.data.findings import Findings
 from mmmae.data.kinds import has_sound
 from mmmae.data.labels import LabelColumn

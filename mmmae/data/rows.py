@@ -10,9 +10,9 @@ from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any
 
-from mmmae.data import memory
+from mmmae.data import in_memory as memory
+from mmmae.data.allowed_paths import Enclosure
 from mmmae.data.delimited import Rows, read_delimited, read_text
-from mmmae.data.enclosure import Enclosure
 from mmmae.data.findings import Findings
 from mmmae.data.folder import read_folder
 from mmmae.data.stored import Store

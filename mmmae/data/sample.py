@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from mmmae.data.faults import Fault
+from mmmae.data.bad_samples import Fault
 from mmmae.data.notes import ReaderNote
 from mmmae.data.targets import Encoded, batched
 from modalities.reader import Reading

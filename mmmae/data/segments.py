@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
+import torch
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
-from mmmae.data.ahead import describe, exits, follow_main, started
 from mmmae.data.bounds import bounded, extent
-from mmmae.data.dataset import Clips
+from mmmae.data.clips import Clips
 from mmmae.data.manifest import Row
-from mmmae.data.sample import Sample, fill
+from mmmae.data.prefetch import describe, exits, follow_main, started
+from mmmae.data.sample import Sample, collate, fill
 from mmmae.data.substitutes import NothingThere
 from modalities.errors import InputError, SampleError
+from modalities.records import Batch
+from modalities.shapes import Tensor
 
 LEAST = 0.1  # share of a segment: a shorter rest at the end of a recording is left out
 
@@ -108,3 +112,31 @@ def read(segments: Segments, workers: int) -> Iterator[Piece]:
         raise InputError(
             f"a loader worker died ({names})\n  `mmmae check` names the recording that makes the decoder crash"
         ) from error
+
+
+def encoded(
+    pieces: Iterator[Piece], batch_size: int, encode: Callable[[Batch], Tensor]
+) -> Iterator[tuple[int, tuple[Tensor, Tensor, Tensor] | SampleError]]:
+    """What is made of the segments of each recording (n, ...) with their start and end (n,), or why it cannot be read.
+
+    No batch reaches across recordings: what is made of one depends on no other, to the last bit.
+    """
+    waiting: dict[int, list[Piece]] = defaultdict(list)
+    known: dict[int, list[Tensor]] = defaultdict(list)
+    times: dict[int, list[tuple[float, float]]] = defaultdict(list)
+    for piece in pieces:
+        index = piece.index
+        if isinstance(piece.found, SampleError):
+            for kept in (waiting, known, times):
+                kept.pop(index, None)
+            yield index, piece.found
+            continue
+        waiting[index].append(piece)
+        times[index].append((piece.start, piece.end))
+        complete = len(times[index]) == piece.total
+        if complete or len(waiting[index]) == batch_size:
+            found = [piece.found for piece in waiting.pop(index) if not isinstance(piece.found, SampleError)]
+            known[index].append(encode(collate([found])))
+        if complete:
+            start, end = torch.tensor(times.pop(index), dtype=torch.float64).T.contiguous()
+            yield index, (torch.cat(known.pop(index)), start, end)

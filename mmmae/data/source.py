@@ -11,7 +11,7 @@ from mmmae.corpora import names, prepare
 from mmmae.data.manifest import Manifest
 
 if TYPE_CHECKING:
-    from mmmae.recipe import RecipeSpec
+    from mmmae.recipes.recipe import RecipeSpec
 
 
 def open_data(

@@ -16,10 +16,10 @@ from typing import Any
 
 import numpy as np
 
-from mmmae import durable
 from mmmae.data import kinds
 from mmmae.data.findings import Findings
 from mmmae.data.spelling import plain
+from mmmae.storage import atomic as durable
 
 MAGIC = (  # first bytes, at which place, and the ending that they mean
     (b"fLaC", 0, ".flac"), (b"OggS", 0, ".ogg"), (b"ID3", 0, ".mp3"), (b"WAVE", 8, ".wav"), (b"AVI ", 8, ".avi"),

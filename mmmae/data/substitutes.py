@@ -5,7 +5,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterator
 
-from mmmae.data.faults import Fault
+from mmmae.data.bad_samples import Fault
 from modalities.errors import SampleError
 from modalities.noise import WORD, mix
 

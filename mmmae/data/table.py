@@ -12,7 +12,7 @@ from mmmae.data.delimited import Rows
 from mmmae.data.findings import Findings
 from mmmae.data.kinds import has_sound
 from mmmae.data.stored import Store
-from mmmae.settings import find
+from mmmae.recipes.lookup import find
 from modalities.errors import InputError
 
 if TYPE_CHECKING:

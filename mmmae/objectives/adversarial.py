@@ -11,8 +11,8 @@ from torch.func import functional_call
 
 from mmmae.objectives.objective import Objective, Parts, Step
 from mmmae.objectives.reconstruction import numeric
-from mmmae.objectives.world import count, mean
-from mmmae.sections import AdamW
+from mmmae.parallel.reduce import count, mean
+from mmmae.recipes.sections import AdamW
 from modalities.shapes import Float, Tensor
 from modalities.tokenizer import Tokenizer
 
@@ -20,7 +20,7 @@ from modalities.tokenizer import Tokenizer
 class Discriminator(nn.Sequential):
     """A score for each patch, higher where it looks real; a parameter-free copy of it can be deceived.
 
-    optimizer: its own settings, which make it a side of its own (see mmmae.optim.parameter_groups).
+    optimizer: its own settings, which make it a side of its own (see mmmae.training.optim.parameter_groups).
     """
 
     def __init__(self, outputs: int, width: int, optimizer: AdamW):

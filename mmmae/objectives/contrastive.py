@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn.functional import cross_entropy, logsigmoid, normalize
 
 from mmmae.objectives.objective import Objective, Parts, Step
-from mmmae.objectives.world import compared, count, first_row, gather, mean
+from mmmae.parallel.reduce import compared, count, first_row, gather, mean
 from modalities.records import Tokens
 from modalities.shapes import Bool, Float, Tensor
 from modalities.tokenizer import Tokenizer

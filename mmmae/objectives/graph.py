@@ -13,7 +13,7 @@ from torch.nn.functional import cosine_similarity
 from fusion.blocks import learned_token
 from fusion.masking.masking import Noise, rank, share
 from mmmae.objectives.objective import Objective, Parts, Step
-from mmmae.objectives.world import count, mean
+from mmmae.parallel.reduce import count, mean
 from modalities.graph import GraphLayer
 from modalities.records import Patches, Tokens, by_value
 from modalities.shapes import Bool, Float, Tensor

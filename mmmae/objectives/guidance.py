@@ -8,7 +8,7 @@ import torch
 
 from mmmae.objectives.contrastive import infonce
 from mmmae.objectives.objective import Objective, Parts, Step
-from mmmae.objectives.world import compared
+from mmmae.parallel.reduce import compared
 from modalities.records import Patches
 from modalities.shapes import Bool, Float, Tensor
 from modalities.tokenizer import Tokenizer

@@ -11,8 +11,8 @@ from torch import nn
 from fusion.blocks import EPS
 from mmmae.data.targets import Target, unlabelled
 from mmmae.objectives.objective import Objective, Parts, Step
-from mmmae.objectives.world import count, mean
-from mmmae.sections import AdamW
+from mmmae.parallel.reduce import count, mean
+from mmmae.recipes.sections import AdamW
 from modalities.records import Tokens
 from modalities.shapes import Bool, Float, Shaped, Tensor
 

@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from mmmae.objectives.objective import Objective, Parts, Step
-from mmmae.objectives.world import count, mean
+from mmmae.parallel.reduce import count, mean
 from modalities.records import Tokens
 from modalities.shapes import Bool, Float, Tensor
 from modalities.tokenizer import Tokenizer

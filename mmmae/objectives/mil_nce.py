@@ -11,7 +11,7 @@ from torch.nn.functional import normalize
 
 from mmmae.objectives.contrastive import ABSENT
 from mmmae.objectives.objective import Objective, Parts, Step
-from mmmae.objectives.world import compared, first_row, gather, mean
+from mmmae.parallel.reduce import compared, first_row, gather, mean
 from modalities.shapes import Bool, Float, Tensor
 from modalities.tokenizer import Tokenizer
 

@@ -11,7 +11,7 @@ import torch
 from fusion.decoders import Contents, Decoder
 from fusion.masking.masking import Plan, filled, rank, share
 from mmmae.objectives.objective import Answer, Objective, Parts, Step
-from mmmae.objectives.world import count, mean
+from mmmae.parallel.reduce import count, mean
 from modalities.records import Patches, take
 from modalities.shapes import Bool, Float, Int, Shaped, Tensor
 from modalities.tokenizer import Tokenizer

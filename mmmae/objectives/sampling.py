@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from mmmae.objectives.objective import Objective, Parts, Step
-from mmmae.objectives.world import count, mean
+from mmmae.parallel.reduce import count, mean
 from modalities.shapes import Float, Tensor
 from modalities.tokenizer import Tokenizer
 

@@ -1,6 +1,6 @@
 """Classifiers on frozen features; whatever they choose, they choose by the validation part.
 
-What learns several labels or numbers stands in mmmae/probe/several.py.
+What learns several labels or numbers stands in mmmae/probe/multi_output.py.
 """
 
 from __future__ import annotations

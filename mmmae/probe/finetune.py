@@ -14,23 +14,23 @@ import torch
 from mmmae.api import Recipe
 from mmmae.build import build_tokenizers
 from mmmae.data.augment import prepared
-from mmmae.data.faults import Fault
+from mmmae.data.bad_samples import Fault
 from mmmae.data.loader import Loader
-from mmmae.optim import adamw, clip, learning_rate, set_learning_rate
 from mmmae.probe.classifiers import selection
+from mmmae.probe.own_head import Told, refuse_drop, tested, together, told
 from mmmae.probe.results import Outcome, Result, Wish
-from mmmae.probe.whole import Told, refuse_drop, tested, together, told
-from mmmae.sections import Optimizer
-from mmmae.start import inherit
+from mmmae.recipes.sections import Optimizer
+from mmmae.training.optim import adamw, clip, learning_rate, set_learning_rate
+from mmmae.training.warm_start import inherit
 from modalities.records import Batch
 
 if TYPE_CHECKING:
     from mmmae.api import MaskedAutoencoder
-    from mmmae.data.dataset import Clips
+    from mmmae.data.clips import Clips
     from mmmae.data.targets import Target
-    from mmmae.splits import Split
+    from mmmae.probe.splits import Split
 
-UNSCALED = 256  # the batch for which a rate is what it says (mmmae.optim.learning_rate)
+UNSCALED = 256  # the batch for which a rate is what it says (mmmae.training.optim.learning_rate)
 
 
 @dataclass(frozen=True)

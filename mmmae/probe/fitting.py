@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from mmmae.features import Frozen, Given, Pool, frozen
-from mmmae.probe import several
+from mmmae.probe import multi_output as several
 from mmmae.probe.attentive import attentive
 from mmmae.probe.classifiers import Examples, Fitted, knn, linear
-from mmmae.probe.late import JOINT, LATE, Said, together
+from mmmae.probe.features import Frozen, Given, Pool, frozen
+from mmmae.probe.late_fusion import JOINT, LATE, Said, together
 from mmmae.probe.results import Outcome, Result, Wish
 
 if TYPE_CHECKING:
     from mmmae.api import MaskedAutoencoder
-    from mmmae.data.dataset import Clips
+    from mmmae.data.clips import Clips
     from mmmae.data.targets import Target
-    from mmmae.splits import Split
+    from mmmae.probe.splits import Split
 
 CLASSIFIERS = {"linear": linear, "knn": knn, "attentive": attentive}
 SEVERAL = {"linear": several.linear, "knn": several.knn, "attentive": attentive}  # of labels or numbers

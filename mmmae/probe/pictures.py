@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mmmae.metrics import spread
+from mmmae.probe.metrics import spread
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

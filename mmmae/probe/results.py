@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mmmae.metrics import FIGURES, figures, spread
+from mmmae.probe.metrics import FIGURES, figures, spread
 
 if TYPE_CHECKING:
     from rich.progress import Progress
     from rich.table import Table
 
-    from mmmae.data.dataset import Clips
-    from mmmae.data.faults import Fault
+    from mmmae.data.bad_samples import Fault
+    from mmmae.data.clips import Clips
     from mmmae.data.targets import Target
-    from mmmae.ranks import Ranks
+    from mmmae.parallel.ranks import Ranks
 
 FIRST = {**FIGURES, "class": ("accuracy", "balanced", "auroc")}  # figures that a narrow terminal has room for
 WIDE = 130  # columns of one that has room for all

@@ -10,12 +10,12 @@ import torch
 from einops import rearrange
 
 from modalities.audio.contents import SoundContents
-from modalities.decoding import decode
 from modalities.errors import SampleError
-from modalities.extent import assumed, lasting
-from modalities.media import film, kind_of, opened, remembered, sound
+from modalities.files.decoding import decode
+from modalities.files.extent import assumed, lasting
+from modalities.files.media import film, kind_of, opened, remembered, sound
+from modalities.files.truncated import REMEDY, states_length
 from modalities.reader import Reader, Reading
-from modalities.whole import REMEDY, states_length
 
 PREROLL = 0.5  # seconds decoded before the window: lossy codecs overlap frames
 RESERVOIR = 3.0  # seconds in MP3, where a frame may hold bits of those before it: many, where they are small

@@ -9,10 +9,10 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 import torch
 
-from modalities import limits, parquet
 from modalities.embedding.contents import RowContents
 from modalities.errors import InputError, SampleError
-from modalities.media import existing
+from modalities.files import limits, parquet
+from modalities.files.media import existing
 from modalities.reader import Reader, Reading
 from modalities.shapes import Float, Shaped, Tensor
 

@@ -7,14 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from modalities import limits
 from modalities.errors import SampleError
+from modalities.files import limits
+from modalities.files.cache import Recent
 from modalities.imu.columns import Layout
 from modalities.imu.gravity import LOOKED, SEGMENT
 from modalities.imu.names import Column
 from modalities.imu.recording import Group, Place, Table, masks, scales
 from modalities.imu.words import CHANNELS
-from modalities.recent import Recent
 
 MANY = 40  # sensors, above which the middle axis is not taken for sensors unless the recipe states so many
 SHORT = 8  # steps, from which a middle axis may be the steps of windows

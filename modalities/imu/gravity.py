@@ -26,14 +26,15 @@ def mean_sizes(values: np.ndarray, period: float) -> np.ndarray:
         return np.linalg.norm(means, axis=1)
 
 
-def gravity(values: np.ndarray, period: float) -> tuple[float, float]:
-    """The median size of gravity in readings (n, 3), in their unit, and its spread (half of them) over it."""
+def gravity(values: np.ndarray, period: float) -> tuple[float, float, bool]:
+    """The median size of gravity in readings (n, 3), in their unit, its spread (half of them) over it, and whether the
+    recording is long enough to contradict a stated unit."""
     sizes = mean_sizes(values, period)
     if len(sizes) < FEW:  # too few to see them vary: the readings' own sizes have to agree
         with np.errstate(over="ignore", invalid="ignore"):  # readings beyond all bounds are reported elsewhere
             own = np.linalg.norm(np.asarray(values, dtype=np.float64), axis=1)
-        return float(np.median(sizes)), spread_of(own)[1]
-    return spread_of(sizes)
+        return float(np.median(sizes)), spread_of(own)[1], False
+    return *spread_of(sizes), True
 
 
 def spread_of(sizes: np.ndarray) -> tuple[float, float]:
@@ -43,8 +44,12 @@ def spread_of(sizes: np.ndarray) -> tuple[float, float]:
         return float(middle), float((high - low) / middle) if middle > 0 else np.inf
 
 
-def unit_of(path: Path, size: float, spread: float, stated: str | None, by_recipe: bool) -> tuple[str, list[str]]:
+def unit_of(
+    path: Path, size: float, spread: float, stated: str | None, by_recipe: bool, long: bool = True
+) -> tuple[str, list[str]]:
     """The unit of accelerations whose gravity has this size, before any conversion, and what is to be said of it.
+
+    long: whether the recording is long enough to contradict its header; a body may fall for a second or two.
 
     Raises:
         SampleError: the size fits another unit than the one stated, or no unit certainly.
@@ -64,8 +69,9 @@ def unit_of(path: Path, size: float, spread: float, stated: str | None, by_recip
         return "m/s^2", []
     if (stated == "m/s^2" and like_g) or (stated == "g" and like_metres):
         other = "g" if like_g else "m/s^2"
-        if by_recipe:
-            return stated, [f"acceleration looks like {other}, the recipe states {stated}"]
+        if by_recipe or not long:
+            by = "recipe" if by_recipe else "header"
+            return stated, [f"acceleration looks like {other}, the {by} states {stated}"]
         raise SampleError(
             path, f"its header states {stated}, but its acceleration is in {other} (mean {size:.2f})", remedy
         )

@@ -114,14 +114,14 @@ def scales(
             raise SampleError(path, reason, remedy + " or a number that readings are multiplied by")
         stated[index] = column.unit if unit is None else unit
     gravities = accelerations(values, columns, stated, period)
-    certain = any(stated[t[0]] is None and abs(s - 1) <= 0.1 and w <= gravity.TIGHT for t, s, w in gravities)
-    for triple, size, spread in gravities:
+    certain = any(stated[t[0]] is None and abs(s - 1) <= 0.1 and w <= gravity.TIGHT for t, s, w, _ in gravities)
+    for triple, size, spread, long in gravities:
         by_recipe = layout.unit("acceleration") is not None
         if stated[triple[0]] is None and certain and abs(size - 1) <= 0.35:
             spread = 0.0  # another sensor of the file is certain
             size = 1.0
         if not by_recipe or isinstance(stated[triple[0]], str):
-            unit, told = gravity.unit_of(path, size, spread, canonical(stated[triple[0]]), by_recipe)
+            unit, told = gravity.unit_of(path, size, spread, canonical(stated[triple[0]]), by_recipe, long)
             notes += told
             if stated[triple[0]] is None and unit != "m/s^2":
                 stated |= dict.fromkeys(triple, unit)
@@ -134,7 +134,7 @@ def scales(
             notes += [] if any(other.startswith(note.partition(":")[0]) for other in notes) else [note]
     if fast := [i for i, (_, column) in columns.items() if column.quantity == "angular_velocity" and stated[i] is None]:
         gravity.refuse_fast(path, values.reshape(len(values), -1)[:, fast])
-    free = [t for t, size, _ in gravities if columns[t[0]][1].free and size * found[t[0]] < units.GRAVITY / 2]
+    free = [t for t, size, _, _ in gravities if columns[t[0]][1].free and size * found[t[0]] < units.GRAVITY / 2]
     if free:
         notes.append("acceleration is without gravity")
     used = [
@@ -153,8 +153,8 @@ def canonical(unit: Any) -> str | None:
 
 def accelerations(
     values: np.ndarray, columns: dict[int, tuple[Place, Column]], stated: dict[int, Any], period: float
-) -> list[tuple[list[int], float, float]]:
-    """Of each sensor with all three axes in one unit: their columns, the size of gravity and its spread."""
+) -> list[tuple[list[int], float, float, bool]]:
+    """Of each sensor with all three axes in one unit: their columns, and what `gravity` finds of their readings."""
     by_sensor: dict[int, dict[str, int]] = {}
     for index, ((sensor, channel), _) in columns.items():
         by_sensor.setdefault(sensor, {})[channel] = index

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 
 from modalities.errors import SampleError
+from modalities.files.cache import Recent
+from modalities.files.media import existing
 from modalities.imu.array import from_array
 from modalities.imu.columns import Layout
 from modalities.imu.recording import Table
 from modalities.imu.tabular import from_parquet, from_text, table_of
-from modalities.media import existing
-from modalities.recent import Recent
 
 KEPT = 2**27  # bytes of tables that each process remembers
 

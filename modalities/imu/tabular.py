@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from modalities import limits, parquet
 from modalities.errors import SampleError
+from modalities.files import limits, parquet
 from modalities.imu import text, units
 from modalities.imu.clock import COARSE, moments
 from modalities.imu.columns import Header, Layout, known, listed, read_header

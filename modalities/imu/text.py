@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from modalities import limits
 from modalities.errors import SampleError
+from modalities.files import limits
 
 DELIMITERS = ("\t", ";", "|", ",")
 LOOKED = 60  # lines at the beginning of a file among which the header is looked for

@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 
-from modalities import limits
 from modalities.errors import InputError, SampleError
+from modalities.files import limits
 from modalities.noise import mix
 from modalities.reader import Reader, Reading
 from modalities.text.contents import CaptionContents

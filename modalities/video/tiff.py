@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from modalities import limits
 from modalities.errors import SampleError
+from modalities.files import limits
 
 if TYPE_CHECKING:
     from av import VideoFrame

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from mmmae.corpora.doom.player import Player
-from mmmae.quiet import quiet
+from mmmae.native_logs import quiet
 from modalities.errors import InputError
 from modalities.noise import draw
 

@@ -11,7 +11,7 @@ import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
 from mmmae.corpora.mocap.body import HINGES, LIMBS, SCALE
-from mmmae.quiet import quiet
+from mmmae.native_logs import quiet
 
 FPS = 25
 SKIN = (0.95, 0.8, 0.65)

@@ -6,7 +6,7 @@ import inspect
 import pkgutil
 from difflib import get_close_matches
 
-from modalities.outside import resolve
+from modalities.import_class import resolve
 from modalities.video.hints.hint import CELL, Film, Hint, pooled
 
 __all__ = ["CELL", "Film", "Hint", "find", "pooled"]

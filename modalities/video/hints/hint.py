@@ -20,13 +20,12 @@ from einops import rearrange
 from torch.nn.functional import adaptive_avg_pool3d
 
 from modalities.shapes import Float, Int, Shaped, Tensor
+from modalities.video.frames import Frames
 from modalities.video.framing import Framing
 
 if TYPE_CHECKING:
     from av import VideoFrame
     from av.video.stream import VideoStream
-
-    from modalities.video.reader import VideoReader
 
 CELL = 4  # pixels of the picture, each way, that share one value of a map
 
@@ -57,8 +56,8 @@ class Hint(ABC):
     dtype: ClassVar[torch.dtype] = torch.float32
     vector: ClassVar[bool] = False
 
-    def __init__(self, reader: VideoReader):
-        self.reader = reader
+    def __init__(self, frames: Frames):
+        self.frames = frames
 
     @classmethod
     def blank(cls, frames: int, height: int, width: int) -> Tensor:

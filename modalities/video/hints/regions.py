@@ -10,8 +10,8 @@ import torch
 from einops import rearrange
 
 from modalities.errors import SampleError
-from modalities.media import film as film_of
-from modalities.media import opened
+from modalities.files.media import film as film_of
+from modalities.files.media import opened
 from modalities.shapes import Shaped, Tensor
 from modalities.video.hints.hint import CELL, Film, Hint
 
@@ -38,10 +38,10 @@ class Regions(Hint):
         window = (min(film.starts), max(film.starts) + film.duration)
 
         def take(frame: VideoFrame, aspect: Fraction | int, note: Any) -> np.ndarray:
-            return self.reader.framing(frame, aspect).cells(classes(frame, path), CELL)
+            return self.frames.framing(frame, aspect).cells(classes(frame, path), CELL)
 
         refuse_lossy(path)
-        found = self.reader.shots(path, film.moments, window, take, still_lasts=True)
+        found = self.frames.read(path, film.moments, window, take, still_lasts=True)
         return rearrange(torch.from_numpy(np.stack(found)), "(n t) h w -> n t h w", n=len(film.starts))
 
 

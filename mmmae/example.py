@@ -1,0 +1,98 @@
+"""Synthetic batches: the right shapes and types, no files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+
+from mmmae.build import build_readers, build_target, build_tokenizers
+from mmmae.data.targets import Target
+from mmmae.recipes.recipe import RecipeSpec
+from modalities.noise import sample_key
+from modalities.reader import Reader
+from modalities.records import Batch, Signal
+from modalities.shapes import Tensor
+from modalities.tokenizer import Tokenizer
+
+
+def example(
+    recipe: RecipeSpec,
+    batch_size: int,
+    seed: int,
+    ragged: bool = False,
+    tokenizers: Mapping[str, Tokenizer] | None = None,
+) -> Batch:
+    """Random contents in the shapes that the recipe's readers give.
+
+    tokenizers: of the recipe's model, where it is built already.
+
+    ragged: shorten the streams of most samples, leave one stream out of each sample in turn, none out of some, and some
+        of the labels out, of which there are two.
+    """
+    recipe = settled(recipe)
+    generator = torch.Generator().manual_seed(seed)
+    if tokenizers is None:
+        with torch.random.fork_rng(devices=[]):
+            tokenizers = build_tokenizers(recipe)
+    window = recipe.sections.window
+    signals = {}
+    for number, (name, reader) in enumerate(build_readers(recipe).items()):
+        stream = recipe.stream(name)
+        blank = reader.blank(span := stream.span or window)
+        values = torch.stack([contents(blank.values, tokenizers[name], generator) for _ in range(batch_size)])
+        steps = values.shape[1]
+        length = None
+        if ragged:
+            length = torch.randint(1, steps + 1, (batch_size,), generator=generator)
+            length[number::3] = steps
+            if len(recipe.streams) > 1:
+                length[number :: len(recipe.streams) + 1] = 0
+        hint = None if blank.hint is None else guided(blank.hint.expand(batch_size, *blank.hint.shape), generator)
+        start, duration = torch.zeros(batch_size), torch.full((batch_size,), span)
+        lag = torch.full((batch_size,), sum(stream.lag) / 2) if any(stream.lag) else None
+        signals[name] = Signal(values, length, start if lag is None else lag, duration, lag=lag, hint=hint)
+    key = torch.tensor([sample_key(seed, 0, index) for index in range(batch_size)])
+    label = labels(build_target(recipe), batch_size, generator)
+    if ragged:
+        label[1::3] = torch.nan if label.is_floating_point() else -1
+    return Batch(signals, key, [f"example-{index}" for index in range(batch_size)], label)
+
+
+def settled(recipe: RecipeSpec) -> RecipeSpec:
+    """The recipe with something typical where it leaves a setting to the data."""
+    typical = {}
+    for name in recipe.streams:
+        if recipe.stream(name).share is not None:
+            continue
+        reader = recipe.parts[name].reader
+        kind: type[Reader] = reader.cls
+        typical[name] = {key: value for key, value in kind.typical.items() if reader.settings.get(key) is None}
+    return recipe.changed({"modalities": typical})
+
+
+def labels(target: Target | None, count: int, generator: torch.Generator) -> Tensor:
+    """One of two classes, some of several labels, or numbers of about one."""
+    if target is None or target.kind == "class":
+        return torch.randint(0, 2, (count,), generator=generator)
+    if target.kind == "regression":
+        return torch.randn(count, len(target.names), generator=generator)
+    return torch.randint(0, 2, (count, len(target.names)), generator=generator).float()
+
+
+def contents(blank: Tensor, tokenizer: Tokenizer, generator: torch.Generator) -> Tensor:
+    """Random pixels, word ids, or numbers of about one."""
+    if tokenizer.words is not None:
+        return torch.randint(0, tokenizer.words, blank.shape, generator=generator)
+    if blank.dtype == torch.uint8:
+        return torch.randint(0, 256, blank.shape, dtype=torch.uint8, generator=generator)
+    if getattr(tokenizer, "range", None) is not None:  # measurements between the ends of a stated range
+        return torch.rand(blank.shape, generator=generator)
+    return torch.randn(blank.shape, generator=generator)
+
+
+def guided(blank: Tensor, generator: torch.Generator) -> Tensor:
+    """A hint that says something everywhere: scores and speeds up to 1, or one of eight classes."""
+    if blank.is_floating_point():
+        return torch.rand(blank.shape, generator=generator)
+    return torch.randint(0, 8, blank.shape, generator=generator, dtype=blank.dtype)

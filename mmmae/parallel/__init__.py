@@ -1,0 +1,1 @@
+"""Several processes as one run: who does what, who died, and sums over all of them."""

@@ -1,0 +1,1 @@
+"""Recipes as data: reading, merging and checking them."""

@@ -1,0 +1,191 @@
+"""Reading recipe files, laying one tree over another, and taking away from a tree."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import json
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from mmmae.recipes.lookup import RecipeError, nearest
+from mmmae.recipes.sections import SIZED
+from mmmae.recipes.streams import kept
+
+LONGEST = 2**18  # bytes of a recipe file
+NESTED = (AttributeError, AssertionError, RecursionError)  # what OmegaConf lets out of scalars and deep nesting
+
+
+def names() -> list[str]:
+    """The recipes that come with mmmae."""
+    files = (path.name for path in resources.files("configs").iterdir())
+    return sorted(name.removesuffix(".yaml") for name in files if name.endswith(".yaml"))
+
+
+def header(name: str) -> str:
+    """The first line of a recipe's own description."""
+    lines = (resources.files("configs") / f"{name}.yaml").read_text().splitlines()
+    return lines[0].removeprefix("#").strip() if lines and lines[0].startswith("#") else ""
+
+
+def read(name: str | Path | Mapping[str, Any], beside: Path | None = None) -> tuple[Path, dict[str, Any]]:
+    """The tree of a recipe given by name, by file or as itself; `beside` is where a relative file is sought as well.
+
+    Raises:
+        RecipeError: there is no such recipe, or its file is not a mapping of plain values.
+    """
+    if isinstance(name, Mapping):
+        refuse_interpolation(name, "recipe")
+        return Path("recipe"), copy.deepcopy(dict(name))
+    path = Path(name)
+    home = Path(str(resources.files("configs")))
+    near = [path] if beside is None else [beside / path, beside / f"{name}.yaml"]
+    candidates = [*near, home / f"{name}.yaml"]
+    found = next((candidate for candidate in candidates if candidate.is_file()), None)
+    if found is None:
+        if path.suffix in (".yaml", ".yml", ".json"):
+            raise RecipeError(f"{name}: there is no such recipe file")
+        hint = nearest(str(name), names())
+        raise RecipeError(f"there is no recipe {str(name)!r}; {hint}\n  `mmmae recipes` lists them")
+    return found, parse(found)
+
+
+def parse(path: Path) -> dict[str, Any]:
+    """A file's contents as plain dictionaries, lists, strings and numbers."""
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+    from yaml import YAMLError
+
+    try:
+        if path.stat().st_size > LONGEST:
+            raise RecipeError(f"{path}: a recipe has at most {LONGEST} bytes, this file has {path.stat().st_size}")
+        text = path.read_text(encoding="utf-8")
+        if path.suffix == ".json":
+            tree = json.loads(text)
+        else:
+            refuse_aliases(text, str(path))
+            tree = OmegaConf.to_container(OmegaConf.create(text), resolve=False)
+        if not isinstance(tree, dict):
+            raise RecipeError(f"{path}: a recipe is a mapping of sections, this is {type(tree).__name__}")
+        refuse_interpolation(tree, str(path))
+    except RecipeError:
+        raise
+    except (OSError, ValueError, TypeError, *NESTED, YAMLError, OmegaConfBaseException) as error:
+        raise RecipeError(f"{path}: cannot be read as a recipe\n  {error}") from error
+    return {str(key): value for key, value in tree.items()}
+
+
+def refuse_aliases(text: str, where: str) -> None:
+    """Refuse YAML that repeats parts of itself: a few lines of it unfold to more than any memory holds."""
+    import yaml
+
+    with contextlib.suppress(yaml.YAMLError):  # who reads it will say so
+        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, yaml.SafeLoader)):
+            raise RecipeError(f"{where}: aliases (*name) are not allowed, write the value itself")
+
+
+def refuse_interpolation(tree: Any, where: str) -> None:
+    """A recipe says everything itself: it neither computes nor looks anything up."""
+    if isinstance(tree, Mapping):
+        for key, value in tree.items():
+            refuse_interpolation(value, f"{where}: {key}" if ":" not in where else f"{where}.{key}")
+    elif isinstance(tree, list):
+        for value in tree:
+            refuse_interpolation(value, where)
+    elif isinstance(tree, str) and "${" in tree:
+        raise RecipeError(f"{where}: interpolation is not allowed, write the value itself (got {tree!r})")
+
+
+def overridden(overrides: Sequence[str] | Mapping[str, Any]) -> dict[str, Any]:
+    """The tree that `a.b=value` arguments describe, with values in YAML, or a mapping whose keys may be dotted."""
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+    from yaml import YAMLError
+
+    if isinstance(overrides, Mapping):
+        refuse_interpolation(overrides, "overrides")
+        return undotted(overrides)
+    for item in overrides:
+        if "=" not in item or item.startswith("="):
+            raise RecipeError(f"{item!r} is not an override; write key=value, e.g. masking.video.ratio=0.75")
+    try:
+        for item in overrides:
+            refuse_aliases(item.partition("=")[2], item)
+        tree = OmegaConf.to_container(OmegaConf.from_dotlist(list(overrides)), resolve=False)
+        refuse_interpolation(tree, "overrides")
+    except RecipeError:
+        raise
+    except (ValueError, TypeError, *NESTED, YAMLError, OmegaConfBaseException) as error:
+        raise RecipeError(f"{' '.join(overrides)}: cannot be read as overrides\n  {error}") from error
+    return {str(key): value for key, value in tree.items()} if isinstance(tree, dict) else {}
+
+
+def undotted(tree: Mapping[str, Any]) -> dict[str, Any]:
+    """The tree whose keys such as `a.b` are taken apart; what is said twice is laid over what was said before."""
+    found: dict[str, Any] = {}
+    for key, value in tree.items():
+        first, _, rest = str(key).partition(".")
+        inner = undotted({rest: value}) if rest else undotted(value) if isinstance(value, Mapping) else value
+        old = found.get(first)
+        found[first] = overlay(old, inner) if isinstance(old, Mapping) and isinstance(inner, Mapping) else inner
+    return found
+
+
+def overlay(base: Mapping[str, Any], top: Mapping[str, Any], strict: str = "", path: str = "") -> dict[str, Any]:
+    """`base` with the leaves of `top`. A section that names another `use` replaces the old one whole; an explicit null
+    removes an objective, a modality or what is said of it.
+
+    strict: label of a recipe whose streams and objectives `top` may not misspell.
+    """
+    tree = copy.deepcopy(dict(base))
+    for key, value in top.items():
+        place = f"{path}.{key}".strip(".")
+        old = tree.get(key)
+        if strict and key not in tree and path in ("modalities", "masking") and "use" not in tree:
+            raise RecipeError(f"{strict}: {place}: no such modality; {nearest(key, tree)}")
+        if value is None and path in ("objectives", "augment", "masking", "modalities"):
+            tree.pop(key, None)
+        elif isinstance(value, Mapping) and isinstance(old, Mapping):
+            other = "use" in value and value["use"] != old.get("use")
+            tree[key] = copy.deepcopy(dict(value)) if other else overlay(old, value, strict, place)
+        else:
+            tree[key] = copy.deepcopy(value)
+    return tree
+
+
+def changed(tree: Mapping[str, Any], changes: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """The tree of a recipe under overrides; another `size` also replaces what belongs to the old one."""
+    tree = copy.deepcopy(dict(tree))
+    if "size" in changes:
+        forget_sizes(tree)
+    return overlay(tree, changes, strict=name)
+
+
+def narrowed(tree: Mapping[str, Any], modalities: Sequence[str], name: str) -> dict[str, Any]:
+    """The tree without the streams that are not named."""
+    tree = copy.deepcopy(dict(tree))
+    streams = tree.get("modalities") or {}
+    for modality in modalities:
+        if modality not in streams:
+            raise RecipeError(f"{name}: modalities: there is no {modality!r} here; {nearest(modality, streams)}")
+    tree["modalities"] = kept(streams, modalities)
+    parts = [(tree, section) for section in ("masking", "augment") if "use" not in (tree.get(section) or {})]
+    parts += [
+        (objective, "weights")
+        for objective in tree["objectives"].values()
+        if isinstance((objective or {}).get("weights"), dict)
+    ]
+    for part, key in parts:  # what is said of each stream
+        part[key] = {k: v for k, v in (part.get(key) or {}).items() if k not in streams or k in modalities}
+    return tree
+
+
+def forget_sizes(tree: dict[str, Any]) -> None:
+    """Drop the widths, depths and heads that a file gives, so that another size's take their place."""
+    sections = [tree.get("trunk", {})]
+    sections += [objective.get("decoder", {}) for objective in tree.get("objectives", {}).values() if objective]
+    for section in filter(lambda section: isinstance(section, dict), sections):
+        for key in SIZED:
+            section.pop(key, None)

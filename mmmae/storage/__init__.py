@@ -1,0 +1,1 @@
+"""What is written to disk so that nothing is lost: checkpoints, tensors, embeddings."""
