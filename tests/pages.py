@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
-ROOT = Path(__file__).parent.parent
+from places import ROOT
+
 PAGES = {page.name: page for page in [*sorted((ROOT / "docs").glob("*.md")), ROOT / "README.md"] if page.is_file()}
 FENCED = re.compile(r"^```([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)

@@ -16,12 +16,12 @@ from pathlib import Path
 import pytest
 import tiny
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
+from no_sync import NoSync
+from places import ROOT
 
 from mmmae.recipes import merge as recipes
 from mmmae.recipes.lookup import names
 
-ROOT = Path(__file__).parents[1]
 ROOMS = ("modalities", "fusion", "mmmae")
 FILES = [path for room in ROOMS for path in sorted((ROOT / room).rglob("*.py"))]
 every_file = pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
@@ -204,19 +204,6 @@ def test_the_example_of_a_tokenizer_runs(name):
 
 
 # What no step may do
-
-
-class NoSync(TorchDispatchMode):
-    """Fails where an operation makes the host wait for the device or gives a shape that depends on values."""
-
-    forbidden = ("aten::_local_scalar_dense", "aten::nonzero", "aten::masked_select", "aten::unique", "aten::_unique2")
-
-    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-        name = function.name().partition(".")[0]
-        assert name not in self.forbidden, f"{name} in a step"
-        if name in ("aten::index", "aten::index_put", "aten::index_put_"):
-            assert not [i for i in args[1] if i is not None and i.dtype == torch.bool], "boolean indexing in a step"
-        return function(*args, **(kwargs or {}))
 
 
 @pytest.mark.parametrize("ragged", [False, True])

@@ -9,18 +9,18 @@ from __future__ import annotations
 
 import json
 from itertools import combinations
-from pathlib import Path
 
 import pytest
 import tiny
 import torch
+from places import TESTS
 
 from mmmae import Recipe
 from mmmae.recipes import merge as recipes
 from mmmae.recipes.lookup import RecipeError
 from modalities.records import Batch
 
-LOSSES = Path(__file__).parent / "losses.json"
+LOSSES = TESTS / "losses.json"
 every_recipe = pytest.mark.parametrize("name", recipes.names())
 
 
