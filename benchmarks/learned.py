@@ -24,7 +24,6 @@ from mmmae import MaskedAutoencoder
 from mmmae.commands.retrieve import Encoded, digests, retrieval, vectors
 from mmmae.data.loader import evaluation
 from mmmae.data.source import open_data
-from mmmae.objectives.objective import Step
 from mmmae.objectives.prediction import Prediction
 from modalities.records import Batch
 
@@ -52,21 +51,21 @@ class Sum:
         return self.total / max(self.count, 1)
 
 
-def errors(model: MaskedAutoencoder, step: Step, names: list[str] | None = None) -> Iterator[tuple]:
+def errors(model: MaskedAutoencoder, encoded: Step, names: list[str] | None = None) -> Iterator[tuple]:
     """(stream, error of every hidden patch, slots filled, target) of what the objectives predict."""
     for objective in model.objectives.values():
         if isinstance(objective, Prediction):
-            for name, answer in objective.answer(step, everything=True).items():
+            for name, answer in objective.answer(encoded, everything=True).items():
                 if names is None or name in names:
-                    error = objective.error(step.tokenizers[name], step.patches[name], answer, name)
-                    yield name, error, answer.asked, answer.wanted
+                    error = objective.error(encoded.tokenizers[name], encoded.patches[name], answer, name)
+                    yield name, error, answer.valid, answer.target
 
 
 def against_constant(model: MaskedAutoencoder, data: list[Batch]) -> dict[str, dict[str, float]]:
     """Held-out error and that of the constant that does best on the same held-out patches."""
     sums, wanted = {}, {}
     for batch in data:
-        for name, error, asked, target_values in errors(model, model.step(batch)):
+        for name, error, asked, target_values in errors(model, model.encode_masked(batch)):
             sums.setdefault(name, Sum()).add(error, asked)
             keep = torch.ones_like(error, dtype=torch.bool) if asked is None else asked
             wanted.setdefault(name, []).append(target_values[keep])
@@ -89,7 +88,7 @@ def cross_modal(model: MaskedAutoencoder, data: list[Batch]) -> dict[str, dict[s
     """
     sums: dict[str, dict[str, Sum]] = {}
     for batch in data:
-        plans = model.step(batch).plans
+        plans = model.encode_masked(batch).plans
         for name in batch:
             if len(batch) == 1:
                 continue
@@ -101,7 +100,7 @@ def cross_modal(model: MaskedAutoencoder, data: list[Batch]) -> dict[str, dict[s
                 "shuffled": (replace(batch, signals=mixed), swapped),
             }
             for case, (kept, chosen) in cases.items():
-                for stream, error, asked, _ in errors(model, model.step(kept, chosen), [name]):
+                for stream, error, asked, _ in errors(model, model.encode_masked(kept, chosen), [name]):
                     sums.setdefault(stream, {}).setdefault(case, Sum()).add(error, asked)
     return {name: {case: total.mean() for case, total in cases.items()} for name, cases in sums.items()}
 

@@ -55,12 +55,12 @@ def compare(size: str) -> dict[str, float | bool]:
     clip = torch.randint(0, 256, (1, 16, 3, 224, 224), dtype=torch.uint8)
     mean, std = (torch.tensor(row)[:, None, None] for row in IMAGENET)
     pixels = (clip.float() / 255 - mean) / std
-    step = ours.step({"video": Signal(clip)})
-    hidden = step.plans["video"].hidden
+    encoded = ours.encode_masked({"video": Signal(clip)})
+    hidden = encoded.plans["video"].hidden
     masked = torch.zeros(1, 1568, dtype=torch.bool).scatter(1, hidden, True)
     with torch.no_grad():
         wanted = theirs.videomae(pixels, bool_masked_pos=masked).last_hidden_state
-    features = float((step.tokens["video"].x.detach() - wanted).abs().max())
+    features = float((encoded.tokens["video"].x.detach() - wanted).abs().max())
     said, loss = theirs(pixels, bool_masked_pos=masked).loss, ours({"video": Signal(clip)}).total
     said.backward()
     loss.backward()

@@ -66,7 +66,7 @@ def build_objectives(recipe: RecipeSpec, tokenizers: Mapping[str, Tokenizer], wi
     objectives: dict[str, Objective] = {}
     for name, part in recipe.objectives.items():
         kind: Any = part.cls
-        if kind.answerable(tokenizers):
+        if kind.applicable(tokenizers):
             objectives[name] = part.make(tokenizers, width)
         elif not recipe.narrowed:
             streams = ", ".join(recipe.streams)

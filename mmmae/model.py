@@ -13,7 +13,7 @@ from fusion.masking import JointMasking, Masking, Noise, Plan
 from fusion.masking.masking import Scheduled
 from fusion.trunks import Trunk
 from mmmae.inputs import admitted
-from mmmae.objectives.objective import Losses, Objective, Step, check, counted
+from mmmae.objectives.objective import Encoded, Losses, Objective, check, counted
 from mmmae.objectives.prediction import Picture, Prediction
 from modalities.records import Tokens
 from modalities.tokenizer import Tokenizer, Tokenizers
@@ -32,8 +32,8 @@ class MaskedAutoencoder(nn.Module):
         super().__init__()
         maskings = (module for module in masking.modules() if isinstance(module, (Masking, JointMasking)))
         self.tokenizers = Tokenizers(tokenizers)
-        apart = [] if trunk.couples else list(dict.fromkeys(self.tokenizers.owners.values()))
-        check(objectives, any(module.learns for module in maskings), apart)
+        separate = [] if trunk.ties_streams else list(dict.fromkeys(self.tokenizers.owners.values()))
+        check(objectives, any(module.learns for module in maskings), separate)
         self.masking = masking
         self.trunk = trunk
         self.objectives = cast("Mapping[str, Objective]", nn.ModuleDict(objectives))
@@ -44,25 +44,26 @@ class MaskedAutoencoder(nn.Module):
 
     def forward(self, batch: Mapping[str, Any]) -> Losses:
         """Losses by part and their weighted sum."""
-        step = self.step(batch)
-        said = {name: objective(step) for name, objective in self.objectives.items()}
+        encoded = self.encode_masked(batch)
+        said = {name: objective(encoded) for name, objective in self.objectives.items()}
         parts = {name: losses for name, losses in said.items() if losses}
         total = torch.stack([self.objectives[name].weigh(losses) for name, losses in parts.items()]).sum()
         named = {f"{name}/{part}": loss for name, losses in parts.items() for part, loss in losses.items()}
         counts = {f"{name}/{part}": count for name, losses in parts.items() for part, count in counted(losses).items()}
         return Losses(total, named, counts)
 
-    def step(self, batch: Mapping[str, Any], plans: Mapping[str, Plan] | None = None) -> Step:
+    def encode_masked(self, batch: Mapping[str, Any], plans: Mapping[str, Plan] | None = None) -> Encoded:
         """Everything before the objectives; `plans` overrides what the masking would hide."""
         batch = admitted(batch, self.tokenizers)
         noise = Noise(batch.key)
         patches = {name: self.tokenizers[name].cut(signal) for name, signal in batch.items()}  # cut
         plans = plans or self.masking.plan(patches, noise)  # hide
         embedded = {  # embed what is visible
-            name: self.tokenizers[name].embed(patches[name], plan.visible, plan.shown) for name, plan in plans.items()
+            name: self.tokenizers[name].embed(patches[name], plan.visible, plan.visible_valid)
+            for name, plan in plans.items()
         }
         tokens = self.trunk(embedded)  # fuse
-        return Step(batch, patches, plans, embedded, tokens, dict(self.tokenizers.items()), self.trunk, noise)  # ask
+        return Encoded(batch, patches, plans, embedded, tokens, dict(self.tokenizers.items()), self.trunk, noise)  # ask
 
     def encode(self, batch: Mapping[str, Any]) -> dict[str, Tokens]:
         """Representations of every patch with nothing hidden, for any subset of the modalities.
@@ -81,11 +82,11 @@ class MaskedAutoencoder(nn.Module):
     @torch.no_grad()
     def reconstruct(self, batch: Mapping[str, Any], plans: Mapping[str, Plan] | None = None) -> dict[str, Picture]:
         """Hide, predict and put back, for every stream that an objective predicts."""
-        step = self.step(batch, plans)
+        encoded = self.encode_masked(batch, plans)
         pictures = {}
         for objective in self.objectives.values():
             if isinstance(objective, Prediction):
-                pictures |= objective.picture(step)
+                pictures |= objective.picture(encoded)
         return pictures
 
     def advance(self, progress: float) -> None:

@@ -29,11 +29,14 @@ def cut(grid: tuple[int, ...], seed: int, batch: int = 4, ragged: bool = True, h
 def sets(plan: Plan, patches: Patches, index: int) -> tuple[list[int], list[int]]:
     """Visible and hidden patches of one sample, after checking law 2 of them."""
     n = patches.time.shape[1]
-    visible, hidden = tiny.chosen(plan.visible, plan.shown, n)[index], tiny.chosen(plan.hidden, plan.asked, n)[index]
+    visible, hidden = (
+        tiny.chosen(plan.visible, plan.visible_valid, n)[index],
+        tiny.chosen(plan.hidden, plan.hidden_valid, n)[index],
+    )
     assert not (visible & hidden).any(), "a patch is both visible and hidden"
     if patches.valid is not None:
         assert not ((visible | hidden) & ~patches.valid[index]).any(), "a plan names a patch that is not there"
-    for slots, filled in ((plan.visible, plan.shown), (plan.hidden, plan.asked)):
+    for slots, filled in ((plan.visible, plan.visible_valid), (plan.hidden, plan.hidden_valid)):
         row = slots[index] if filled is None else slots[index][filled[index]]
         assert torch.equal(row, row.sort().values)
     return visible.nonzero()[:, 0].tolist(), hidden.nonzero()[:, 0].tolist()

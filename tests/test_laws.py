@@ -47,9 +47,9 @@ def test_a_tokenizer_embeds_visible_patches_from_visible_patches(name, settings,
     tokenizer = tiny.cutter(name, settings)
     patches = tokenizer.patchify(tiny.record(name, settings, tokenizer, 3, seed, ragged))
     plan = Random(ratio=0.6).plan(patches, Noise(tiny.keys(3, seed))("mask", patches.time.shape[1]))
-    other = tiny.poisoned(patches, tiny.chosen(plan.visible, plan.shown, patches.time.shape[1]))
+    other = tiny.poisoned(patches, tiny.chosen(plan.visible, plan.visible_valid, patches.time.shape[1]))
     assert not torch.equal(patches.values, other.values)
-    before, after = (tokenizer.embed(p, plan.visible, plan.shown) for p in (patches, other))
+    before, after = (tokenizer.embed(p, plan.visible, plan.visible_valid) for p in (patches, other))
     same_tokens(before, after)
 
 
@@ -61,21 +61,21 @@ def test_a_frozen_text_encoder_reads_visible_words_only():
 @torch.no_grad()
 def test_nothing_hidden_reaches_the_encoder_or_a_prediction(system):
     model, batch = system
-    step = model.step(batch)
-    other = tiny.poison(step, model)
-    for name in step.tokens:
-        same_tokens(step.embedded[name], other.embedded[name])
-        same_tokens(step.tokens[name], other.tokens[name])
+    encoded = model.encode_masked(batch)
+    other = tiny.poison(encoded, model)
+    for name in encoded.tokens:
+        same_tokens(encoded.embedded[name], other.embedded[name])
+        same_tokens(encoded.tokens[name], other.tokens[name])
     for objective in model.objectives.values():
         if not isinstance(objective, Prediction):
             continue
-        answers, others = objective.answer(step), objective.answer(other)
+        answers, others = objective.answer(encoded), objective.answer(other)
         for name, answer in answers.items():
-            asked = torch.ones_like(answer.pick, dtype=torch.bool) if answer.asked is None else answer.asked
-            assert_close(answer.predicted[asked], others[name].predicted[asked], **EXACT)
+            asked = torch.ones_like(answer.index, dtype=torch.bool) if answer.valid is None else answer.valid
+            assert_close(answer.values[asked], others[name].values[asked], **EXACT)
             guesses = (
                 objective.guess(model.tokenizers[name], s.patches[name], s.plans[name], a[name], name)[asked]
-                for s, a in ((step, answers), (other, others))
+                for s, a in ((encoded, answers), (other, others))
             )
             assert_close(*guesses, **EXACT)
 
@@ -84,18 +84,18 @@ def test_hidden_pixels_change_no_encoder_output():
     model, _ = tiny.system("default")
     batch = tiny.tiny("default").example(batch_size=3, seed=2)
     with torch.no_grad():
-        step = model.step(batch)
+        encoded = model.encode_masked(batch)
         signals = dict(batch.signals)
         for name in ("video", "imu", "text"):  # analysis frames of audio overlap: its patches are what is hidden
-            tokenizer, patches = model.tokenizers[name], step.patches[name]
-            plan = step.plans[name]
-            other = tiny.poisoned(patches, tiny.chosen(plan.visible, plan.shown, patches.time.shape[1]))
+            tokenizer, patches = model.tokenizers[name], encoded.patches[name]
+            plan = encoded.plans[name]
+            other = tiny.poisoned(patches, tiny.chosen(plan.visible, plan.visible_valid, patches.time.shape[1]))
             values = tokenizer.assemble(other.values, other.grid)
             assert not torch.equal(values, signals[name].values)
             signals[name] = replace(signals[name], values=values)
-        after = model.step(replace(batch, signals=signals), step.plans)
-    for name in step.tokens:
-        same_tokens(step.tokens[name], after.tokens[name])
+        after = model.encode_masked(replace(batch, signals=signals), encoded.plans)
+    for name in encoded.tokens:
+        same_tokens(encoded.tokens[name], after.tokens[name])
 
 
 # Law 3: padding and absence are nothing
@@ -174,12 +174,12 @@ def test_a_stream_that_no_sample_has_changes_nothing(system):
         silent = replace(batch[absent], length=torch.zeros_like(batch[absent].length))
         everything = replace(batch, signals=batch.signals | {absent: silent})
         rest = batch.only([name for name in batch if name != absent])
-        step = model.step(everything)
-        narrow = model.step(rest, {name: step.plans[name] for name in rest})
+        encoded = model.encode_masked(everything)
+        narrow = model.encode_masked(rest, {name: encoded.plans[name] for name in rest})
         for name in rest:
-            same_tokens(narrow.tokens[name], step.tokens[name], **CLOSE)
+            same_tokens(narrow.tokens[name], encoded.tokens[name], **CLOSE)
         for objective in model.objectives.values():
-            parts, fewer = objective(step), objective(narrow)
+            parts, fewer = objective(encoded), objective(narrow)
             for part, loss in parts.items():
                 if part in fewer:
                     assert_close(loss, fewer[part], **CLOSE)
@@ -265,7 +265,10 @@ def test_one_stream_passes_every_decoder_alike(use):
     tokenizer = tiny.cutter("video", settings)
     patches = tokenizer.patchify(tiny.record("video", settings, tokenizer, 3, 0, True))
     plan = Random(ratio=0.5).plan(patches, Noise(tiny.keys(3))("mask", patches.time.shape[1]))
-    tokens, asked = tokenizer.embed(patches, plan.visible, plan.shown), patches.places(plan.hidden, plan.asked)
+    tokens, asked = (
+        tokenizer.embed(patches, plan.visible, plan.visible_valid),
+        patches.places(plan.hidden, plan.hidden_valid),
+    )
     size = {"width": 16, "depth": 2, "heads": 2}
     joint, other = (find("decoder", kind, "")(["video"], 32, {"video": 5}, **size) for kind in ("joint", use))
     carry(joint, other)

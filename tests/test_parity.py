@@ -172,19 +172,19 @@ def test_masked_language_is_that_of_transformers():
 
     recipe = tiny.tiny("default", modalities=["text"])
     model, batch = recipe.build(), recipe.example(batch_size=4, seed=3, ragged=True)
-    objective, step = model.objectives["masked_language"], model.step(batch)
-    answer = objective.answer(step)["text"]
+    objective, encoded = model.objectives["masked_language"], model.encode_masked(batch)
+    answer = objective.answer(encoded)["text"]
     labels, scores = torch.full(batch["text"].values.shape, -100), torch.zeros(*batch["text"].values.shape, 50)
-    for b, (pick, asked) in enumerate(zip(answer.pick, answer.asked, strict=True)):
+    for b, (pick, asked) in enumerate(zip(answer.index, answer.valid, strict=True)):
         for slot in range(len(pick)):
             if asked[slot]:
                 labels[b, pick[slot]] = batch["text"].values[b, pick[slot]]
-                scores[b, pick[slot]] = answer.predicted[b, slot].detach()
+                scores[b, pick[slot]] = answer.values[b, slot].detach()
     assert (labels >= 0).sum() > 4
-    assert_close(objective(step)["text"], ForMaskedLMLoss(scores, labels, vocab_size=50))
+    assert_close(objective(encoded)["text"], ForMaskedLMLoss(scores, labels, vocab_size=50))
 
 
-@pytest.mark.parametrize("norm", ["n0", "n1", "n2"])
+@pytest.mark.parametrize("norm", ["none", "patch_channel", "patch"])
 def test_normalised_targets_are_those_of_the_papers(norm):
     tokenizer = VideoTokenizer(8, patch=4, tube=2)
     clip = torch.randint(0, 256, (2, 4, 3, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
@@ -196,17 +196,17 @@ def test_normalised_targets_are_those_of_the_papers(norm):
         for number in range(8):
             t, h, w = number // 4 * 2, number // 2 % 2 * 4, number % 2 * 4
             tube = pixels[b, t : t + 2, h : h + 4, w : w + 4]
-            if norm == "n1":  # VideoMAE: each channel of the unnormalised pixels
+            if norm == "patch_channel":  # VideoMAE: each channel of the unnormalised pixels
                 channels = [(c - c.mean()) / (c.std(ddof=1) + 1e-6) for c in np.moveaxis(tube, -1, 0)]
                 wanted = np.stack(channels, -1)
             else:
                 wanted = (tube - mean) / std
-                if norm == "n2":  # MAE: all values of the normalised pixels
+                if norm == "patch":  # MAE: all values of the normalised pixels
                     wanted = (wanted - wanted.mean()) / np.sqrt(wanted.var(ddof=1) + 1e-6)
             assert_close(found[b, number].double(), torch.from_numpy(wanted.reshape(-1)), rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("norm", ["n1", "n2"])
+@pytest.mark.parametrize("norm", ["patch_channel", "patch"])
 def test_denormalising_a_uniform_clip_gives_it_back(norm):
     """Where every patch has the same mean and variance, those borrowed from the neighbours are right."""
     tokenizer = VideoTokenizer(8, patch=4, tube=1)

@@ -14,7 +14,7 @@ import torch
 from mmmae import Recipe
 from mmmae.example import contents
 from mmmae.model import MaskedAutoencoder
-from mmmae.objectives import Step
+from mmmae.objectives import Encoded
 from mmmae.recipes import merge as recipes
 from mmmae.recipes.lookup import check, find, names, signature
 from modalities.noise import sample_key
@@ -72,19 +72,22 @@ SYSTEMS |= {
     "objective ntxent": ("default", ["objectives.contrastive.kind=ntxent"]),
     "objective sigmoid": ("default", ["objectives.contrastive={kind: sigmoid, learnable: true}"]),
     "objective predict": ("default", [f"objectives.{name}.predict=0.4" for name in ASKING]),
-    "objective n1": ("default", ["objectives.reconstruction.normalise=n1"]),
-    "objective n2": ("default", ["objectives.reconstruction.normalise=n2"]),
+    "objective n1": ("default", ["objectives.reconstruction.normalise=patch_channel"]),
+    "objective n2": ("default", ["objectives.reconstruction.normalise=patch"]),
     "masked matching": ("default", ["objectives.matching={masked: true, swap: text}"]),
     "masking adaptive": (
         "default",
-        [*(f"masking.{name}={{use: adaptive, ratio: 0.5}}" for name in STREAMS), "objectives.sampling.weight=1.0"],
+        [*(f"masking.{name}={{use: adaptive, ratio: 0.5}}" for name in STREAMS), "objectives.mask_policy.weight=1.0"],
     ),
-    "objective sampling": ("default", ["masking.video.use=adaptive", "objectives.sampling.weight=1.0"]),
+    "objective mask_policy": ("default", ["masking.video.use=adaptive", "objectives.mask_policy.weight=1.0"]),
     "masking text_guided": (
         "default",
-        ["masking={use: text_guided, hide: imu, guide: audio, others: 0.3}", "objectives.guidance.weight=1.0"],
+        ["masking={use: text_guided, hide: imu, guide: audio, others: 0.3}", "objectives.mask_guidance.weight=1.0"],
     ),
-    "objective guidance": ("default", ["masking={use: text_guided, others: 0.5}", "objectives.guidance.weight=1.0"]),
+    "objective mask_guidance": (
+        "default",
+        ["masking={use: text_guided, others: 0.5}", "objectives.mask_guidance.weight=1.0"],
+    ),
     "sparse tokens": ("default", ["trunk={use: branches, keep: 0.6, drops: 2}"]),
     "inpainting": ("default", ["objectives.reconstruction={inpaint: true, decoder: {use: cross, together: true}}"]),
     "ancestral sampling": (
@@ -189,16 +192,17 @@ def chosen(index: torch.Tensor, filled: torch.Tensor | None, n: int) -> torch.Te
     return count.bool()
 
 
-def poison(step: Step, model: MaskedAutoencoder) -> Step:
-    """The step as it would be if every patch that is not visible held something else."""
+def poison(encoded: Encoded, model: MaskedAutoencoder) -> Encoded:
+    """The batch as it would be encoded if every patch that is not visible held something else."""
     patches = {
-        name: poisoned(p, chosen(step.plans[name].visible, step.plans[name].shown, p.time.shape[1]))
-        for name, p in step.patches.items()
+        name: poisoned(p, chosen(encoded.plans[name].visible, encoded.plans[name].visible_valid, p.time.shape[1]))
+        for name, p in encoded.patches.items()
     }
     embedded = {
-        name: model.tokenizers[name].embed(patches[name], plan.visible, plan.shown) for name, plan in step.plans.items()
+        name: model.tokenizers[name].embed(patches[name], plan.visible, plan.visible_valid)
+        for name, plan in encoded.plans.items()
     }
-    return replace(step, patches=patches, embedded=embedded, tokens=model.trunk(embedded))
+    return replace(encoded, patches=patches, embedded=embedded, tokens=model.trunk(embedded))
 
 
 @lru_cache(maxsize=1)

@@ -25,12 +25,12 @@ class Decoder(nn.Module, ABC):
 
     width: of its queries.
     mixes: whether what it says of one stream may depend on another.
-    couples: whether streams have anything in common in it, tokens or weights.
+    ties_streams: whether streams have anything in common in it, tokens or weights.
     """
 
     width: int
     mixes: bool = True
-    couples: bool = True
+    ties_streams: bool = True
 
     @abstractmethod
     def forward(

@@ -16,7 +16,7 @@ from modalities.shapes import Float, Tensor
 class Separate(Decoder):
     """Decode every stream from its own visible tokens with its own layers (AV-MAE's "separate", arXiv:2212.05922)."""
 
-    mixes = couples = False
+    mixes = ties_streams = False
 
     def __init__(
         self,

@@ -21,7 +21,7 @@ class Adaptive(Masking):
     """Show patches drawn from a distribution that a small network computes from all of them (AdaMAE, arXiv:2211.09120).
 
     The draw is multinomial without replacement, by the highest of log p + Gumbel noise (arXiv:1903.06059). The network
-    embeds patches itself, so that it learns from the score of its plans only (objective `sampling`) and the model's
+    embeds patches itself, so that it learns from the score of its plans only (objective `mask_policy`) and the model's
     embedding from its own losses only. What a hidden patch holds has a say in which patches are shown, in nothing else.
 
     Args:
@@ -48,7 +48,7 @@ class Adaptive(Masking):
         gumbel = -torch.log(-torch.log(noise.clamp_min(2**-25)))  # noise has 24 bits and may be 0
         hidden = int(ratio * n)
         count = hidden if valid is None else share(ratio, valid.sum(1))[:, None]
-        return replace(Plan.of(rank(score.detach() + gumbel, valid) < count, n - hidden, hidden, valid), score=score)
+        return replace(Plan.of(rank(score.detach() + gumbel, valid) < count, n - hidden, hidden, valid), log_prob=score)
 
     def score(self, patches: Patches) -> Float[Tensor, "b n"]:
         """Log-probability of each patch to be drawn first."""

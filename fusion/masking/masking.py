@@ -20,21 +20,21 @@ STAGES = 20  # a ratio that moves does so in this many steps: each new count is 
 
 @dataclass(frozen=True)
 class Plan:
-    """What of one modality is shown and what is asked for.
+    """Which patches of one modality are visible and which are hidden and predicted.
 
     visible, hidden: indices of patches, ascending; `hidden` need not be the rest.
-    shown, asked: which slots of `visible` and `hidden` are filled; None when all are. A slot is empty where a sample
-        has fewer valid patches than others; its index points anywhere.
-    score: the log-probability with which a masking that learns would have shown each patch first; None from others.
-    whole: a unit vector of the whole stream, from a masking that learns to compare streams; None from others.
+    visible_valid, hidden_valid: which slots of `visible` and `hidden` are filled; None when all are. A slot is empty
+        where a sample has fewer valid patches than others; its index points anywhere.
+    log_prob: the log-probability with which a masking that learns would have shown each patch first; None from others.
+    stream_vector: a unit vector of the whole stream, from a masking that learns to compare streams; None from others.
     """
 
     visible: Int[Tensor, "b k"]
     hidden: Int[Tensor, "b m"]
-    shown: Bool[Tensor, "b k"] | None = None
-    asked: Bool[Tensor, "b m"] | None = None
-    score: Float[Tensor, "b n"] | None = None
-    whole: Float[Tensor, "b w"] | None = None
+    visible_valid: Bool[Tensor, "b k"] | None = None
+    hidden_valid: Bool[Tensor, "b m"] | None = None
+    log_prob: Float[Tensor, "b n"] | None = None
+    stream_vector: Float[Tensor, "b w"] | None = None
 
     @classmethod
     def of(cls, hide: Bool[Tensor, "b n"], visible: int, hidden: int, valid: Bool[Tensor, "b n"] | None = None) -> Plan:
@@ -52,14 +52,14 @@ class Plan:
     def complete(self, patches: Patches) -> Plan:
         """The same view, asked for everything that it does not show, also what training leaves out."""
         seen = torch.zeros(patches.time.shape, dtype=torch.long, device=self.visible.device)
-        shown = torch.ones_like(self.visible, dtype=torch.bool) if self.shown is None else self.shown
+        shown = torch.ones_like(self.visible, dtype=torch.bool) if self.visible_valid is None else self.visible_valid
         hide = seen.scatter_add(1, self.visible, shown.long()) == 0
         valid = patches.valid
-        if self.shown is not None and valid is None:
+        if self.visible_valid is not None and valid is None:
             valid = torch.ones_like(hide)
         n, k = hide.shape[1], self.visible.shape[1]
         rest = Plan.of(hide, k, n - k if valid is None else n, valid)
-        return replace(self, hidden=rest.hidden, asked=rest.asked)
+        return replace(self, hidden=rest.hidden, hidden_valid=rest.hidden_valid)
 
     def map(self, function: Callable[[Tensor], Tensor]) -> Plan:
         """The plan with `function` applied to each of its tensors."""
@@ -127,7 +127,7 @@ class Scheduled(nn.Module):
 class Masking(Scheduled, ABC):
     """Decides what of one modality is hidden.
 
-    learns: whether its plans carry a `score` that an objective must teach it by.
+    learns: whether its plans carry a `log_prob` that an objective must teach it by.
     follows: the hint that it is made for and cannot do without (fusion/masking/guide.py).
     """
 

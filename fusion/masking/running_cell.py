@@ -40,10 +40,10 @@ class RunningCell(Masking):
         places = tubes.hidden.shape[1] // steps
         slots = places * (steps // size * keep + min(steps % size, keep))  # as many as tubes can be asked for
         said = take(self.said(patches, noise, size, keep), tubes.hidden)
-        if tubes.asked is None and steps % size == 0:  # every tube has had each place of the cell equally often
+        if tubes.hidden_valid is None and steps % size == 0:  # every tube has had each place of the cell equally often
             return replace(tubes, hidden=tubes.hidden.gather(1, filled(said, slots)[0]))
-        index, asked = filled(said if tubes.asked is None else said & tubes.asked, slots)
-        return replace(tubes, hidden=tubes.hidden.gather(1, index), asked=asked)
+        index, asked = filled(said if tubes.hidden_valid is None else said & tubes.hidden_valid, slots)
+        return replace(tubes, hidden=tubes.hidden.gather(1, index), hidden_valid=asked)
 
     def said(self, patches: Patches, noise: Float[Tensor, "b n"], size: int, keep: int) -> Bool[Tensor, "b n"]:
         """Which patches the decoder's mask leaves, whether the encoder sees them or not."""

@@ -25,7 +25,7 @@ class TextGuided(JointMasking):
         hide, guide: the stream whose patches are chosen, and the one that chooses; the recipe's first and last.
         ratio: of the chosen stream's valid patches that is hidden. others: of every other stream's, the guide's too.
         scorer: folder or name of a frozen transformers CLIP that compares frames with captions in its own words; null
-            learns to compare, from the same clips, with two small encoders that objective `guidance` teaches.
+            learns to compare, from the same clips, with two small encoders that objective `mask_guidance` teaches.
         frames: pictures of each tube that CLIP looks at. width: of the learned encoders.
     """
 
@@ -64,6 +64,6 @@ class TextGuided(JointMasking):
         order = -likeness.score  # Random hides the lowest numbers first, and these are no chance
         if guide.valid is not None:
             order = torch.where(guide.valid.any(1, keepdim=True), order, chance[self.hide])
-        plans[self.hide] = replace(self.best.plan(patches, order), whole=likeness.whole)
-        plans[self.guide] = replace(plans[self.guide], whole=likeness.guide)
+        plans[self.hide] = replace(self.best.plan(patches, order), stream_vector=likeness.whole)
+        plans[self.guide] = replace(plans[self.guide], stream_vector=likeness.guide)
         return plans

@@ -21,7 +21,7 @@ class Separate(Trunk):
     norm: whether a last norm follows the blocks; VideoMAE takes it away where it averages the tokens to classify them.
     """
 
-    mixes = couples = False
+    mixes = ties_streams = False
 
     def __init__(
         self,

@@ -17,11 +17,11 @@ class Trunk(nn.Module, ABC):
 
     width: of the tokens it takes and returns.
     mixes: whether what it says of one stream may depend on another.
-    couples: whether streams have anything in common in it, tokens or weights.
+    ties_streams: whether streams have anything in common in it, tokens or weights.
     """
 
     mixes: bool = True
-    couples: bool = True
+    ties_streams: bool = True
 
     def __init__(self, width: int, depth: int):
         super().__init__()

@@ -182,12 +182,12 @@ def vectors(model: MaskedAutoencoder, batch: Batch) -> Vectors:
             patches = model.tokenizers[name].patchify(signal)
             every = torch.arange(patches.time.shape[1], device=patches.time.device).expand(patches.time.shape)
             plans[name] = Plan(every, every, patches.valid, patches.valid)
-        step = model.step(batch, plans)
-        here = {name: tokens.present().cpu() for name, tokens in step.tokens.items()}
-        found = {(MEANS, name): normalize(step.alone(name).mean().float(), dim=-1) for name in step.tokens}
+        encoded = model.encode_masked(batch, plans)
+        here = {name: tokens.present().cpu() for name, tokens in encoded.tokens.items()}
+        found = {(MEANS, name): normalize(encoded.alone(name).mean().float(), dim=-1) for name in encoded.tokens}
         for objective in model.objectives.values():
             if isinstance(objective, Contrastive):
-                found |= {(PROJECTED, name): vector for name, vector in objective.vectors(step).items()}
+                found |= {(PROJECTED, name): vector for name, vector in objective.vectors(encoded).items()}
                 break
     return {(through, name): (vector.cpu(), here[name]) for (through, name), vector in found.items()}
 

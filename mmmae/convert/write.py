@@ -153,7 +153,7 @@ def decoder_obstacles(model: MaskedAutoencoder, stream: str) -> list[str]:
     checks = [
         (len(model.tokenizers) == 1, "it has other streams"),
         (tokenizer.predict == tokenizer.tube, f"modalities.{stream}.predict leaves out frames"),
-        (asks.norms[stream] == "n1", "objectives.reconstruction.normalise is not `n1`"),
+        (asks.norms[stream] == "patch_channel", "objectives.reconstruction.normalise is not `patch_channel`"),
         (asks.decoder.ends.positions.kind == "flat", "the decoder's positions are not `flat`"),
     ]
     return [text for holds, text in checks if not holds]

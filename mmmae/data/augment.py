@@ -87,7 +87,7 @@ def require_mixable(tokenizers: Mapping[str, Tokenizer], objectives: Mapping[str
             f"{where}: {words[0]} is made of words, between which there is nothing\n"
             "  set data.mixup=0, or leave the stream out with --modalities"
         )
-    if not any(objective.takes_mixed for objective in objectives.values()):
+    if not any(objective.supports_mixup for objective in objectives.values()):
         raise RecipeError(
             f"{where}: mixes labels, which none of {', '.join(objectives)} asks for\n"
             "  set data.mixup=0, or add the objective `classification`, `multilabel` or `regression`"

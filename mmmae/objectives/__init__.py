@@ -1,5 +1,5 @@
 """What is asked of the model: a file for every objective, named as recipes name it."""
 
-from mmmae.objectives.objective import Losses, Objective, Parts, Step
+from mmmae.objectives.objective import Encoded, Losses, Objective, Parts
 
-__all__ = ["Losses", "Objective", "Parts", "Step"]
+__all__ = ["Encoded", "Losses", "Objective", "Parts"]

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.func import functional_call
 
-from mmmae.objectives.objective import Objective, Parts, Step
+from mmmae.objectives.objective import Encoded, Objective, Parts
 from mmmae.objectives.reconstruction import numeric
 from mmmae.parallel.reduce import count, mean
 from mmmae.recipes.sections import AdamW
@@ -47,7 +47,7 @@ class Adversarial(Objective):
         weight: of what predictions learn; the discriminator's own loss always counts 1.
     """
 
-    couples = False
+    ties_streams = False
 
     def __init__(
         self,
@@ -61,32 +61,32 @@ class Adversarial(Objective):
     ):
         super().__init__(weight)
         outputs = numeric(tokenizers)
-        self.judges: Sequence[str] = tuple(outputs if streams is None else streams)
-        if unknown := set(self.judges) - set(outputs):
+        self.needs_predictions: Sequence[str] = tuple(outputs if streams is None else streams)
+        if unknown := set(self.needs_predictions) - set(outputs):
             raise ValueError(f"streams name {sorted(unknown)}, but predictions of numbers are those of {list(outputs)}")
         if width is not None and width < 1:
             raise ValueError(f"a discriminator's width is at least 1, got {width}")
         own = optimizer or AdamW()
-        critics = {name: Discriminator(outputs[name], width or 2 * dim, own) for name in self.judges}
+        critics = {name: Discriminator(outputs[name], width or 2 * dim, own) for name in self.needs_predictions}
         self.discriminators = cast("Mapping[str, Discriminator]", nn.ModuleDict(critics))
 
     @classmethod
-    def answerable(cls, tokenizers: Mapping[str, Tokenizer]) -> bool:
+    def applicable(cls, tokenizers: Mapping[str, Tokenizer]) -> bool:
         return bool(numeric(tokenizers))
 
-    def forward(self, step: Step) -> dict[str, Float[Tensor, ""]]:
+    def forward(self, encoded: Encoded) -> dict[str, Float[Tensor, ""]]:
         parts = Parts()
         for name, discriminator in self.discriminators.items():
-            if name not in step.answers:
+            if name not in encoded.predictions:
                 continue  # a batch without this stream
-            answer = step.answers[name]
-            predicted = answer.existing(answer.predicted)  # as in real patches, a missing channel is zero
+            answer = encoded.predictions[name]
+            predicted = answer.existing(answer.values)  # as in real patches, a missing channel is zero
             deceived = discriminator.frozen(predicted)[..., 0]
             fake = discriminator(predicted.detach())[..., 0]
-            real = discriminator(answer.wanted.to(fake.dtype))[..., 0]
-            judged = count(deceived, answer.asked)
-            parts.put(f"{name}_generator", -mean(deceived, answer.asked), judged)
-            parts.put(f"{name}_discriminator", mean(fake.float() - real.float(), answer.asked), judged)
+            real = discriminator(answer.target.to(fake.dtype))[..., 0]
+            judged = count(deceived, answer.valid)
+            parts.put(f"{name}_generator", -mean(deceived, answer.valid), judged)
+            parts.put(f"{name}_discriminator", mean(fake.float() - real.float(), answer.valid), judged)
         return parts
 
     def weigh(self, parts: Mapping[str, Tensor]) -> Float[Tensor, ""]:

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy, logsigmoid, normalize
 
-from mmmae.objectives.objective import Objective, Parts, Step
+from mmmae.objectives.objective import Encoded, Objective, Parts
 from mmmae.parallel.reduce import compared, count, first_row, gather, mean
 from modalities.records import Tokens
 from modalities.shapes import Bool, Float, Tensor
@@ -77,24 +77,24 @@ class Contrastive(Objective):
         self.bias = nn.Parameter(torch.tensor(-10.0)) if kind == "sigmoid" else None  # most pairs do not match
 
     @classmethod
-    def answerable(cls, tokenizers: Mapping[str, Tokenizer]) -> bool:
+    def applicable(cls, tokenizers: Mapping[str, Tokenizer]) -> bool:
         return len(tokenizers) > 1
 
-    def vectors(self, step: Step) -> dict[str, Float[Tensor, "b width"]]:
+    def vectors(self, encoded: Encoded) -> dict[str, Float[Tensor, "b width"]]:
         """A unit vector for every stream of every sample."""
-        streams = (name for name in self.project if name in step.tokens)
-        pooled = {name: self.pool(name, step.alone(name)) for name in streams}
+        streams = (name for name in self.project if name in encoded.tokens)
+        pooled = {name: self.pool(name, encoded.alone(name)) for name in streams}
         return {name: normalize(self.project[name](x).float(), dim=-1) for name, x in pooled.items()}
 
     def pool(self, name: str, tokens: Tokens) -> Float[Tensor, "b _"]:
         return tokens.means(self.apart[name]).flatten(1) if name in self.apart else tokens.mean()
 
-    def forward(self, step: Step) -> dict[str, Float[Tensor, ""]]:
-        vectors = self.vectors(step)
-        present = {name: step.tokens[name].present() for name in vectors}
+    def forward(self, encoded: Encoded) -> dict[str, Float[Tensor, ""]]:
+        vectors = self.vectors(encoded)
+        present = {name: encoded.tokens[name].present() for name in vectors}
         scale = self.fixed if self.scale is None else self.scale.clamp(max=math.log(100)).exp()
         parts = Parts()
-        with torch.autocast(step.batch.key.device.type, enabled=False):  # a matrix product would halve the precision
+        with torch.autocast(encoded.batch.key.device.type, enabled=False):  # a matrix product would halve the precision
             for a, b in pairs(self.pairs, list(vectors)):
                 both = present[a] & present[b]
                 loss = self.contrast(vectors[a], vectors[b], both, scale)

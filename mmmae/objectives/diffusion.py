@@ -13,7 +13,7 @@ from torch import nn
 
 from fusion.decoders import MakeDecoder
 from fusion.masking import Plan
-from mmmae.objectives.objective import Answer, Step
+from mmmae.objectives.objective import Encoded, Predicted
 from mmmae.objectives.prediction import Pick, Prediction
 from mmmae.objectives.reconstruction import numeric
 from modalities.positions import sincos
@@ -39,7 +39,7 @@ class Diffusion(Prediction):
         steps: of diffusion.
         strides: of sampling, at most `steps`.
         eta: noise added again between strides: 0 none (DDIM, arXiv:2010.02502), 1 as much as DDPM does.
-        predict: share of the hidden patches that is predicted in each step.
+        predict: share of the hidden patches that is predicted in each encoded.
         weight, weights: of this objective in the total, and of each stream in this objective.
     """
 
@@ -80,63 +80,63 @@ class Diffusion(Prediction):
         self.register_buffer("clock", sincos(torch.arange(steps + 1) * 1000 / steps, width), persistent=False)
 
     @classmethod
-    def answerable(cls, tokenizers: Mapping[str, Tokenizer]) -> bool:
+    def applicable(cls, tokenizers: Mapping[str, Tokenizer]) -> bool:
         return bool(numeric(tokenizers))
 
-    def forward(self, step: Step) -> dict[str, Float[Tensor, ""]]:
-        picks = self.picks(step)
-        time = 1 + (step.noise("diffusion", 1)[:, 0] * self.steps).long()
+    def forward(self, encoded: Encoded) -> dict[str, Float[Tensor, ""]]:
+        picks = self.picks(encoded)
+        time = 1 + (encoded.noise("diffusion", 1)[:, 0] * self.steps).long()
         a = self.alpha[time][:, None, None]
         left = {}
         for name, pick in picks.items():
-            clean = self.wanted(step.tokenizers[name], step.patches[name], pick[0], name)
-            left[name] = a.sqrt() * clean + (1 - a).sqrt() * self.noise(step, name, pick[0])
-        return self.judge(step, self.answered(step, picks, self.denoise(step, picks, left, time)))
+            clean = self.wanted(encoded.tokenizers[name], encoded.patches[name], pick[0], name)
+            left[name] = a.sqrt() * clean + (1 - a).sqrt() * self.noise(encoded, name, pick[0])
+        return self.judge(encoded, self.answered(encoded, picks, self.denoise(encoded, picks, left, time)))
 
-    def answer(self, step: Step, everything: bool = False) -> dict[str, Answer]:
-        picks = self.picks(step, everything)
-        return self.answered(step, picks, self.sample(step, picks))
+    def answer(self, encoded: Encoded, everything: bool = False) -> dict[str, Predicted]:
+        picks = self.picks(encoded, everything)
+        return self.answered(encoded, picks, self.sample(encoded, picks))
 
-    def sample(self, step: Step, picks: Mapping[str, Pick]) -> dict[str, Tensor]:
+    def sample(self, encoded: Encoded, picks: Mapping[str, Pick]) -> dict[str, Tensor]:
         """The patches picked, out of pure noise, by what the decoder makes of it in each of `strides`."""
         times = [round(self.steps * (1 - i / self.strides)) for i in range(self.strides + 1)]
-        left = {name: self.noise(step, name, pick[0]) for name, pick in picks.items()}
+        left = {name: self.noise(encoded, name, pick[0]) for name, pick in picks.items()}
         clean = left
         for now, then in pairwise(times):
-            clean = self.denoise(step, picks, left, torch.full_like(step.batch.key, now))
+            clean = self.denoise(encoded, picks, left, torch.full_like(encoded.batch.key, now))
             a, b = self.alpha[now], self.alpha[then]
             spread = self.eta * ((1 - b) / (1 - a) * (1 - a / b)).sqrt()
             for name, pick in picks.items():
                 direction = (left[name] - a.sqrt() * clean[name]) / (1 - a).sqrt()
                 left[name] = b.sqrt() * clean[name] + (1 - b - spread**2).clamp_min(0).sqrt() * direction
                 if self.eta:
-                    left[name] = left[name] + spread * self.noise(step, name, pick[0], f"/{then}")
+                    left[name] = left[name] + spread * self.noise(encoded, name, pick[0], f"/{then}")
         return clean
 
     def denoise(
-        self, step: Step, picks: Mapping[str, Pick], left: Mapping[str, Tensor], time: Int[Tensor, " b"]
+        self, encoded: Encoded, picks: Mapping[str, Pick], left: Mapping[str, Tensor], time: Int[Tensor, " b"]
     ) -> dict[str, Tensor]:
         """The decoder's idea of the patches of which noise has left this much, after `time` steps."""
         late = self.late(self.clock[time])[:, None]
-        said = self.ask(step, picks, {name: self.lift[name](x) + late for name, x in left.items()})
+        said = self.ask(encoded, picks, {name: self.lift[name](x) + late for name, x in left.items()})
         return {name: x.float() for name, x in said.items()}
 
-    def noise(self, step: Step, name: str, pick: Int[Tensor, "b m"], purpose: str = "") -> Float[Tensor, "b m p"]:
+    def noise(self, encoded: Encoded, name: str, pick: Int[Tensor, "b m"], purpose: str = "") -> Float[Tensor, "b m p"]:
         """Standard normal numbers that belong to a sample's patches, whichever others are picked."""
         size = self.sizes[name]
         index = rearrange(pick[..., None] * size + torch.arange(size, device=pick.device), "b m p -> b (m p)")
-        return rearrange(step.noise.normal(f"diffusion/{name}{purpose}", index), "b (m p) -> b m p", p=size)
+        return rearrange(encoded.noise.normal(f"diffusion/{name}{purpose}", index), "b (m p) -> b m p", p=size)
 
     def wanted(
         self, tokenizer: Tokenizer, patches: Patches, pick: Int[Tensor, "b m"], name: str
     ) -> Float[Tensor, "b m p"]:
         return tokenizer.target(patches, pick).float()
 
-    def error(self, tokenizer: Tokenizer, patches: Patches, answer: Answer, name: str) -> Float[Tensor, "b m"]:
-        return answer.average((answer.predicted - answer.wanted).square())
+    def error(self, tokenizer: Tokenizer, patches: Patches, answer: Predicted, name: str) -> Float[Tensor, "b m"]:
+        return answer.average((answer.values - answer.target).square())
 
-    def guess(self, tokenizer: Tokenizer, patches: Patches, plan: Plan, answer: Answer, name: str) -> Tensor:
-        return answer.predicted
+    def guess(self, tokenizer: Tokenizer, patches: Patches, plan: Plan, answer: Predicted, name: str) -> Tensor:
+        return answer.values
 
 
 def signal_left(schedule: Schedule, steps: int) -> Float[Tensor, " times"]:

@@ -12,7 +12,7 @@ from torch.nn.functional import cosine_similarity
 
 from fusion.blocks import learned_token
 from fusion.masking.masking import Noise, rank, share
-from mmmae.objectives.objective import Objective, Parts, Step
+from mmmae.objectives.objective import Encoded, Objective, Parts
 from mmmae.parallel.reduce import count, mean
 from modalities.graph import GraphLayer
 from modalities.records import Patches, Tokens, by_value
@@ -35,7 +35,7 @@ class Graph(Objective):
         weight: of this objective in the total.
     """
 
-    couples = False
+    ties_streams = False
 
     def __init__(
         self,
@@ -64,16 +64,16 @@ class Graph(Objective):
         self.heads = nn.ModuleDict({name: nn.Linear(width, count) for name, count in outputs.items()})
 
     @classmethod
-    def answerable(cls, tokenizers: Mapping[str, Tokenizer]) -> bool:
+    def applicable(cls, tokenizers: Mapping[str, Tokenizer]) -> bool:
         return any(tokenizer.nodes for tokenizer in tokenizers.values())
 
-    def forward(self, step: Step) -> dict[str, Float[Tensor, ""]]:
+    def forward(self, encoded: Encoded) -> dict[str, Float[Tensor, ""]]:
         parts = Parts()
         for name in self.heads:
-            if name in step.plans:
-                hide = self.hide(step.patches[name], step.noise, name)
-                predicted = self.predict(name, self.visible(step, name, ~hide), step.patches[name], hide)
-                wanted, exists = averages(step.tokenizers[name], step.patches[name])
+            if name in encoded.plans:
+                hide = self.hide(encoded.patches[name], encoded.noise, name)
+                predicted = self.predict(name, self.visible(encoded, name, ~hide), encoded.patches[name], hide)
+                wanted, exists = averages(encoded.tokenizers[name], encoded.patches[name])
                 predicted = predicted.float() if exists is None else torch.where(exists, predicted.float(), 0.0)
                 error = 1 - cosine_similarity(predicted, wanted, dim=-1)
                 parts.put(name, mean(error, hide), count(error, hide))
@@ -86,13 +86,13 @@ class Graph(Objective):
         return (order < share(self.ratio, there.sum(1))[:, None]) & there
 
     @staticmethod
-    def visible(step: Step, name: str, show: Bool[Tensor, "b nodes"]) -> Tokens:
+    def visible(encoded: Encoded, name: str, show: Bool[Tensor, "b nodes"]) -> Tokens:
         """What the trunk says of the visible patches of some nodes when it sees nothing else."""
-        patches, plan = step.patches[name], step.plans[name]
-        places = patches.places(plan.visible, plan.shown)
+        patches, plan = encoded.patches[name], encoded.plans[name]
+        places = patches.places(plan.visible, plan.visible_valid)
         of_shown = show.gather(1, places.coords[..., -1])
         valid = of_shown if places.valid is None else of_shown & places.valid
-        return step.trunk({name: step.tokenizers[name].embed(patches, plan.visible, valid)})[name]
+        return encoded.trunk({name: encoded.tokenizers[name].embed(patches, plan.visible, valid)})[name]
 
     def predict(
         self, name: str, tokens: Tokens, patches: Patches, hide: Bool[Tensor, "b nodes"]

@@ -10,7 +10,7 @@ from torch import nn
 
 from fusion.blocks import EPS
 from mmmae.data.targets import Target, unlabelled
-from mmmae.objectives.objective import Objective, Parts, Step
+from mmmae.objectives.objective import Encoded, Objective, Parts
 from mmmae.parallel.reduce import count, mean
 from mmmae.recipes.sections import AdamW
 from modalities.records import Tokens
@@ -33,26 +33,26 @@ class Labelled(Objective):
         weight: of this objective in the total.
     """
 
-    takes_mixed = True
+    supports_mixup = True
     figure: str
 
     def __init__(self, dim: int, target: Target, *, detached: bool, weight: float):
         super().__init__(weight, {self.figure: 0.0})
-        self.target, self.detached, self.couples = target, detached, not detached
+        self.target, self.detached, self.ties_streams = target, detached, not detached
         if detached:
             self.optimizer = BESIDE.model_copy()  # a side of its own, whoever else has the same settings
         with torch.random.fork_rng(devices=[], enabled=detached):  # nothing else is drawn differently
             self.norm = nn.LayerNorm(dim, eps=EPS)
             self.head = nn.Linear(dim, len(target.names))
 
-    def forward(self, step: Step) -> dict[str, Float[Tensor, ""]]:
-        outputs, present = self.tell(step.tokens)
-        label = step.batch.label
+    def forward(self, encoded: Encoded) -> dict[str, Float[Tensor, ""]]:
+        outputs, present = self.tell(encoded.tokens)
+        label = encoded.batch.label
         known = torch.zeros_like(present) if label is None else ~unlabelled(label) & present
         if label is None:
             label = self.missing(outputs)
         losses, figures = self.judge(outputs, label)
-        if (mixed := step.batch.mixed) is not None:
+        if (mixed := encoded.batch.mixed) is not None:
             pairs = zip((losses, figures), self.judge(outputs, mixed.label), strict=True)
             losses, figures = (mixed.weight * mine + (1 - mixed.weight) * other for mine, other in pairs)
         parts = Parts()

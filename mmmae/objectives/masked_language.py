@@ -8,7 +8,7 @@ from torch.nn.functional import cross_entropy
 
 from fusion.decoders import MakeDecoder
 from fusion.masking import Plan
-from mmmae.objectives.prediction import Answer, Prediction
+from mmmae.objectives.prediction import Predicted, Prediction
 from modalities.records import Patches
 from modalities.shapes import Float, Tensor
 from modalities.tokenizer import Tokenizer
@@ -19,7 +19,7 @@ class MaskedLanguage(Prediction):
 
     Args:
         decoder: who predicts; its last layer scores the vocabulary.
-        predict: share of the hidden words that is predicted in each step.
+        predict: share of the hidden words that is predicted in each encoded.
         weight: of this objective in the total.
     """
 
@@ -36,11 +36,11 @@ class MaskedLanguage(Prediction):
         super().__init__(decoder(list(tokenizers), dim, outputs), list(outputs), predict, weight)
 
     @classmethod
-    def answerable(cls, tokenizers: Mapping[str, Tokenizer]) -> bool:
+    def applicable(cls, tokenizers: Mapping[str, Tokenizer]) -> bool:
         return any(tokenizer.words is not None for tokenizer in tokenizers.values())
 
-    def error(self, tokenizer: Tokenizer, patches: Patches, answer: Answer, name: str) -> Float[Tensor, "b m"]:
-        return cross_entropy(answer.predicted.float().mT, answer.wanted, reduction="none")
+    def error(self, tokenizer: Tokenizer, patches: Patches, answer: Predicted, name: str) -> Float[Tensor, "b m"]:
+        return cross_entropy(answer.values.float().mT, answer.target, reduction="none")
 
-    def guess(self, tokenizer: Tokenizer, patches: Patches, plan: Plan, answer: Answer, name: str) -> Tensor:
-        return answer.predicted.argmax(-1)
+    def guess(self, tokenizer: Tokenizer, patches: Patches, plan: Plan, answer: Predicted, name: str) -> Tensor:
+        return answer.values.argmax(-1)

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from mmmae.objectives.objective import Objective, Parts, Step
+from mmmae.objectives.objective import Encoded, Objective, Parts
 from mmmae.parallel.reduce import count, mean
 from modalities.records import Tokens
 from modalities.shapes import Bool, Float, Tensor
@@ -44,30 +44,30 @@ class Matching(Objective):
         self.head = nn.Sequential(nn.Linear(2 * dim, dim), nn.GELU(), nn.Linear(dim, 1))
 
     @classmethod
-    def answerable(cls, tokenizers: Mapping[str, Tokenizer]) -> bool:
+    def applicable(cls, tokenizers: Mapping[str, Tokenizer]) -> bool:
         return len(tokenizers) > 1
 
-    def forward(self, step: Step) -> dict[str, Float[Tensor, ""]]:
-        if self.swap not in step.embedded or len(step.embedded) == 1:
+    def forward(self, encoded: Encoded) -> dict[str, Float[Tensor, ""]]:
+        if self.swap not in encoded.embedded or len(encoded.embedded) == 1:
             return {}  # a batch of too few streams
-        logits, matched, judged = self.judge(step)
+        logits, matched, judged = self.judge(encoded)
         losses = binary_cross_entropy_with_logits(logits.float(), matched.float(), reduction="none")
         parts = Parts()
         parts.put("match", mean(losses, judged), count(losses, judged))
         return parts
 
-    def judge(self, step: Step) -> tuple[Float[Tensor, " b"], Bool[Tensor, " b"], Bool[Tensor, " b"]]:
+    def judge(self, encoded: Encoded) -> tuple[Float[Tensor, " b"], Bool[Tensor, " b"], Bool[Tensor, " b"]]:
         """Logits that a sample's streams match, whether they do, and whether the sample has enough to tell."""
-        tokens = dict(step.embedded)
+        tokens = dict(encoded.embedded)
         if not self.masked:
-            tokens = {name: step.tokenizers[name].embed(step.patches[name]) for name in tokens}
+            tokens = {name: encoded.tokenizers[name].embed(encoded.patches[name]) for name in tokens}
         there = {name: t.present() for name, t in tokens.items()}
         b = len(there[self.swap])
-        swapped = (step.noise("swap", 1)[:, 0] < 0.5) & (b > 1)
+        swapped = (encoded.noise("swap", 1)[:, 0] < 0.5) & (b > 1)
         own = torch.arange(b, device=swapped.device)
         partner = torch.where(swapped, own.roll(-1), own)
         tokens[self.swap] = borrow(tokens[self.swap], partner)
-        seen = step.trunk(tokens)
+        seen = encoded.trunk(tokens)
         others = [name for name in seen if name != self.swap]
         has = torch.stack([there[name] for name in others], 1)  # (b, others)
         means = torch.stack([seen[name].mean() for name in others], 1)

@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn.functional import normalize
 
 from mmmae.objectives.contrastive import ABSENT
-from mmmae.objectives.objective import Objective, Parts, Step
+from mmmae.objectives.objective import Encoded, Objective, Parts
 from mmmae.parallel.reduce import compared, first_row, gather, mean
 from modalities.shapes import Bool, Float, Tensor
 from modalities.tokenizer import Tokenizer
@@ -62,19 +62,19 @@ class MilNce(Objective):
         self.project = nn.ModuleDict({name: nn.Linear(dim, width) for name, width in widths.items()})
 
     @classmethod
-    def answerable(cls, tokenizers: Mapping[str, Tokenizer]) -> bool:
+    def applicable(cls, tokenizers: Mapping[str, Tokenizer]) -> bool:
         return len(tokenizers) > 1
 
-    def forward(self, step: Step) -> dict[str, Float[Tensor, ""]]:
-        if self.anchor not in step.tokens:
+    def forward(self, encoded: Encoded) -> dict[str, Float[Tensor, ""]]:
+        if self.anchor not in encoded.tokens:
             return {}
         parts = Parts()
-        x, here = step.alone(self.anchor).mean(), step.tokens[self.anchor].present()
+        x, here = encoded.alone(self.anchor).mean(), encoded.tokens[self.anchor].present()
         for reach, (name, versions) in zip(self.reach, self.versions.items(), strict=True):
             x = reach(x)
-            if versions := [version for version in versions if version in step.tokens]:
-                y = torch.stack([self.project[name](step.alone(version).mean()) for version in versions], 1)
-                there = torch.stack([step.tokens[version].present() for version in versions], 1)
+            if versions := [version for version in versions if version in encoded.tokens]:
+                y = torch.stack([self.project[name](encoded.alone(version).mean()) for version in versions], 1)
+                there = torch.stack([encoded.tokens[version].present() for version in versions], 1)
                 with torch.autocast(x.device.type, enabled=False):  # a product would halve the precision
                     vectors = normalize(x.float(), dim=-1), normalize(y.float(), dim=-1)
                     there = there & here[:, None]

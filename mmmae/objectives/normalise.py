@@ -12,8 +12,8 @@ from modalities.records import Patches, by_value, take
 from modalities.shapes import Bool, Float, Int, Shaped, Tensor
 from modalities.tokenizer import Tokenizer
 
-Norm = Literal["n0", "n1", "n2"]
-NORMS = ("n0", "n1", "n2")
+Norm = Literal["none", "patch_channel", "patch"]
+NORMS = ("none", "patch_channel", "patch")
 
 
 @dataclass(frozen=True)
@@ -36,17 +36,17 @@ def moments(x: Float[Tensor, "b m v c"], norm: Norm, exists: Bool[Tensor, "b m v
         some = torch.where(exists, x, 0.0).sum(-2, keepdim=True) / count.clamp_min(1)
         squares = torch.where(exists, x - some, 0.0).square().sum(-2, keepdim=True) / (count - 1).clamp_min(1)
         mean, variance = torch.where(whole, mean, some), torch.where(whole, variance, squares)  # whole: the same bits
-    return Moments(mean, variance.sqrt() + 1e-6 if norm == "n1" else (variance + 1e-6).sqrt())
+    return Moments(mean, variance.sqrt() + 1e-6 if norm == "patch_channel" else (variance + 1e-6).sqrt())
 
 
 def apart(x: Shaped[Tensor, "b m p"], tokenizer: Tokenizer, norm: Norm) -> Shaped[Tensor, "b m v c"]:
     """The values of each patch by channel, for n1, or all together."""
-    return rearrange(x, "b m (v c) -> b m v c", c=tokenizer.channels if norm == "n1" else 1)
+    return rearrange(x, "b m (v c) -> b m v c", c=tokenizer.channels if norm == "patch_channel" else 1)
 
 
 def units(tokenizer: Tokenizer, patches: Patches, pick: Int[Tensor, "b m"], norm: Norm) -> Float[Tensor, "b m p"]:
     """Patches in the units that a norm works in: natural ones scaled to about one for n1, the network's for others."""
-    if norm == "n1":
+    if norm == "patch_channel":
         return tokenizer.contents(patches, pick) / tokenizer.full_scale
     return tokenizer.target(patches, pick).float()
 
@@ -54,7 +54,7 @@ def units(tokenizer: Tokenizer, patches: Patches, pick: Int[Tensor, "b m"], norm
 def target(tokenizer: Tokenizer, patches: Patches, pick: Int[Tensor, "b m"], norm: Norm) -> Float[Tensor, "b m p"]:
     """What a decoder must say about the patches at `pick`."""
     x = units(tokenizer, patches, pick, norm)
-    if norm == "n0":
+    if norm == "none":
         return x
     exists = existing(patches, pick, x.shape[-1])
     by_channel = apart(x, tokenizer, norm)  # a view of x, which is nobody else's: every pass over targets costs
@@ -82,7 +82,7 @@ def denormalise(
     The hidden patch's own moments are never used: that would show part of the answer as if it had been predicted.
     Visible patches count by a Gaussian of their distance, one patch wide; for a channel that they have.
     """
-    if norm == "n0":
+    if norm == "none":
         return predicted.float()
     x = units(tokenizer, patches, visible, norm)
     exists = existing(patches, visible, x.shape[-1])
@@ -99,6 +99,6 @@ def denormalise(
         weight = closeness[..., None].masked_fill(~exists.any(-2)[:, None], -1e9).softmax(-2)
         scale, mean = (torch.einsum("bmkc, bkvc -> bmvc", weight, x) for x in (at.scale, at.mean))
     x = (apart(predicted.float(), tokenizer, norm) * scale + mean).flatten(2)
-    if norm == "n1":
+    if norm == "patch_channel":
         return tokenizer.standardise(x * tokenizer.full_scale)
     return x

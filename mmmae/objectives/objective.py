@@ -22,18 +22,18 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What a decoder said of patches `pick` of one stream.
+class Predicted:
+    """What a decoder predicts for the patches at `index` of one stream, and the target.
 
-    asked: which slots are filled; None when all are. wanted: what it should have said.
-    error: how wrong it was about each patch, once its objective has measured it.
+    valid: which slots are filled; None when all are.
+    error: of each patch, once its objective has measured it.
     observed: which channels of each patch exist (`Patches.observed`); None when all do.
     """
 
-    predicted: Float[Tensor, "b m outputs"]
-    pick: Int[Tensor, "b m"]
-    asked: Bool[Tensor, "b m"] | None
-    wanted: Shaped[Tensor, "b m ..."]
+    values: Float[Tensor, "b m outputs"]
+    index: Int[Tensor, "b m"]
+    valid: Bool[Tensor, "b m"] | None
+    target: Shaped[Tensor, "b m ..."]
     error: Float[Tensor, "b m"] | None = None
     observed: Bool[Tensor, "b m c"] | None = None
 
@@ -54,11 +54,11 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class Step:
-    """One batch on its way through the model.
+class Encoded:
+    """A batch whose visible patches are encoded: what every objective is given.
 
     embedded: the visible tokens as they enter the trunk; tokens: as they leave it.
-    answers: by stream, what the decoders of earlier objectives said, for later ones to judge (see `Objective.judges`).
+    predictions: by stream, those of earlier objectives, for later ones (see `Objective.needs_predictions`).
     passes: further passes of the trunk, over some of the streams only, by the names of these.
     """
 
@@ -70,7 +70,7 @@ class Step:
     tokenizers: Mapping[str, Tokenizer]
     trunk: Trunk
     noise: Noise
-    answers: dict[str, Answer] = field(default_factory=dict, init=False)
+    predictions: dict[str, Predicted] = field(default_factory=dict, init=False)
     passes: dict[tuple[str, ...], dict[str, Tokens]] = field(default_factory=dict, init=False)
 
     def alone(self, name: str) -> Tokens:
@@ -82,7 +82,7 @@ class Step:
         return self.encode(tuple(other for other in self.tokens if other != name))
 
     def encode(self, names: tuple[str, ...]) -> dict[str, Tokens]:
-        """Some streams' visible tokens as the trunk encodes them together; each set is encoded once a step."""
+        """Some streams' visible tokens as the trunk encodes them together; each set is encoded once a encoded."""
         if not names:
             return {}
         if not self.trunk.mixes or len(names) == len(self.tokens):
@@ -148,23 +148,25 @@ class Losses:
 
 
 class Objective(nn.Module, ABC):
-    """Asks something of the model and owns whatever parameters only that question needs.
+    """A pretext task or a task: computes losses, and owns the parameters that only these losses need.
 
     weight: of the sum of its parts in the total loss; weights: of each part in that sum, 1 unless named.
-    answers: the streams that it leaves an answer for in the step. judges: those whose answers it looks at, so that an
-        objective which gives them must stand before it. teaches: whether a masking learns from it. couples: whether
-        what it asks of one stream changes how another is trained, even where the trunk has nothing in common.
-    detached: whether it learns beside the model, which is not to differ by its presence. takes_mixed: whether it knows
-        what to make of mixed samples (`Batch.mixed`). compares: whether the samples of a batch are each other's
-        negatives, so that fewer of them ask for less.
+    provides: the streams that it leaves predictions of in `Encoded.predictions`. needs_predictions: those whose
+        predictions it reads, so that an objective which provides them must stand before it.
+    trains_masking: whether a masking learns from it.
+    ties_streams: whether its loss on one stream changes how another is trained, even where the trunk has separate
+        weights for each.
+    detached: whether it learns on frozen representations, so that the model trains as if it were absent.
+    supports_mixup: whether it handles mixed samples (`Batch.mixed`).
+    compares: whether the samples of a batch are each other's negatives, so that smaller batches make the task easier.
     """
 
-    answers: Sequence[str] = ()
-    judges: Sequence[str] = ()
-    teaches: bool = False
-    couples: bool = True
+    provides: Sequence[str] = ()
+    needs_predictions: Sequence[str] = ()
+    trains_masking: bool = False
+    ties_streams: bool = True
     detached: bool = False
-    takes_mixed: bool = False
+    supports_mixup: bool = False
     compares: bool = False
 
     def __init__(self, weight: float, weights: Mapping[str, float] | None = None):
@@ -184,53 +186,55 @@ class Objective(nn.Module, ABC):
 
     @classmethod
     def target_of(cls, settings: Mapping[str, Any]) -> Target | None:
-        """What it asks of a sample's label, by its settings; by default labels come as the manifest counts them."""
+        """How it reads a sample's label, by its settings; by default labels come as the manifest counts them."""
         return None
 
     @classmethod
-    def answerable(cls, tokenizers: Mapping[str, Tokenizer]) -> bool:
-        """Whether these streams are enough to ask; a recipe narrowed by --modalities leaves out what is not."""
+    def applicable(cls, tokenizers: Mapping[str, Tokenizer]) -> bool:
+        """Whether it can be computed on these streams; a recipe narrowed by --modalities leaves out what cannot."""
         return True
 
     @abstractmethod
-    def forward(self, step: Step) -> dict[str, Float[Tensor, ""]]:
+    def forward(self, encoded: Encoded) -> dict[str, Float[Tensor, ""]]:
         """Scalar losses by part, in float32; where nothing is valid exactly 0, still reaching every parameter.
 
         Returned as `Parts`, each weighs in the means that are reported by its count; in a plain dictionary all alike.
         """
 
 
-def check(objectives: Mapping[str, Objective], learns: bool, apart: Sequence[str] = ()) -> None:
-    """Whether objectives can be asked together, in their order.
+def check(objectives: Mapping[str, Objective], learns: bool, separate: Sequence[str] = ()) -> None:
+    """Whether objectives can be trained together, in their order.
 
-    learns: whether a masking does. apart: the streams that have nothing in common before objectives are asked.
+    learns: whether a masking does. separate: the streams that share neither tokens nor weights in the trunk.
 
     Raises:
-        ValueError: one judges answers that none before it gives; or a masking has no teacher, or a teacher no masking;
-            or nothing brings the streams together; or all learn beside the model.
+        ValueError: one needs predictions that none before it provides; or a masking learns and no objective trains it,
+            or the reverse; or nothing ties the streams together; or all are detached.
     """
     if objectives and all(objective.detached for objective in objectives.values()):
         raise ValueError(
-            f"{', '.join(objectives)} learns beside the model, which nothing else teaches; "
+            f"{', '.join(objectives)} is detached, and nothing else trains the model; "
             "set detached=false, or add an objective"
         )
-    answered: set[str] = set()
+    provided: set[str] = set()
     for name, objective in objectives.items():
-        if missing := [stream for stream in objective.judges if stream not in answered]:
+        if missing := [stream for stream in objective.needs_predictions if stream not in provided]:
             raise ValueError(
-                f"{name} judges predictions of {', '.join(missing)}, which no objective before it makes; "
+                f"{name} needs predictions of {', '.join(missing)}, which no objective before it makes; "
                 "put one that predicts them before it, or name its `streams`"
             )
-        answered.update(objective.answers)
-    teachers = [name for name, objective in objectives.items() if objective.teaches]
-    if learns and not teachers:
+        provided.update(objective.provides)
+    trainers = [name for name, objective in objectives.items() if objective.trains_masking]
+    if learns and not trainers:
         raise ValueError(
-            "a masking learns, but no objective teaches it; add the one that it names (`sampling`, `guidance`)"
+            "a masking learns, but no objective trains it; add the one that it names (`mask_policy`, `mask_guidance`)"
         )
-    if teachers and not learns:
-        raise ValueError(f"{teachers[0]} teaches a masking, but none learns; leave it out, or use one that does")
-    if len(apart) > 1 and not any(objective.couples and objective.weight > 0 for objective in objectives.values()):
+    if trainers and not learns:
+        raise ValueError(f"{trainers[0]} trains a masking, but none learns; leave it out, or use one that does")
+    if len(separate) > 1 and not any(
+        objective.ties_streams and objective.weight > 0 for objective in objectives.values()
+    ):
         raise ValueError(
-            f"nothing couples {', '.join(apart)}: trunk, decoders and losses are all their own; use a joint or shared "
-            "trunk or decoder, add `contrastive` or `matching`, or train them one by one with --modalities"
+            f"nothing ties {', '.join(separate)} together: trunk, decoders and losses are separate; use a joint or "
+            "shared trunk or decoder, add `contrastive` or `matching`, or train them one by one with --modalities"
         )

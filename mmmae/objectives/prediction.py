@@ -10,7 +10,7 @@ import torch
 
 from fusion.decoders import Contents, Decoder
 from fusion.masking.masking import Plan, filled, rank, share
-from mmmae.objectives.objective import Answer, Objective, Parts, Step
+from mmmae.objectives.objective import Encoded, Objective, Parts, Predicted
 from mmmae.parallel.reduce import count, mean
 from modalities.records import Patches, take
 from modalities.shapes import Bool, Float, Int, Shaped, Tensor
@@ -37,7 +37,7 @@ Pick = tuple[Int[Tensor, "b m"], Bool[Tensor, "b m"] | None]
 class Prediction(Objective, ABC):
     """Owns a decoder and asks it about hidden patches of some streams.
 
-    streams: those whose hidden patches it predicts. predict: the share of them that is asked for in each step.
+    streams: those whose hidden patches it predicts. predict: the share of them that is asked for in each encoded.
     inpaint: predict each stream from what is visible of the others alone (AV-MAE, arXiv:2212.05922), in samples that
         have another.
     """
@@ -61,83 +61,87 @@ class Prediction(Objective, ABC):
                 "inpainting predicts a stream from the others, but this decoder shows it none; use joint or cross"
             )
         self.decoder, self.streams, self.predict, self.inpaint = decoder, tuple(streams), predict, inpaint
-        self.answers, self.couples = self.streams, decoder.couples
+        self.provides, self.ties_streams = self.streams, decoder.ties_streams
 
-    def answer(self, step: Step, everything: bool = False) -> dict[str, Answer]:
+    def answer(self, encoded: Encoded, everything: bool = False) -> dict[str, Predicted]:
         """The decoder's answer for every stream of the step that this objective predicts.
 
         everything: ask for all hidden patches, whatever share is predicted in training.
         """
-        picks = self.picks(step, everything)
-        return self.answered(step, picks, self.ask(step, picks))
+        picks = self.picks(encoded, everything)
+        return self.answered(encoded, picks, self.ask(encoded, picks))
 
-    def ask(self, step: Step, picks: Mapping[str, Pick], contents: Contents | None = None) -> dict[str, Tensor]:
+    def ask(self, encoded: Encoded, picks: Mapping[str, Pick], contents: Contents | None = None) -> dict[str, Tensor]:
         """What the decoder says of the patches picked; `contents` is what it is told of them beforehand."""
-        asked = {name: step.patches[name].places(*pick) for name, pick in picks.items()}
+        asked = {name: encoded.patches[name].places(*pick) for name, pick in picks.items()}
         if not self.inpaint:
-            return self.decoder(step.tokens, asked, contents)
-        return {name: self.decoder(step.without(name), {name: at}, contents)[name] for name, at in asked.items()}
+            return self.decoder(encoded.tokens, asked, contents)
+        return {name: self.decoder(encoded.without(name), {name: at}, contents)[name] for name, at in asked.items()}
 
-    def answered(self, step: Step, picks: Mapping[str, Pick], predicted: Mapping[str, Tensor]) -> dict[str, Answer]:
+    def answered(
+        self, encoded: Encoded, picks: Mapping[str, Pick], predicted: Mapping[str, Tensor]
+    ) -> dict[str, Predicted]:
         """What was said of the patches picked, beside what should have been."""
         answers = {}
         for name, (pick, asked) in picks.items():
-            patches = step.patches[name]
-            wanted = self.wanted(step.tokenizers[name], patches, pick, name)
+            patches = encoded.patches[name]
+            wanted = self.wanted(encoded.tokenizers[name], patches, pick, name)
             observed = None if patches.observed is None else take(patches.observed, pick)
-            answers[name] = Answer(predicted[name], pick, asked, wanted, observed=observed)
+            answers[name] = Predicted(predicted[name], pick, asked, wanted, observed=observed)
         return answers
 
-    def picks(self, step: Step, everything: bool = False) -> dict[str, Pick]:
+    def picks(self, encoded: Encoded, everything: bool = False) -> dict[str, Pick]:
         """The patches to ask for, of every stream of the step that this objective predicts."""
         predict = 1.0 if everything else self.predict
-        picks = {name: self.pick(step, name, predict) for name in self.streams if name in step.plans}
+        picks = {name: self.pick(encoded, name, predict) for name in self.streams if name in encoded.plans}
         if not self.inpaint:
             return picks
-        return {name: accompanied(step, name, *pick) for name, pick in picks.items() if len(step.tokens) > 1}
+        return {name: accompanied(encoded, name, *pick) for name, pick in picks.items() if len(encoded.tokens) > 1}
 
-    def pick(self, step: Step, name: str, predict: float) -> Pick:
+    def pick(self, encoded: Encoded, name: str, predict: float) -> Pick:
         """Hidden patches to ask for: all of them, or a share drawn from each sample's own noise."""
-        plan = step.plans[name]
+        plan = encoded.plans[name]
         if predict == 1:
-            return plan.hidden, plan.asked
+            return plan.hidden, plan.hidden_valid
         m = plan.hidden.shape[1]
-        order = rank(step.noise(f"predict/{name}", m), plan.asked)
+        order = rank(encoded.noise(f"predict/{name}", m), plan.hidden_valid)
         slots = max(1, int(predict * m))
-        if plan.asked is None:
+        if plan.hidden_valid is None:
             return plan.hidden.gather(1, filled(order < slots, slots)[0]), None
-        count = share(predict, plan.asked.sum(1)).clamp_min(1)[:, None]
-        index, asked = filled((order < count) & plan.asked, slots)
+        count = share(predict, plan.hidden_valid.sum(1)).clamp_min(1)[:, None]
+        index, asked = filled((order < count) & plan.hidden_valid, slots)
         return plan.hidden.gather(1, index), asked
 
-    def forward(self, step: Step) -> dict[str, Float[Tensor, ""]]:
-        return self.judge(step, self.answer(step))
+    def forward(self, encoded: Encoded) -> dict[str, Float[Tensor, ""]]:
+        return self.judge(encoded, self.answer(encoded))
 
-    def judge(self, step: Step, answers: Mapping[str, Answer]) -> dict[str, Float[Tensor, ""]]:
+    def judge(self, encoded: Encoded, answers: Mapping[str, Predicted]) -> dict[str, Float[Tensor, ""]]:
         """The mean error of each stream's answer, which is left in the step for other objectives."""
         parts = Parts()
         for name, answer in answers.items():
-            error = self.error(step.tokenizers[name], step.patches[name], answer, name)
-            step.answers[name] = replace(answer, error=error)
-            parts.put(name, mean(error, answer.asked), count(error, answer.asked))
+            error = self.error(encoded.tokenizers[name], encoded.patches[name], answer, name)
+            encoded.predictions[name] = replace(answer, error=error)
+            parts.put(name, mean(error, answer.valid), count(error, answer.valid))
         return parts
 
-    def picture(self, step: Step) -> dict[str, Picture]:
+    def picture(self, encoded: Encoded) -> dict[str, Picture]:
         """What each stream was and what the decoder makes of everything that is not visible."""
-        step = replace(step, plans={name: plan.complete(step.patches[name]) for name, plan in step.plans.items()})
+        encoded = replace(
+            encoded, plans={name: plan.complete(encoded.patches[name]) for name, plan in encoded.plans.items()}
+        )
         pictures = {}
-        for name, answer in self.answer(step, everything=True).items():
-            tokenizer, patches = step.tokenizers[name], step.patches[name]
-            guess = self.guess(tokenizer, patches, step.plans[name], answer, name)
-            hidden = torch.zeros(patches.time.shape, dtype=torch.bool, device=answer.pick.device)
-            filled = torch.ones_like(answer.pick, dtype=torch.bool) if answer.asked is None else answer.asked
-            hidden = hidden.scatter(1, answer.pick, filled)
-            truth = tokenizer.target(patches, answer.pick)
+        for name, answer in self.answer(encoded, everything=True).items():
+            tokenizer, patches = encoded.tokenizers[name], encoded.patches[name]
+            guess = self.guess(tokenizer, patches, encoded.plans[name], answer, name)
+            hidden = torch.zeros(patches.time.shape, dtype=torch.bool, device=answer.index.device)
+            filled = torch.ones_like(answer.index, dtype=torch.bool) if answer.valid is None else answer.valid
+            hidden = hidden.scatter(1, answer.index, filled)
+            truth = tokenizer.target(patches, answer.index)
             keep = filled.reshape(*filled.shape, *[1] * (truth.ndim - 2))
             guess = torch.where(keep, guess.to(truth.dtype), truth)  # an empty slot overwrites nothing
             original = tokenizer.assemble(patches.values, patches.grid)
             unseen = replace(patches, values=torch.where(hidden[..., None], blank(tokenizer, patches), patches.values))
-            pictures[name] = Picture(original, tokenizer.restore(unseen, guess, answer.pick), hidden)
+            pictures[name] = Picture(original, tokenizer.restore(unseen, guess, answer.index), hidden)
         return pictures
 
     def wanted(
@@ -147,17 +151,17 @@ class Prediction(Objective, ABC):
         return tokenizer.target(patches, pick)
 
     @abstractmethod
-    def error(self, tokenizer: Tokenizer, patches: Patches, answer: Answer, name: str) -> Float[Tensor, "b m"]:
+    def error(self, tokenizer: Tokenizer, patches: Patches, answer: Predicted, name: str) -> Float[Tensor, "b m"]:
         """How wrong the answer is about each patch, in float32."""
 
     @abstractmethod
-    def guess(self, tokenizer: Tokenizer, patches: Patches, plan: Plan, answer: Answer, name: str) -> Tensor:
+    def guess(self, tokenizer: Tokenizer, patches: Patches, plan: Plan, answer: Predicted, name: str) -> Tensor:
         """The answer in the network's units, for pictures; computed without the contents of any hidden patch."""
 
 
-def accompanied(step: Step, name: str, pick: Int[Tensor, "b m"], asked: Bool[Tensor, "b m"] | None) -> Pick:
+def accompanied(encoded: Encoded, name: str, pick: Int[Tensor, "b m"], asked: Bool[Tensor, "b m"] | None) -> Pick:
     """The pick, its slots empty where a sample has no other stream to be told from."""
-    others = torch.stack([tokens.present() for other, tokens in step.tokens.items() if other != name], 1).any(1)
+    others = torch.stack([tokens.present() for other, tokens in encoded.tokens.items() if other != name], 1).any(1)
     filled = torch.ones_like(pick, dtype=torch.bool) if asked is None else asked
     return pick, filled & others[:, None]
 

@@ -10,7 +10,7 @@ from torch.nn.functional import cosine_similarity, mse_loss, normalize
 from fusion.decoders import MakeDecoder
 from fusion.masking import Plan
 from mmmae.objectives.normalise import NORMS, Norm, denormalise, target
-from mmmae.objectives.prediction import Answer, Prediction
+from mmmae.objectives.prediction import Predicted, Prediction
 from modalities.records import Patches
 from modalities.shapes import Float, Int, Tensor
 from modalities.tokenizer import Tokenizer
@@ -22,10 +22,10 @@ class Reconstruction(Prediction):
     Args:
         decoder: who predicts.
         streams: whose hidden patches are predicted; of all streams that are numbers by default.
-        normalise: of the target, one for all streams or one each: `n0` none, `n1` by patch and channel (VideoMAE),
-            `n2` by patch (MAE).
+        normalise: by which mean and variance targets are normalised, one for all streams or one each: `none`,
+            `patch_channel` (each channel of a patch, VideoMAE) or `patch` (a patch, MAE).
         distance: `mse`, the mean squared error; or `cosine`, 1 - cos, which asks for directions only.
-        predict: share of the hidden patches that is predicted in each step.
+        predict: share of the hidden patches that is predicted in each encoded.
         inpaint: predict each stream from what is visible of the others alone (AV-MAE, arXiv:2212.05922).
         weight, weights: of this objective in the total, and of each stream in this objective.
     """
@@ -37,7 +37,7 @@ class Reconstruction(Prediction):
         *,
         decoder: MakeDecoder,
         streams: list[str] | None = None,
-        normalise: Norm | dict[str, Norm] = "n0",
+        normalise: Norm | dict[str, Norm] = "none",
         distance: Literal["mse", "cosine"] = "mse",
         predict: float = 1.0,
         inpaint: bool = False,
@@ -56,15 +56,15 @@ class Reconstruction(Prediction):
         super().__init__(decoder(list(tokenizers), dim, outputs), list(outputs), predict, weight, weights, inpaint)
         if inpaint and len(tokenizers) < 2:
             raise ValueError(f"inpainting needs another stream than {', '.join(tokenizers)}; set inpaint=false")
-        chosen: dict[str, Norm] = {name: norms.get(name, "n0") for name in outputs}
+        chosen: dict[str, Norm] = {name: norms.get(name, "none") for name in outputs}
         self.norms, self.distance = chosen, distance
         for name, norm in self.norms.items():
-            values = outputs[name] // (tokenizers[name].channels if norm == "n1" else 1)
-            if norm != "n0" and values < 2:
+            values = outputs[name] // (tokenizers[name].channels if norm == "patch_channel" else 1)
+            if norm != "none" and values < 2:
                 raise ValueError(f"a patch of {name} holds one value, which has no variance; normalise it with n0")
 
     @classmethod
-    def answerable(cls, tokenizers: Mapping[str, Tokenizer]) -> bool:
+    def applicable(cls, tokenizers: Mapping[str, Tokenizer]) -> bool:
         return bool(numeric(tokenizers))
 
     def wanted(
@@ -72,14 +72,16 @@ class Reconstruction(Prediction):
     ) -> Float[Tensor, "b m p"]:
         return target(tokenizer, patches, pick, self.norms[name])
 
-    def error(self, tokenizer: Tokenizer, patches: Patches, answer: Answer, name: str) -> Float[Tensor, "b m"]:
+    def error(self, tokenizer: Tokenizer, patches: Patches, answer: Predicted, name: str) -> Float[Tensor, "b m"]:
         if self.distance == "cosine":
-            return 1 - cosine_similarity(answer.existing(answer.predicted.float()), answer.wanted.float(), dim=-1)
-        return answer.average(mse_loss(answer.predicted.float(), answer.wanted, reduction="none"))
+            return 1 - cosine_similarity(answer.existing(answer.values.float()), answer.target.float(), dim=-1)
+        return answer.average(mse_loss(answer.values.float(), answer.target, reduction="none"))
 
-    def guess(self, tokenizer: Tokenizer, patches: Patches, plan: Plan, answer: Answer, name: str) -> Tensor:
-        predicted = normalize(answer.predicted, dim=-1) if self.distance == "cosine" else answer.predicted
-        return denormalise(tokenizer, patches, predicted, answer.pick, plan.visible, plan.shown, self.norms[name])
+    def guess(self, tokenizer: Tokenizer, patches: Patches, plan: Plan, answer: Predicted, name: str) -> Tensor:
+        predicted = normalize(answer.values, dim=-1) if self.distance == "cosine" else answer.values
+        return denormalise(
+            tokenizer, patches, predicted, answer.index, plan.visible, plan.visible_valid, self.norms[name]
+        )
 
 
 def numeric(tokenizers: Mapping[str, Tokenizer]) -> dict[str, int]:

@@ -135,7 +135,7 @@ def footnote(model: MaskedAutoencoder, streams: list[str]) -> str:
     norms = {}
     for objective in model.objectives.values():
         norms |= getattr(objective, "norms", {})
-    normalised = [name for name in streams if norms.get(name, "n0") != "n0"]
+    normalised = [name for name in streams if norms.get(name, "none") != "none"]
     if not normalised:
         return "targets are not normalised"
     which = "" if normalised == [name for name in streams if name in norms] else f"{', '.join(normalised)}: "

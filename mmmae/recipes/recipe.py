@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from mmmae.recipes.lookup import RecipeError, check, find, in_context, make, nearest, signature
 from mmmae.recipes.merge import changed, narrowed, overlay, overridden, read
+from mmmae.recipes.renamed import renamed
 from mmmae.recipes.sections import SECTIONS, SIZED, Sections, checked, refuse_misshapen
 from mmmae.recipes.streams import Change, Stream, inherited
 
@@ -66,7 +67,7 @@ class RecipeSpec:
 
     def __init__(self, tree: Mapping[str, Any], name: str = "recipe", narrowed: bool = False):
         self.name, self.narrowed = name, narrowed
-        self.tree = copy.deepcopy(dict(tree))
+        self.tree = renamed(copy.deepcopy(dict(tree)))
         for key in self.tree:
             if key not in SECTIONS:
                 raise RecipeError(f"{name}: {key}: unknown section; {nearest(key, SECTIONS)}")

@@ -104,10 +104,12 @@ def test_features_loss_and_every_gradient_are_those_of_transformers(layout, tmp_
     model = read(saved(theirs, layout, tmp_path / "theirs"), overrides(layout)).model
     batch = {"video": Signal(clip())}
     assert_close(model.encode(batch)["video"].x, theirs.videomae(pixels(clip())).last_hidden_state, rtol=0, atol=1e-5)
-    step = model.step(batch)
-    masked = tiny.chosen(step.plans["video"].hidden, None, 32)
+    encoded = model.encode_masked(batch)
+    masked = tiny.chosen(encoded.plans["video"].hidden, None, 32)
     said = theirs(pixels(clip()), bool_masked_pos=masked)
-    assert_close(step.tokens["video"].x, theirs.videomae(pixels(clip()), masked).last_hidden_state, rtol=0, atol=1e-5)
+    assert_close(
+        encoded.tokens["video"].x, theirs.videomae(pixels(clip()), masked).last_hidden_state, rtol=0, atol=1e-5
+    )
     loss = model(batch).total
     assert_close(loss, said.loss, rtol=0, atol=1e-5)
     loss.backward()
@@ -274,7 +276,7 @@ def test_what_is_no_videomae_is_named(tmp_path):
     [
         (["trunk.use=joint"], "trunk is not `separate`"),
         (["modalities.video.positions=grid"], "positions is not `flat`"),
-        (["objectives.reconstruction.normalise=n0"], "normalise is not `n1`"),
+        (["objectives.reconstruction.normalise=none"], "normalise is not `patch_channel`"),
         (["objectives.reconstruction.decoder.use=cross"], "no reconstruction with a `joint` decoder"),
     ],
 )

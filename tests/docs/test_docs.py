@@ -87,8 +87,8 @@ def test_the_masking_from_outside_hides_the_middle_and_more_as_training_goes(myl
     model, batch = recipe.build(), labelled(recipe.example(batch_size=4))
     for progress, ratio in ((0.0, 0.6), (1.0, 0.85)):
         model.advance(progress)
-        step = model.step(batch)
-        plan, patches = step.plans["video"], step.patches["video"]
+        encoded = model.encode_masked(batch)
+        plan, patches = encoded.plans["video"], encoded.patches["video"]
         assert plan.hidden.shape[1] == int(ratio * 512) and plan.visible.shape[1] == 512 - int(ratio * 512)
         assert torch.cat([plan.visible, plan.hidden], 1).sort(1).values.equal(torch.arange(512).expand(4, -1))
         away = (patches.coords[:, 1:] - 3.5).abs().sum(1)

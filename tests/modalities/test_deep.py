@@ -172,7 +172,7 @@ masking:
   depth: {use: random, ratio: 0.5}
 trunk: {use: joint}
 objectives:
-  reconstruction: {decoder: {use: cross}, normalise: {video: n1, depth: n1}}
+  reconstruction: {decoder: {use: cross}, normalise: {video: patch_channel, depth: patch_channel}}
 training: {epochs: 1, batch_size: 4, workers: 0, trackers: []}
 """
 

@@ -84,7 +84,7 @@ def hidden(masking, patches: Patches, seed: int = 0) -> torch.Tensor:
     """What is hidden, (b, steps, places)."""
     b, n = patches.time.shape
     plan = masking.plan(patches, Noise(tiny.keys(b, seed))("mask/video", n))
-    return tiny.chosen(plan.hidden, plan.asked, n).reshape(b, patches.grid[0], -1)
+    return tiny.chosen(plan.hidden, plan.hidden_valid, n).reshape(b, patches.grid[0], -1)
 
 
 def likeness(one: torch.Tensor, other: torch.Tensor) -> float:
@@ -234,8 +234,8 @@ def test_a_hint_travels_from_the_manifest_to_the_masking(tmp_path):
     assert 6 in collate([clips[0, 0]])["video"].hint
     blank = replace(clips[0, 0][0], readings={"video": clips.readers["video"].blank(1.0)})
     batch = collate([clips[0, 0], [blank]])
-    plan = recipe.build().step(batch).plans["video"]
-    assert plan.asked.sum(1).tolist() == [int(0.9 * 128), 0]
+    plan = recipe.build().encode_masked(batch).plans["video"]
+    assert plan.hidden_valid.sum(1).tolist() == [int(0.9 * 128), 0]
 
 
 @pytest.mark.parametrize("masking", [Motion(), Flow(), Regions()], ids=lambda masking: masking.follows)

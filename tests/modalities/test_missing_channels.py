@@ -30,14 +30,14 @@ KINDS = {
     "graph": {"patch": 8, "graph": "gin", "mean": [1.0] * 6, "std": [2.0] * 6},
 }
 OBJECTIVES = {
-    "n0": ["objectives.reconstruction={predict: 0.7, normalise: n0}"],
-    "n1": ["objectives.reconstruction.normalise=n1"],
-    "n2": ["objectives.reconstruction.normalise=n2"],
+    "none": ["objectives.reconstruction={predict: 0.7, normalise: none}"],
+    "patch_channel": ["objectives.reconstruction.normalise=patch_channel"],
+    "patch": ["objectives.reconstruction.normalise=patch"],
     "cosine": ["objectives.reconstruction.distance=cosine"],
     "diffusion": ["objectives.diffusion={decoder: {use: joint}}"],
     "adversarial": ["objectives.adversarial={width: 16}"],
     "graph": ["objectives.graph={width: 16}"],
-    "adaptive": ["masking.imu={use: adaptive, ratio: 0.5}", "objectives.sampling.weight=1.0"],
+    "adaptive": ["masking.imu={use: adaptive, ratio: 0.5}", "objectives.mask_policy.weight=1.0"],
 }
 seeds = st.integers(0, 1000)
 every_kind = pytest.mark.parametrize("kind", KINDS)
@@ -128,7 +128,7 @@ def test_a_patch_without_channels_alone_is_invalid(kind, seed):
     assert tokenizer.embed(patches).x[0].equal(tokenizer.embed(complete).x[0])  # sample 0 lacks nothing
 
 
-@pytest.mark.parametrize("norm", ["n0", "n1", "n2"])
+@pytest.mark.parametrize("norm", ["none", "patch_channel", "patch"])
 def test_targets_are_normalised_by_what_exists(norm):
     tokenizer, fewer = IMUTokenizer(16, mean=[0.3] * 6), IMUTokenizer(16, channels=4, mean=[0.3] * 4)
     few = IMUTokenizer(16, channels=4, mean=[0.3] * 4, std=tokenizer.std[:4].tolist())
@@ -143,7 +143,7 @@ def test_targets_are_normalised_by_what_exists(norm):
     assert (found[..., 4:] == 0).all()
 
 
-@pytest.mark.parametrize("objective", ["n0", "n1", "n2", "diffusion"])
+@pytest.mark.parametrize("objective", ["none", "patch_channel", "patch", "diffusion"])
 def test_a_channel_missing_everywhere_teaches_nothing(objective):
     module, batch = model("raw", *OBJECTIVES[objective])
     observed = torch.ones_like(batch["imu"].values, dtype=torch.bool)
@@ -151,7 +151,7 @@ def test_a_channel_missing_everywhere_teaches_nothing(objective):
     _, grads = gradients(module, with_imu(batch, observed=observed))
     heads = [(name, g) for name, g in grads.items() if "decoder" in name and len(g) == 48 and "imu" in name]
     assert heads
-    for name, grad in heads:  # rows are laid out (step, channel)
+    for name, grad in heads:  # rows are laid out (encoded, channel)
         rows = grad.unflatten(0, (8, 6))
         assert (rows[:, 2] == 0).all() and (rows[:, [0, 1, 3, 4, 5]] != 0).any(), name
     assert (grads["tokenizers.imu.project.weight"].unflatten(1, (8, 6))[..., 2] == 0).all()
@@ -159,19 +159,19 @@ def test_a_channel_missing_everywhere_teaches_nothing(objective):
 
 @torch.no_grad()
 def test_a_sample_costs_the_same_whatever_the_others_lack():
-    module, batch = model("raw", "objectives.reconstruction.normalise=n2")
-    step = module.step(with_imu(batch, observed=lacking(batch["imu"].values.shape, 5)))
-    plain = module.step(batch, step.plans)
+    module, batch = model("raw", "objectives.reconstruction.normalise=patch")
+    encoded = module.encode_masked(with_imu(batch, observed=lacking(batch["imu"].values.shape, 5)))
+    plain = module.encode_masked(batch, encoded.plans)
     objective = module.objectives["reconstruction"]
     errors = []
-    for each in (step, plain):
+    for each in (encoded, plain):
         answer = objective.answer(each, everything=True)["imu"]
         errors.append(objective.error(module.tokenizers["imu"], each.patches["imu"], answer, "imu")[0])
     assert errors[0].equal(errors[1])
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("norm", ["n0", "n1", "n2"])
+@pytest.mark.parametrize("norm", ["none", "patch_channel", "patch"])
 def test_restoring_the_target_gives_back_what_exists(norm):
     module, batch = model("raw", f"objectives.reconstruction.normalise={norm}")
     observed = lacking(batch["imu"].values.shape, 2)

@@ -138,10 +138,10 @@ def test_losses_count_what_is_known():
     model, batch = recipe.build(), recipe.example(batch_size=3)
     nan = torch.nan
     label = torch.tensor([[0.5, nan], [nan, nan], [1.0, -1.0]])
-    step = model.step(replace(batch, label=label))
+    encoded = model.encode_masked(replace(batch, label=label))
     objective = model.objectives["regression"]
-    said, _ = objective.tell(step.tokens)
-    losses = objective(step)
+    said, _ = objective.tell(encoded.tokens)
+    losses = objective(encoded)
     expected = ((said[0, 0] - 0.5) ** 2 + ((said[2] - label[2]) ** 2).mean()) / 2
     torch.testing.assert_close(losses["label"], expected)
     errors = (2 * (said[0, 0] - 0.5).abs() + ((said[2] - label[2]).abs() * torch.tensor([2.0, 3.0])).mean()) / 2
@@ -153,9 +153,9 @@ def test_losses_count_what_is_known():
     recipe = tiny.tiny("imu_mae", ["objectives={reconstruction: null, multilabel: {labels: [a, b, c]}}"])
     model, batch = recipe.build(), recipe.example(batch_size=2)
     label = torch.tensor([[0.0, 1.0, 1.0], [nan] * 3])
-    step = model.step(replace(batch, label=label))
-    said, _ = model.objectives["multilabel"].tell(step.tokens)
-    losses = model.objectives["multilabel"](step)
+    encoded = model.encode_masked(replace(batch, label=label))
+    said, _ = model.objectives["multilabel"].tell(encoded.tokens)
+    losses = model.objectives["multilabel"](encoded)
     torch.testing.assert_close(losses["label"], binary_cross_entropy_with_logits(said[0], label[0]))
     assert losses["accuracy"] == ((said[0] > 0) == (label[0] > 0)).float().mean()
 
@@ -170,12 +170,12 @@ def test_mixed_samples_count_by_their_shares(objective):
     mixed = mixup(replace(batch, label=label), torch.tensor([0.3, 0.2, 0.9, 0.5]))
     weight = mixed.mixed.weight
     assert weight.tolist() == pytest.approx([1, 0.2, 0.9, 1])  # the partner of the first has no label
-    step = model.step(mixed)
+    encoded = model.encode_masked(mixed)
     own = model.objectives[objective]
-    said, _ = own.tell(step.tokens)
+    said, _ = own.tell(encoded.tokens)
     mine, others = (own.judge(said, labels)[0] for labels in (label, label.flip(0)))
     each = [mine[0], *(weight[n] * mine[n] + (1 - weight[n]) * others[n] for n in (1, 2))]
-    torch.testing.assert_close(own(step)["label"], torch.stack(each).mean())
+    torch.testing.assert_close(own(encoded)["label"], torch.stack(each).mean())
 
 
 def test_two_objectives_do_not_ask_for_one_label():

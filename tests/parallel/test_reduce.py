@@ -127,7 +127,7 @@ def test_what_a_sample_hides_does_not_depend_on_its_neighbours(masking):
     model, batch = recipe.build(), recipe.example(batch_size=6, ragged=True)
     order = torch.tensor([4, 1, 5, 0])
     picked = replace(batch.map(lambda x: x[order]), ids=[])
-    whole, some = model.step(batch), model.step(picked)
+    whole, some = model.encode_masked(batch), model.encode_masked(picked)
     for name, plan in whole.plans.items():
         n = whole.patches[name].time.shape[1]
         for slots, filled in (("visible", "shown"), ("hidden", "asked")):

@@ -30,7 +30,7 @@ def test_the_sampler_learns_from_the_sampling_loss_only_and_alone():
     losses = model(recipe.example(batch_size=3))
     sampler = {name for name, _ in model.named_parameters() if name.startswith("masking.")}
     assert len(sampler) > 10
-    assert reached(model, losses["sampling/video"]) == sampler
+    assert reached(model, losses["mask_policy/video"]) == sampler
     assert reached(model, losses["reconstruction/video"]) == {name for name, _ in model.named_parameters()} - sampler
     assert reached(model, losses.total) == {name for name, _ in model.named_parameters()}
 
@@ -38,13 +38,13 @@ def test_the_sampler_learns_from_the_sampling_loss_only_and_alone():
 def test_the_loss_is_the_log_probability_of_what_was_hidden_times_its_error():
     recipe = tiny.tiny("adamae")
     model, batch = recipe.build(), recipe.example(batch_size=2)
-    step = model.step(batch)
-    losses = {name: objective(step) for name, objective in model.objectives.items()}
-    score, answer = step.plans["video"].score, step.answers["video"]
+    encoded = model.encode_masked(batch)
+    losses = {name: objective(encoded) for name, objective in model.objectives.items()}
+    score, answer = encoded.plans["video"].log_prob, encoded.predictions["video"]
     assert score is not None and answer.error is not None
     assert_close(score.exp().sum(1), torch.ones(2))
-    by_hand = -(score.gather(1, step.plans["video"].hidden) * answer.error).mean()
-    assert_close(losses["sampling"]["video"], by_hand)
+    by_hand = -(score.gather(1, encoded.plans["video"].hidden) * answer.error).mean()
+    assert_close(losses["mask_policy"]["video"], by_hand)
     assert_close(model(batch).total, losses["reconstruction"]["video"] + 1e-4 * by_hand)
 
 
@@ -71,7 +71,7 @@ def test_what_cannot_be_predicted_comes_to_be_shown():
     def odds() -> float:
         """How much of the probability lies on patches that cannot be predicted; in the beginning half."""
         clips, unpredictable = half_noise(batch, grid, epoch=1000)
-        score = model.step(clips).plans["video"].score
+        score = model.encode_masked(clips).plans["video"].log_prob
         assert score is not None
         return score.exp()[:, unpredictable].sum(1).mean().item()
 
@@ -100,17 +100,19 @@ def test_patches_are_drawn_without_replacement_in_proportion():
 def test_words_and_readings_can_be_sampled_too():
     name = "masking adaptive"
     model, batch = tiny.system(name)
-    assert {part for part in model(batch) if part.startswith("sampling/")} == {f"sampling/{m}" for m in tiny.STREAMS}
+    assert {part for part in model(batch) if part.startswith("mask_policy/")} == {
+        f"mask_policy/{m}" for m in tiny.STREAMS
+    }
     assert set(model.encode(batch)) == set(tiny.STREAMS)
 
 
 @pytest.mark.parametrize(
     ("recipe", "overrides", "says"),
     [
-        ("adamae", ["objectives.sampling=null"], "no objective teaches it"),
-        ("videomae", ["objectives.sampling.weight=1.0"], "none learns"),
-        ("default", ["masking.video.use=adaptive", "objectives={masked_language: null, sampling: {}}"], "text"),
-        ("adamae", ["objectives.sampling.streams=[audio]"], "audio"),
+        ("adamae", ["objectives.mask_policy=null"], "no objective trains it"),
+        ("videomae", ["objectives.mask_policy.weight=1.0"], "none learns"),
+        ("default", ["masking.video.use=adaptive", "objectives={masked_language: null, mask_policy: {}}"], "text"),
+        ("adamae", ["objectives.mask_policy.streams=[audio]"], "audio"),
     ],
 )
 def test_a_teacher_without_pupil_or_answers_is_refused(recipe, overrides, says):

@@ -63,11 +63,11 @@ def test_the_discriminator_learns_to_tell_and_predictions_to_deceive(made):
     for part, steps in ((DISCRIMINATOR, 15), (GENERATOR, 15)):
         for _ in range(steps):
             changed(model, optimizer, model(batch)[part])
-        step = model.step(batch)
+        encoded = model.encode_masked(batch)
         for objective in model.objectives.values():
-            objective(step)
-        critic, answer = model.objectives["adversarial"].discriminators["video"], step.answers["video"]
-        scores.append((critic(answer.wanted), critic(answer.predicted)))
+            objective(encoded)
+        critic, answer = model.objectives["adversarial"].discriminators["video"], encoded.predictions["video"]
+        scores.append((critic(answer.target), critic(answer.values)))
     (real, fake), (_, deceiving) = scores
     assert (real > fake.mean()).float().mean() > 0.9 and (fake < real.mean()).float().mean() > 0.9
     assert deceiving.mean() > fake.mean() + (real.mean() - fake.mean()) / 2

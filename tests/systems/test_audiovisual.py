@@ -12,7 +12,7 @@ from torch.nn.functional import normalize
 from torch.testing import assert_close
 
 from mmmae.model import MaskedAutoencoder
-from mmmae.objectives import Step
+from mmmae.objectives import Encoded
 from mmmae.recipes.lookup import RecipeError
 from mmmae.training.warm_start import begin
 from modalities.records import Batch, Signal
@@ -42,14 +42,14 @@ def test_a_stream_passes_the_joint_layers_alone_with_its_own_norms():
     for norms in (block.norm1, block.norm2, model.trunk.norms):
         for norm in norms.values():  # which are alike only before training
             norm.weight.normal_()
-    step, contrast = model.step(batch), model.objectives["contrastive"]
-    found = contrast.vectors(step)
-    for name, tokens in step.embedded.items():
+    encoded, contrast = model.encode_masked(batch), model.objectives["contrastive"]
+    found = contrast.vectors(encoded)
+    for name, tokens in encoded.embedded.items():
         x = model.trunk.branches[name].sift(replace(tokens, x=tokens.x + model.trunk.embedding(name, tokens))).x
         x = x + block.attention(block.norm1[name](x), None)
         x = model.trunk.norms[name](x + block.mlp(block.norm2[name](x)))
         assert_close(found[name], normalize(contrast.project[name](x.mean(1)), dim=-1))
-        assert (step.tokens[name].x - x).abs().max() > 0.01  # what reconstruction sees has met the other stream
+        assert (encoded.tokens[name].x - x).abs().max() > 0.01  # what reconstruction sees has met the other stream
 
 
 def test_without_its_weight_the_contrast_only_drops_out_of_the_total():
@@ -67,7 +67,7 @@ def test_joint_layers_follow_each_other():
     seen: list[tuple] = []
     for block in model.trunk.blocks:
         block.register_forward_hook(lambda _, given, said: seen.append((given[0], said)))
-    model.step(batch)
+    model.encode_masked(batch)
     (_, said), (given, _) = seen
     for name in given:
         assert given[name] is said[name]
@@ -80,7 +80,7 @@ def test_joint_layers_follow_each_other():
 @pytest.mark.parametrize("decoder", DECODERS)
 def test_every_encoder_trains_with_every_decoder_that_couples_it(encoder, decoder):
     if encoder == decoder == "separate":
-        with pytest.raises(RecipeError, match=r"av_mae.*nothing couples video, audio"):
+        with pytest.raises(RecipeError, match=r"av_mae.*nothing ties video, audio together"):
             av_mae(encoder, decoder)
         return
     model, batch = av_mae(encoder, decoder)
@@ -94,17 +94,17 @@ def test_every_encoder_trains_with_every_decoder_that_couples_it(encoder, decode
 
 def test_streams_that_have_nothing_in_common_may_be_contrasted_or_stand_alone():
     av_mae("separate", "separate", "objectives.contrastive.weight=0.1")
-    with pytest.raises(RecipeError, match="nothing couples"):
+    with pytest.raises(RecipeError, match="nothing ties"):
         av_mae("separate", "separate", "objectives.contrastive.weight=0")
     apart = ["trunk.use=separate", "objectives.reconstruction.decoder.use=separate"]
     tiny.tiny("av_mae", apart, modalities=["audio"]).build()
 
 
-def reached(model: MaskedAutoencoder, step: Step, asked: str) -> dict[str, bool]:
+def reached(model: MaskedAutoencoder, encoded: Encoded, asked: str) -> dict[str, bool]:
     """Which streams' visible patches the prediction of a stream depends on."""
-    leaves = {name: replace(t, x=t.x.detach().requires_grad_()) for name, t in step.embedded.items()}
-    step = replace(step, embedded=leaves, tokens=model.trunk(leaves))
-    said = model.objectives["reconstruction"].answer(step)[asked].predicted.square().sum()
+    leaves = {name: replace(t, x=t.x.detach().requires_grad_()) for name, t in encoded.embedded.items()}
+    encoded = replace(encoded, embedded=leaves, tokens=model.trunk(leaves))
+    said = model.objectives["reconstruction"].answer(encoded)[asked].values.square().sum()
     grads = torch.autograd.grad(said, [t.x for t in leaves.values()], allow_unused=True)
     return {name: grad is not None and bool(grad.any()) for name, grad in zip(leaves, grads, strict=True)}
 
@@ -112,9 +112,9 @@ def reached(model: MaskedAutoencoder, step: Step, asked: str) -> dict[str, bool]
 @pytest.mark.parametrize("encoder", ENCODERS)
 def test_an_inpainted_stream_depends_on_the_others_alone(encoder):
     (model, batch), (plain, _) = av_mae(encoder, "joint", *INPAINT), av_mae(encoder, "joint")
-    assert reached(model, model.step(batch), "video") == {"video": False, "audio": True}
-    assert reached(model, model.step(batch), "audio") == {"video": True, "audio": False}
-    assert reached(plain, plain.step(batch), "video") == {"video": True, "audio": True}
+    assert reached(model, model.encode_masked(batch), "video") == {"video": False, "audio": True}
+    assert reached(model, model.encode_masked(batch), "audio") == {"video": True, "audio": False}
+    assert reached(plain, plain.encode_masked(batch), "video") == {"video": True, "audio": True}
 
 
 def test_nothing_is_inpainted_from_nothing():
@@ -122,12 +122,12 @@ def test_nothing_is_inpainted_from_nothing():
     audio, lasts = batch["audio"], batch["audio"].values.shape[1]
     silent = replace(audio, length=torch.tensor([lasts, 0, lasts, 0]))
     answers = model.objectives["reconstruction"].answer(
-        model.step(replace(batch, signals=batch.signals | {"audio": silent}))
+        model.encode_masked(replace(batch, signals=batch.signals | {"audio": silent}))
     )
-    assert answers["video"].asked.all(1).tolist() == [True, False, True, False]
-    assert not answers["video"].asked[1::2].any()
-    assert model.step(batch.only(["video"])) and not model.objectives["reconstruction"](
-        model.step(batch.only(["video"]))
+    assert answers["video"].valid.all(1).tolist() == [True, False, True, False]
+    assert not answers["video"].valid[1::2].any()
+    assert model.encode_masked(batch.only(["video"])) and not model.objectives["reconstruction"](
+        model.encode_masked(batch.only(["video"]))
     )
 
 
@@ -164,18 +164,18 @@ def test_padded_sound_is_neither_attended_to_nor_predicted():
     batch = replace(
         batch, signals=batch.signals | {"audio": replace(sound, length=torch.tensor([9000, 20000, 30000, 0]))}
     )
-    step, reconstruction = model.step(batch), model.objectives["reconstruction"]
-    audio = step.embedded["audio"]
+    encoded, reconstruction = model.encode_masked(batch), model.objectives["reconstruction"]
+    audio = encoded.embedded["audio"]
     other = torch.where(audio.valid[..., None], audio.x, 100.0)
-    embedded = {**step.embedded, "audio": replace(audio, x=other)}
-    after = replace(step, embedded=embedded, tokens=model.trunk(embedded))
+    embedded = {**encoded.embedded, "audio": replace(audio, x=other)}
+    after = replace(encoded, embedded=embedded, tokens=model.trunk(embedded))
     assert not audio.valid.all()
-    assert torch.equal(step.tokens["video"].x, after.tokens["video"].x)
-    assert reconstruction(step) == reconstruction(after)
-    answer = reconstruction.answer(step)["audio"]
-    error = (answer.predicted - answer.wanted).square().mean(-1)
-    assert_close(reconstruction(step)["audio"], error[answer.asked].mean())
-    assert not answer.asked.all()
+    assert torch.equal(encoded.tokens["video"].x, after.tokens["video"].x)
+    assert reconstruction(encoded) == reconstruction(after)
+    answer = reconstruction.answer(encoded)["audio"]
+    error = (answer.values - answer.target).square().mean(-1)
+    assert_close(reconstruction(encoded)["audio"], error[answer.valid].mean())
+    assert not answer.valid.all()
 
 
 SCENE = 0.2  # seconds
@@ -205,6 +205,6 @@ def test_the_match_learns_to_tell_true_from_swapped_pairs():
         model(paired(number)).total.backward()
         optimizer.step()
     with torch.no_grad():
-        logits, matched, judged = matching.judge(model.step(paired(1000, 64)))
+        logits, matched, judged = matching.judge(model.encode_masked(paired(1000, 64)))
     assert judged.all() and 16 < matched.sum() < 48
     assert ((logits > 0) == matched).float().mean() > 0.9

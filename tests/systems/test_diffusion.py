@@ -10,7 +10,7 @@ import torch
 from torch.testing import assert_close
 
 from mmmae.model import MaskedAutoencoder
-from mmmae.objectives import Step
+from mmmae.objectives import Encoded
 from mmmae.objectives.diffusion import signal_left
 from modalities.noise import normal, numbered, uniform
 from modalities.records import Batch, Signal, take
@@ -25,12 +25,12 @@ def made(*overrides: str, decoder: str = DECODERS[2]) -> tuple[MaskedAutoencoder
     return recipe.build(), recipe.example(batch_size=4, seed=0)
 
 
-def told(model: MaskedAutoencoder, step: Step) -> dict[str, torch.Tensor]:
+def told(model: MaskedAutoencoder, encoded: Encoded) -> dict[str, torch.Tensor]:
     """What the decoder is told of hidden patches while the loss is computed."""
     heard: list[dict] = []
     decoder = model.objectives["diffusion"].decoder
     hook = decoder.register_forward_pre_hook(lambda _, given: heard.append(given[2]))
-    model.objectives["diffusion"](step)
+    model.objectives["diffusion"](encoded)
     hook.remove()
     return heard[0]
 
@@ -59,15 +59,15 @@ def test_the_decoder_is_told_what_noise_has_left():
     model, batch = made()
     diffusion = model.objectives["diffusion"]
     diffusion.alpha = torch.full_like(diffusion.alpha, 0.3)
-    step = model.step(batch)
-    pick = step.plans["video"].hidden
-    n, p = step.patches["video"].time.shape[1], diffusion.sizes["video"]
+    encoded = model.encode_masked(batch)
+    pick = encoded.plans["video"].hidden
+    n, p = encoded.patches["video"].time.shape[1], diffusion.sizes["video"]
     noise = normal(uniform(batch.key, "diffusion/video", n * p)).reshape(4, n, p)
-    left = 0.3**0.5 * step.tokenizers["video"].target(step.patches["video"], pick) + 0.7**0.5 * take(noise, pick)
-    time = 1 + (step.noise("diffusion", 1)[:, 0] * 1000).long()
+    left = 0.3**0.5 * encoded.tokenizers["video"].target(encoded.patches["video"], pick) + 0.7**0.5 * take(noise, pick)
+    time = 1 + (encoded.noise("diffusion", 1)[:, 0] * 1000).long()
     late = diffusion.late(diffusion.clock[time])[:, None]
     assert time.unique().numel() == 4
-    assert_close(told(model, step)["video"], diffusion.lift["video"](left) + late)
+    assert_close(told(model, encoded)["video"], diffusion.lift["video"](left) + late)
 
 
 @pytest.mark.parametrize("decoder", DECODERS)
@@ -75,11 +75,13 @@ def test_the_decoder_is_told_what_noise_has_left():
 def test_with_nothing_but_noise_left_it_is_a_masked_autoencoder(decoder):
     """At a = 0 no hidden pixel has a say; told of no noise either, the loss is MAE's with the same weights."""
     model, batch = made("objectives.diffusion.steps=1", "objectives.diffusion.schedule=cosine", decoder=decoder)
-    step = model.step(batch)
-    other = tiny.poison(step, model)
-    assert torch.equal(told(model, step)["video"], told(model, other)["video"])
+    encoded = model.encode_masked(batch)
+    other = tiny.poison(encoded, model)
+    assert torch.equal(told(model, encoded)["video"], told(model, other)["video"])
     noisy, _ = made(decoder=decoder)
-    assert not torch.equal(told(noisy, noisy.step(batch))["video"], told(noisy, tiny.poison(step, noisy))["video"])
+    assert not torch.equal(
+        told(noisy, noisy.encode_masked(batch))["video"], told(noisy, tiny.poison(encoded, noisy))["video"]
+    )
 
     diffusion = model.objectives["diffusion"]
     for silent in (diffusion.lift["video"], diffusion.late[-1]):
@@ -88,19 +90,19 @@ def test_with_nothing_but_noise_left_it_is_a_masked_autoencoder(decoder):
     settings = f"objectives.reconstruction.decoder={decoder[:-1]}, width: 32, depth: 2, heads: 2}}"
     mae = tiny.tiny("diff_mae", [*SMALL, "objectives.diffusion=null", settings]).build().objectives["reconstruction"]
     mae.decoder.load_state_dict(diffusion.decoder.state_dict())
-    assert_close(diffusion(step)["video"], mae(step)["video"])
-    assert_close(diffusion.answer(step)["video"].predicted, mae.answer(step)["video"].predicted)
+    assert_close(diffusion(encoded)["video"], mae(encoded)["video"])
+    assert_close(diffusion.answer(encoded)["video"].values, mae.answer(encoded)["video"].values)
 
 
 @torch.no_grad()
 def test_only_where_queries_are_together_does_one_help_another():
     def depends(decoder: str) -> bool:
         model, batch = made(decoder=decoder)
-        step = model.step(batch)
-        picks = model.objectives["diffusion"].picks(step)
+        encoded = model.encode_masked(batch)
+        picks = model.objectives["diffusion"].picks(encoded)
         contents = {"video": torch.randn(4, picks["video"][0].shape[1], 32)}
         changed = {"video": torch.cat([contents["video"][:, :-1], contents["video"][:, -1:] + 1], 1)}
-        before, after = (model.objectives["diffusion"].ask(step, picks, c)["video"] for c in (contents, changed))
+        before, after = (model.objectives["diffusion"].ask(encoded, picks, c)["video"] for c in (contents, changed))
         assert not torch.equal(before[:, -1], after[:, -1])
         return not torch.equal(before[:, :-1], after[:, :-1])
 
@@ -111,16 +113,16 @@ def test_only_where_queries_are_together_does_one_help_another():
 @pytest.mark.parametrize("eta", [0.0, 1.0])
 def test_a_decoder_that_knows_samples_the_truth(eta):
     model, batch = made(f"objectives.diffusion.eta={eta}", "objectives.diffusion.strides=5")
-    diffusion, step = model.objectives["diffusion"], model.step(batch)
-    truth = step.tokenizers["video"].target(step.patches["video"], step.plans["video"].hidden)
+    diffusion, encoded = model.objectives["diffusion"], model.encode_masked(batch)
+    truth = encoded.tokenizers["video"].target(encoded.patches["video"], encoded.plans["video"].hidden)
     seen: list[tuple[float, torch.Tensor]] = []
 
-    def oracle(step, picks, left, time):
+    def oracle(encoded, picks, left, time):
         seen.append((float(diffusion.alpha[time[0]]), left["video"].clone()))
         return {"video": truth}
 
     diffusion.denoise = oracle
-    assert torch.equal(diffusion.answer(step)["video"].predicted, truth)
+    assert torch.equal(diffusion.answer(encoded)["video"].values, truth)
     assert [a for a, _ in seen] == sorted(a for a, _ in seen) and len(seen) == 5
     for a, left in seen[1:]:  # each stride hands on what diffusion to that point would have left
         noise = (left - a**0.5 * truth) / (1 - a) ** 0.5
@@ -132,18 +134,18 @@ def test_a_decoder_that_knows_samples_the_truth(eta):
 @torch.no_grad()
 def test_a_picture_leaves_visible_pixels_as_they_are_and_does_not_look_at_hidden_ones():
     model, batch = made("objectives.diffusion.strides=3")
-    step = model.step(batch)
+    encoded = model.encode_masked(batch)
     picture = model.reconstruct(batch)["video"]
     tokenizer = model.tokenizers["video"]
     before, after = (tokenizer.patchify(Signal(frames)).values for frames in (picture.original, picture.predicted))
     same = (before == after).all(-1)
-    visible = tiny.chosen(step.plans["video"].visible, None, same.shape[1])
+    visible = tiny.chosen(encoded.plans["video"].visible, None, same.shape[1])
     assert torch.equal(picture.original, batch["video"].values) and torch.equal(same, visible)
     assert torch.equal(~visible, picture.hidden)
-    other = tiny.poison(step, model)
+    other = tiny.poison(encoded, model)
     frames = tokenizer.assemble(other.patches["video"].values, other.patches["video"].grid)
     poisoned = replace(batch, signals={"video": replace(batch["video"], values=frames)})
-    assert torch.equal(model.reconstruct(poisoned, step.plans)["video"].predicted, picture.predicted)
+    assert torch.equal(model.reconstruct(poisoned, encoded.plans)["video"].predicted, picture.predicted)
 
 
 def test_denoising_learns_to_inpaint():

@@ -62,23 +62,23 @@ def test_either_modality_trains_alone():
 @pytest.mark.parametrize("graph", ["null", "gin"])
 def test_a_hidden_node_is_nowhere_in_what_predicts_it(graph):
     model, batch = worn("evi_mae", overrides=("modalities.imu.sensors=4", f"modalities.imu.graph={graph}"))
-    objective, step = model.objectives["graph"], model.step(batch)
-    patches = step.patches["imu"]
-    hide = objective.hide(patches, step.noise, "imu")
+    objective, encoded = model.objectives["graph"], model.encode_masked(batch)
+    patches = encoded.patches["imu"]
+    hide = objective.hide(patches, encoded.noise, "imu")
     assert hide.sum(1).tolist() == [2] * 4
-    seen, says = look(objective, step, patches, hide)
+    seen, says = look(objective, encoded, patches, hide)
     assert set(seen.coords[..., -1][seen.valid].tolist()) == {0, 1, 2, 3}  # each in some sample
-    poisoned, unmoved = look(objective, step, changed(patches, hide), hide)
+    poisoned, unmoved = look(objective, encoded, changed(patches, hide), hide)
     assert_close(seen.x[seen.valid], poisoned.x[seen.valid], **EXACT)
     assert_close(says[hide], unmoved[hide], **EXACT)
-    _, moved = look(objective, step, changed(patches, ~hide), hide)
+    _, moved = look(objective, encoded, changed(patches, ~hide), hide)
     assert (moved[hide] - says[hide]).abs().amax(-1).gt(1e-5).all()  # the others tell of it
 
 
-def look(objective, step, patches: Patches, hide: torch.Tensor):
+def look(objective, encoded, patches: Patches, hide: torch.Tensor):
     """What the graph objective sees of the visible nodes, and what it says of all."""
-    step = replace(step, patches={**step.patches, "imu": patches})
-    seen = objective.visible(step, "imu", ~hide)
+    encoded = replace(encoded, patches={**encoded.patches, "imu": patches})
+    seen = objective.visible(encoded, "imu", ~hide)
     return seen, objective.predict("imu", seen, patches, hide)
 
 
@@ -91,13 +91,13 @@ def test_a_node_is_learned_from_its_neighbours():
     optimizer, objective = torch.optim.AdamW(model.parameters(), lr=5e-3), model.objectives["graph"]
     for epoch in range(16):
         optimizer.zero_grad()
-        objective(model.step(replace(batch, key=tiny.keys(16, epoch))))["imu"].backward()
+        objective(model.encode_masked(replace(batch, key=tiny.keys(16, epoch))))["imu"].backward()
         optimizer.step()
     with torch.no_grad():
-        step = model.step(batch)
-        hide = objective.hide(step.patches["imu"], step.noise, "imu")[:1].expand(16, -1)
-        own = objective.predict("imu", objective.visible(step, "imu", ~hide), step.patches["imu"], hide)
-        wanted = step.tokenizers["imu"].target(step.patches["imu"], torch.arange(20).expand(16, -1))
+        encoded = model.encode_masked(batch)
+        hide = objective.hide(encoded.patches["imu"], encoded.noise, "imu")[:1].expand(16, -1)
+        own = objective.predict("imu", objective.visible(encoded, "imu", ~hide), encoded.patches["imu"], hide)
+        wanted = encoded.tokenizers["imu"].target(encoded.patches["imu"], torch.arange(20).expand(16, -1))
         wanted = wanted.unflatten(1, (5, 4)).mean(1)
         errors = [1 - torch.cosine_similarity(x, wanted, dim=-1)[hide].mean() for x in (own, own.roll(1, 0))]
     assert errors[0] < 0.5 < errors[1]
@@ -149,7 +149,7 @@ def test_a_channel_is_a_sequence_of_its_own():
 
 def test_masked_channels_do_not_mix_either():
     model, batch = worn("imu_video", overrides=("masking.imu.ratio=0.5", "trunk.depth=1"))
-    tokens = model.step(batch).embedded["imu"]
+    tokens = model.encode_masked(batch).embedded["imu"]
     x = tokens.x.detach().requires_grad_()
     model.trunk({"imu": replace(tokens, x=x)})["imu"].x[0, 0].sum().backward()
     heard = x.grad[0].abs().amax(-1) > 0
@@ -179,7 +179,10 @@ def test_a_shuffled_pairing_costs_more_once_the_pairs_are_learned():
 def test_negatives_come_from_all_processes(monkeypatch):
     """Two halves that gather each other's rows, as processes do (test_world.py runs them), cost what the whole does."""
     model, batch = worn("imu_video", 6)
-    objective, vectors = model.objectives["contrastive"], model.objectives["contrastive"].vectors(model.step(batch))
+    objective, vectors = (
+        model.objectives["contrastive"],
+        model.objectives["contrastive"].vectors(model.encode_masked(batch)),
+    )
     a, b, there = vectors["imu"], vectors["video"], torch.ones(6, dtype=torch.bool)
     whole = objective.contrast(a, b, there, 10.0)
     halves = []

@@ -59,9 +59,9 @@ def test_a_trained_model_knows_more_than_the_nearest_segment():
         optimizer.step()
     films = turning(64, 20, seed=1000)
     with torch.no_grad():
-        step = model.step({"embedding": Signal(films)})
-        predicted = model.objectives["reconstruction"].answer(step)["embedding"].predicted
-    plan = step.plans["embedding"]
+        encoded = model.encode_masked({"embedding": Signal(films)})
+        predicted = model.objectives["reconstruction"].answer(encoded)["embedding"].values
+    plan = encoded.plans["embedding"]
     nearest = (plan.hidden[:, :, None] - plan.visible[:, None, :]).abs().argmin(2)
     copied = take(films, plan.visible.gather(1, nearest))
     says, copies = (cosine_similarity(x, take(films, plan.hidden), dim=-1).mean() for x in (predicted, copied))
@@ -98,7 +98,7 @@ def test_novelty_shows_exactly_where_a_film_changes():
     for seed in range(5):  # among equals chance decides, elsewhere nothing
         noise = Noise(tiny.keys(2, seed))("mask", 12)
         plan = Novelty(ratio=0.55).plan(patches, noise)
-        shown = tiny.chosen(plan.visible, plan.shown, 12)
+        shown = tiny.chosen(plan.visible, plan.visible_valid, 12)
         assert shown.sum(1).tolist() == [12 - int(0.55 * 12), 6 - int(0.55 * 6)]
         assert shown[0, [0, 2, 5, 6, 9]].all() and shown[1, 0] and not shown[1, 4:].any()
 

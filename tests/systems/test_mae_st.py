@@ -33,7 +33,7 @@ def test_every_sample_hides_exactly_nine_in_ten_wherever_they_are():
     model = recipe.build()
     patches = {"video": model.tokenizers["video"].patchify(clip(size=64, batch=6))}
     plan = model.masking.plan(patches, Noise(tiny.keys(6)))["video"]
-    assert plan.hidden.shape == (6, int(0.9 * 512)) and plan.asked is None
+    assert plan.hidden.shape == (6, int(0.9 * 512)) and plan.hidden_valid is None
     hidden = tiny.chosen(plan.hidden, None, 512)
     assert (hidden.sum(1) == 460).all() and (hidden ^ tiny.chosen(plan.visible, None, 512)).all()
     slices = hidden.reshape(6, 8, 64)
@@ -124,6 +124,6 @@ def test_repeated_samples_are_masked_each_in_its_own_way():
     values = rearrange(repeated["video"].values, "(b r) ... -> b r ...", r=4)
     assert len(values) == 3 and torch.equal(values, batch["video"].values[:, None].expand_as(values))
     assert torch.equal(repeated.label, batch.label.repeat_interleave(4))
-    plan = model.step(repeated).plans["video"]
+    plan = model.encode_masked(repeated).plans["video"]
     assert len({tuple(row) for row in plan.visible.tolist()}) == 12
-    assert torch.equal(plan.visible[::4], model.step(batch).plans["video"].visible)
+    assert torch.equal(plan.visible[::4], model.encode_masked(batch).plans["video"].visible)

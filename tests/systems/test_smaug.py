@@ -83,9 +83,9 @@ def test_four_losses_train_the_branches_and_video_gets_sparse():
     recipe = tiny.tiny("smaug")
     model = recipe.build()
     batch = recipe.example(4, seed=0)
-    step = model.step(batch)
-    shown = step.embedded["video"].x.shape[1]
-    assert step.tokens["video"].x.shape[1] == int(0.7 * shown) and step.tokens["text"].x.shape[1] == 7
+    encoded = model.encode_masked(batch)
+    shown = encoded.embedded["video"].x.shape[1]
+    assert encoded.tokens["video"].x.shape[1] == int(0.7 * shown) and encoded.tokens["text"].x.shape[1] == 7
     losses = model(batch).parts
     assert {name.split("/")[0] for name in losses} == {"reconstruction", "masked_language", "contrastive", "matching"}
     for part, loss in losses.items():
@@ -94,4 +94,4 @@ def test_four_losses_train_the_branches_and_video_gets_sparse():
         moved = {name for name, p in model.named_parameters() if p.grad is not None and p.grad.any()}
         for stream in ("video", "text"):
             assert any(name.startswith(f"trunk.branches.{stream}") for name in moved), (part, stream)
-    assert model.eval().step(batch).tokens["video"].x.shape[1] == shown
+    assert model.eval().encode_masked(batch).tokens["video"].x.shape[1] == shown

@@ -88,7 +88,9 @@ def test_it_learns_which_patch_a_caption_speaks_of():
     for step in range(60):
         patches, _ = painted(32, seed=step)
         plans = masking.plan(patches, Noise(tiny.keys(32)))
-        loss = infonce(plans["video"].whole, plans["text"].whole, torch.ones(32, dtype=torch.bool), 1 / 0.07)
+        loss = infonce(
+            plans["video"].stream_vector, plans["text"].stream_vector, torch.ones(32, dtype=torch.bool), 1 / 0.07
+        )
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -105,7 +107,7 @@ def test_one_step_trains_reconstruction_contrast_and_the_scorer():
         model.zero_grad()
         loss.backward(retain_graph=True)
         moved = {name for name, p in model.named_parameters() if p.grad is not None and p.grad.any()}
-        if part.startswith("guidance"):
+        if part.startswith("mask_guidance"):
             assert moved == masking
         else:
             assert not moved & masking
@@ -185,7 +187,7 @@ def test_another_grid_than_clips_finds_the_same_place(folder, patch, monkeypatch
 def test_clip_keeps_its_weights_in_a_model(folder):
     from transformers import CLIPModel
 
-    recipe = tiny.tiny("tgm", [f"masking.scorer={folder}", "objectives.guidance=null"])
+    recipe = tiny.tiny("tgm", [f"masking.scorer={folder}", "objectives.mask_guidance=null"])
     model = recipe.build()
     known = CLIPModel.from_pretrained(folder).state_dict()
     held = model.masking.similarity.clip.state_dict()

@@ -30,7 +30,7 @@ GIVEN = ["modalities.video.frames=8", "modalities.video.size=64"]  # four time s
 
 
 def said(patches: Patches, phase: int) -> set[int]:
-    """What a running cell of two by two asks for: two neighbours of it, one place further at each time step."""
+    """What a running cell of two by two asks for: two neighbours of it, one place further at each time encoded."""
     return {
         i for i, (t, row, column) in enumerate(patches.coords.tolist())
         if (2 * (row % 2) + column % 2 + t + phase) % 4 < 2
@@ -40,7 +40,7 @@ def said(patches: Patches, phase: int) -> set[int]:
 def test_the_decoder_is_asked_for_the_running_half_of_what_the_encoder_lacks():
     patches = cut((8, 14, 14), 0, batch=32, ragged=False)
     plan = RunningCell().plan(patches, Noise(tiny.keys(32))("mask", 1568))
-    assert plan.visible.shape == (32, 160) and plan.hidden.shape == (32, 704) and plan.asked is None
+    assert plan.visible.shape == (32, 160) and plan.hidden.shape == (32, 704) and plan.hidden_valid is None
     phases = set()
     for index in range(32):
         visible, hidden = sets(plan, patches, index)
@@ -70,13 +70,13 @@ def model_and_batch(*overrides: str):
 @torch.no_grad()
 def test_the_loss_is_of_what_is_asked_and_hidden_alone():
     model, batch = model_and_batch()
-    step, objective = model.step(batch), model.objectives["reconstruction"]
-    plan, patches = step.plans["video"], step.patches["video"]
-    before = objective(step)["video"]
+    encoded, objective = model.encode_masked(batch), model.objectives["reconstruction"]
+    plan, patches = encoded.plans["video"], encoded.patches["video"]
+    before = objective(encoded)["video"]
     asked = tiny.chosen(plan.hidden, None, 256)
     rest = ~asked & ~tiny.chosen(plan.visible, None, 256)
     assert rest.sum() == asked.sum() > 0
-    unasked, changed = (replace(step, patches={"video": tiny.poisoned(patches, ~where)}) for where in (rest, asked))
+    unasked, changed = (replace(encoded, patches={"video": tiny.poisoned(patches, ~where)}) for where in (rest, asked))
     assert torch.equal(objective(unasked)["video"], before)
     assert not torch.equal(objective(changed)["video"], before)
 
@@ -88,11 +88,11 @@ def test_the_decoder_gets_shorter_and_pictures_stay_whole():
         model, batch = model_and_batch(f"masking.video.decoder_ratio={ratio}")
         stack = model.objectives["reconstruction"].decoder.stack
         hook = stack.register_forward_hook(lambda _, given, __, r=ratio: lengths.__setitem__(r, given[0].shape[1]))
-        step = model.step(batch)
-        model.objectives["reconstruction"](step)
+        encoded = model.encode_masked(batch)
+        model.objectives["reconstruction"](encoded)
         hook.remove()
         hidden = model.reconstruct(batch)["video"].hidden
-        assert torch.equal(hidden, ~tiny.chosen(step.plans["video"].visible, None, 256))
+        assert torch.equal(hidden, ~tiny.chosen(encoded.plans["video"].visible, None, 256))
     assert lengths == {0.0: 28 + 228, 0.5: 28 + 114, 0.75: 28 + 57}
 
 
@@ -101,9 +101,9 @@ def test_unlabelled_samples_do_not_count():
     recipe = tiny.tiny("videomae_v2_finetune", ["objectives.classification.classes=3"])
     model, batch = recipe.build(), recipe.example(batch_size=4)
     objective, some = model.objectives["classification"], torch.tensor([2, -1, 0, -1])
-    step = model.step(replace(batch, label=some))
-    assert step.plans["video"].visible.shape[1] == 32  # nothing is hidden
-    logits = objective.head(objective.norm(step.tokens["video"].x.mean(1)))[[0, 2]]
+    encoded = model.encode_masked(replace(batch, label=some))
+    assert encoded.plans["video"].visible.shape[1] == 32  # nothing is hidden
+    logits = objective.head(objective.norm(encoded.tokens["video"].x.mean(1)))[[0, 2]]
     parts = model(replace(batch, label=some))
     assert_close(parts["classification/label"], cross_entropy(logits, some[[0, 2]], label_smoothing=0.1))
     assert parts["classification/accuracy"] == (logits.argmax(1) == some[[0, 2]]).float().mean()

@@ -62,8 +62,8 @@ def test_evaluation_takes_the_middle_and_one_decode_serves_both(film, monkeypatc
 
 def test_views_have_their_places_on_the_clock_of_the_sample():
     recipe = tiny.tiny("siam_mae")
-    step = recipe.build().step(recipe.example(batch_size=2))
-    torch.testing.assert_close(step.patches["future"].time, step.patches["past"].time + (0.13 + 1.6) / 2)
+    encoded = recipe.build().encode_masked(recipe.example(batch_size=2))
+    torch.testing.assert_close(encoded.patches["future"].time, encoded.patches["past"].time + (0.13 + 1.6) / 2)
 
 
 # One tokenizer
@@ -185,6 +185,6 @@ def test_only_the_second_view_is_predicted():
     recipe = tiny.tiny("siam_mae")
     model, batch = recipe.build(), recipe.example(batch_size=2)
     assert set(model.reconstruct(batch)) == {"future"} and set(model(batch).parts) == {"reconstruction/future"}
-    plans = model.step(batch).plans
+    plans = model.encode_masked(batch).plans
     shown = {name: (plan.visible.shape[1], plan.hidden.shape[1]) for name, plan in plans.items()}
     assert shown == {"past": (64, 0), "future": (3, 61)}

@@ -1,4 +1,4 @@
-"""Teach a masking that follows what another stream says to tell what that is about."""
+"""Train the encoders by which a masking finds what another stream is about."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from collections.abc import Mapping
 import torch
 
 from mmmae.objectives.contrastive import infonce
-from mmmae.objectives.objective import Objective, Parts, Step
+from mmmae.objectives.objective import Encoded, Objective, Parts
 from mmmae.parallel.reduce import compared
 from modalities.records import Patches
 from modalities.shapes import Bool, Float, Tensor
 from modalities.tokenizer import Tokenizer
 
 
-class Guidance(Objective):
+class MaskGuidance(Objective):
     """Contrast the streams that a masking compares (`text_guided` with a scorer of its own), clip by clip.
 
     InfoNCE among all samples of all processes; nothing but the masking learns from it.
@@ -23,8 +23,8 @@ class Guidance(Objective):
         temperature: of the contrast. weight: of this objective in the total.
     """
 
-    teaches = True
-    couples = False
+    trains_masking = True
+    ties_streams = False
     compares = True
 
     def __init__(
@@ -36,16 +36,16 @@ class Guidance(Objective):
         self.scale = 1 / temperature
 
     @classmethod
-    def answerable(cls, tokenizers: Mapping[str, Tokenizer]) -> bool:
+    def applicable(cls, tokenizers: Mapping[str, Tokenizer]) -> bool:
         return len(tokenizers) > 1
 
-    def forward(self, step: Step) -> dict[str, Float[Tensor, ""]]:
-        wholes = {name: plan.whole for name, plan in step.plans.items() if plan.whole is not None}
+    def forward(self, encoded: Encoded) -> dict[str, Float[Tensor, ""]]:
+        wholes = {name: plan.stream_vector for name, plan in encoded.plans.items() if plan.stream_vector is not None}
         if len(wholes) < 2:
             return {}  # a batch of too few streams
         (a, whole), (b, guide) = wholes.items()
-        with torch.autocast(step.batch.key.device.type, enabled=False):
-            both = there(step.patches[a]) & there(step.patches[b])
+        with torch.autocast(encoded.batch.key.device.type, enabled=False):
+            both = there(encoded.patches[a]) & there(encoded.patches[b])
             parts = Parts()
             parts.put(f"{a}-{b}", infonce(whole, guide, both, self.scale), compared(both))
             return parts
