@@ -12,8 +12,8 @@ from typing import Any
 import torch
 
 from mmmae import Recipe
+from mmmae.api import MaskedAutoencoder
 from mmmae.example import contents
-from mmmae.model import MaskedAutoencoder
 from mmmae.objectives import Encoded
 from mmmae.recipes import merge as recipes
 from mmmae.recipes.lookup import check, find, names, signature

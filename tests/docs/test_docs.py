@@ -22,13 +22,13 @@ from pages import FENCED, PAGES, ROOT
 
 from mmmae import Recipe, corpora
 from mmmae.__main__ import COMMANDS, main
+from mmmae.api import MaskedAutoencoder
 from mmmae.data import cells, rows
 from mmmae.data.clips import Clips
 from mmmae.data.loader import Loader
 from mmmae.data.manifest import Manifest
 from mmmae.data.open_settings import fit
 from mmmae.launch import listed, overrides_of, training_parser
-from mmmae.model import MaskedAutoencoder
 from mmmae.recipes import merge as recipes
 from mmmae.recipes.lookup import RecipeError, names
 from modalities.imu.table import load

@@ -15,7 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten
 
 from fusion import blocks
-from mmmae.model import MaskedAutoencoder
+from mmmae.api import MaskedAutoencoder
 from mmmae.recipes import merge as recipes
 from mmmae.training.efficiency import layers, recompute
 from modalities.positions import remembered
