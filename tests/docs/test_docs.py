@@ -31,7 +31,7 @@ from mmmae.data.loader import Loader
 from mmmae.data.manifest import Manifest
 from mmmae.data.open_settings import fit
 from mmmae.launch import listed, overrides_of, training_parser
-from mmmae.recipes import merge as recipes
+from mmmae.recipes import files as recipes
 from mmmae.recipes.lookup import RecipeError, names
 from modalities.imu.table import load
 from modalities.records import Batch
