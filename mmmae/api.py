@@ -38,7 +38,8 @@ class Recipe(RecipeSpec):
     def build(self, seed: int = 0) -> MaskedAutoencoder:
         """The model, its weights drawn from `seed` whatever else has been drawn before."""
         built = build.build(self, seed, MaskedAutoencoder)
-        built.recipe = self
+        record = built.record()
+        built.recipe = self.changed({"objectives": record}) if record else self
         return built
 
     def readers(self) -> dict[str, Reader]:

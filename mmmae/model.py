@@ -16,11 +16,17 @@ from mmmae.inputs import admitted
 from mmmae.objectives.objective import Encoded, Losses, Objective, check, counted
 from mmmae.objectives.prediction import Picture, Prediction
 from modalities.records import Tokens
+from modalities.shapes import Tensor
 from modalities.tokenizer import Tokenizer, Tokenizers
 
 
 class MaskedAutoencoder(nn.Module):
-    """A masked autoencoder of any set of streams; what each part does is the recipe's choice."""
+    """A masked autoencoder of any set of streams; what each part does is the recipe's choice.
+
+    epoch_ends: whether the last optimizer step was the last of an epoch.
+    """
+
+    epoch_ends: bool = False
 
     def __init__(
         self,
@@ -41,6 +47,7 @@ class MaskedAutoencoder(nn.Module):
         asking = [objective for objective in objectives.values() if not objective.detached]
         for part in (self.masking, self.trunk, *asking, self.tokenizers, *beside):
             part.apply(initialise)
+        self.attach()
 
     def forward(self, batch: Mapping[str, Any]) -> Losses:
         """Losses by part and their weighted sum."""
@@ -88,6 +95,26 @@ class MaskedAutoencoder(nn.Module):
             if isinstance(objective, Prediction):
                 pictures |= objective.picture(encoded)
         return pictures
+
+    def attach(self) -> None:
+        """Let objectives take what they need of the weights, which are those that training begins with."""
+        for objective in self.objectives.values():
+            objective.attach(self)
+
+    def after_step(self, progress: float, taken: bool | Tensor, epoch_ends: bool = False) -> None:
+        """Update state that no gradient moves (teachers, queues); called once after every optimizer step.
+
+        progress: of training, from 0 to 1. taken: whether the step was made, or skipped as not finite; a tensor stays
+            on the device. epoch_ends: whether this step is the last of an epoch.
+        """
+        self.epoch_ends = epoch_ends
+        for objective in self.objectives.values():
+            objective.after_step(self, progress, taken)
+
+    def record(self) -> dict[str, Any]:
+        """Settings of the objectives that a checkpoint keeps, beyond those of the recipe that the model is built from."""
+        found = {name: objective.record() for name, objective in self.objectives.items()}
+        return {name: settings for name, settings in found.items() if settings}
 
     def advance(self, progress: float) -> None:
         """Tell everything that follows a schedule how far training is, from 0 to 1."""

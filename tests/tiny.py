@@ -94,6 +94,14 @@ SYSTEMS |= {
         "default",
         ["objectives.diffusion={schedule: cosine, eta: 1.0, strides: 3, predict: 0.5, decoder: {use: separate}}"],
     ),
+    "momentum contrast": (
+        "default",
+        ["objectives.contrastive={queue: 8, teacher: {use: ema}, head: {hidden: [24], norm: batch, out: 16}}"],
+    ),
+    "distillation of all": (
+        "default",
+        ["objectives.distillation={places: all, distance: mse, pooled: 0.5, head: {hidden: [16], norm: layer}}"],
+    ),
     "norms per modality": ("default", ["trunk.use=branches", "trunk.norms=per_modality"]),
     "graph attention": ("default", ["modalities.imu.graph=gat", "modalities.imu.kind=stft", "modalities.imu.patch=8"]),
 }

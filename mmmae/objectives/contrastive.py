@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import combinations
 from typing import Literal
 
@@ -11,8 +11,11 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy, logsigmoid, normalize
 
+from fusion.projector import MakeProjector, Projector
 from mmmae.objectives.objective import Encoded, Objective, Parts
+from mmmae.objectives.queue import Queue, filled
 from mmmae.parallel.reduce import compared, count, first_row, gather, mean
+from mmmae.teachers import MakeTeacher
 from modalities.records import Tokens
 from modalities.shapes import Bool, Float, Tensor
 from modalities.tokenizer import Tokenizer
@@ -34,6 +37,10 @@ class Contrastive(Objective):
         apart: for some streams, an axis of their coordinates: the averages at each place on it are kept apart until an
             MLP joins them, so that it knows which of them (which channel, say) is which.
         temperature: of InfoNCE, or 1 / scale of the sigmoid. learnable: whether training moves it.
+        head: a projector in place of the linear layer to the shared space; streams that share a tokenizer share it.
+        teacher: whose representations of whole clips are the candidates (MoCo, 1911.05722): `ema`, with its own average
+            of the heads; the model's own by default. queue: how many of the newest candidates of earlier steps are
+            negatives as well. Both go with `infonce`.
         weight: of this objective in the total.
     """
 
@@ -50,6 +57,9 @@ class Contrastive(Objective):
         apart: dict[str, int] | None = None,
         temperature: float = 0.07,
         learnable: bool = False,
+        head: MakeProjector | None = None,
+        teacher: MakeTeacher | None = None,
+        queue: int = 0,
         weight: float = 1.0,
     ):
         super().__init__(weight)
@@ -57,20 +67,27 @@ class Contrastive(Objective):
             raise ValueError(f"kind is 'infonce', 'ntxent' or 'sigmoid', got {kind!r}")
         if temperature <= 0:
             raise ValueError(f"a temperature is above 0, got {temperature}")
+        if kind != "infonce" and (teacher is not None or queue):
+            raise ValueError(f"a teacher and a queue go with kind='infonce', got {kind!r}")
         self.kind = kind
         self.pairs = pairs(between or list(tokenizers), list(tokenizers))
         if not self.pairs:
             raise ValueError(f"a contrast needs a pair of streams, got between={between} of {list(tokenizers)}")
         streams = dict.fromkeys(name for pair in self.pairs for name in pair)
         self.apart = {name: axis for name, axis in (apart or {}).items() if name in streams}
-        self.project = nn.ModuleDict(
-            {
-                name: joining(tokenizers[name], name, self.apart[name], dim, width)
-                if name in self.apart
-                else nn.Linear(dim, width)
-                for name in streams
-            }
-        )
+        made: dict[str, nn.Module] = {}
+        for name in streams:
+            twin = next((o for o in made if head and name not in self.apart and tokenizers[o] is tokenizers[name]), None)
+            if twin is not None:
+                made[name] = made[twin]
+            elif name in self.apart:
+                made[name] = joining(tokenizers[name], name, self.apart[name], dim, width, head)
+            else:
+                made[name] = nn.Linear(dim, width) if head is None else head(dim, width)
+        self.project = nn.ModuleDict(made)
+        width = getattr(next(iter(made.values())), "out", width)
+        self.teacher = None if teacher is None else teacher()
+        self.queues = nn.ModuleDict({name: Queue(queue, width) for name in streams}) if queue else None
         scale = torch.tensor(math.log(1 / temperature))
         self.scale = nn.Parameter(scale) if learnable else None
         self.fixed = scale.exp().item()
@@ -82,24 +99,54 @@ class Contrastive(Objective):
 
     def vectors(self, encoded: Encoded) -> dict[str, Float[Tensor, "b width"]]:
         """A unit vector for every stream of every sample."""
-        streams = (name for name in self.project if name in encoded.tokens)
-        pooled = {name: self.pool(name, encoded.alone(name)) for name in streams}
-        return {name: normalize(self.project[name](x).float(), dim=-1) for name, x in pooled.items()}
+        tokens = {name: encoded.alone(name) for name in self.project if name in encoded.tokens}
+        return {name: self.vector(self.project[name], name, t) for name, t in tokens.items()}
+
+    def candidates(self, encoded: Encoded) -> dict[str, Float[Tensor, "b width"]]:
+        """The same by the teacher, without gradient."""
+        assert self.teacher is not None
+        heads, names = self.teacher.heads, [name for name in self.project if name in encoded.tokens]
+        with torch.no_grad():
+            return {name: self.vector(heads[name], name, self.teacher.encode(encoded, [name])[name]) for name in names}
+
+    def vector(self, head: nn.Module, name: str, tokens: Tokens) -> Float[Tensor, "b width"]:
+        x = self.pool(name, tokens)
+        x = head(x, tokens.present(), gather) if isinstance(head, Projector) else head(x)
+        return normalize(x.float(), dim=-1)
 
     def pool(self, name: str, tokens: Tokens) -> Float[Tensor, "b _"]:
         return tokens.means(self.apart[name]).flatten(1) if name in self.apart else tokens.mean()
 
     def forward(self, encoded: Encoded) -> dict[str, Float[Tensor, ""]]:
         vectors = self.vectors(encoded)
+        keys = vectors if self.teacher is None else self.candidates(encoded)
         present = {name: encoded.tokens[name].present() for name in vectors}
         scale = self.fixed if self.scale is None else self.scale.clamp(max=math.log(100)).exp()
         parts = Parts()
         with torch.autocast(encoded.batch.key.device.type, enabled=False):  # a matrix product would halve the precision
             for a, b in pairs(self.pairs, list(vectors)):
                 both = present[a] & present[b]
-                loss = self.contrast(vectors[a], vectors[b], both, scale)
-                parts.put(f"{a}-{b}", loss, count(both, both) if self.kind == "sigmoid" else compared(both))
+                if self.kind == "infonce":
+                    older = [None if self.queues is None else self.queues[name].keys for name in (a, b)]
+                    loss = infonce(vectors[a], vectors[b], both, scale, (keys[a], keys[b]), older)
+                else:
+                    loss = self.contrast(vectors[a], vectors[b], both, scale)
+                alone = self.kind == "sigmoid" or self.queues is not None  # a pair has others even where it is the only one
+                parts.put(f"{a}-{b}", loss, count(both, both) if alone else compared(both))
+        if self.training and self.queues is not None:
+            for name, vector in keys.items():
+                self.queues[name].offer(vector, present[name])
         return parts
+
+    def attach(self, model: nn.Module) -> None:
+        if self.teacher is not None:
+            self.teacher.attach(model, self.project)
+
+    def after_step(self, model: nn.Module, progress: float, taken: bool | Tensor) -> None:
+        if self.teacher is not None:
+            self.teacher.after_step(model, progress, taken, self.project)
+        for queue in () if self.queues is None else self.queues.values():
+            queue.after_step(taken)
 
     def contrast(
         self, a: Float[Tensor, "b d"], b: Float[Tensor, "b d"], both: Bool[Tensor, " b"], scale: Tensor | float
@@ -113,16 +160,28 @@ class Contrastive(Objective):
             sign = torch.full_like(logits, -1.0).scatter(1, own[:, None], 1.0)
             losses = -(logsigmoid(sign * logits) * every).sum(1)
             return mean(losses, both)
-        return (ntxent if self.kind == "ntxent" else infonce)(a, b, both, scale)
+        return ntxent(a, b, both, scale)
 
 
 def infonce(
-    a: Float[Tensor, "b d"], b: Float[Tensor, "b d"], both: Bool[Tensor, " b"], scale: Tensor | float
+    a: Float[Tensor, "b d"],
+    b: Float[Tensor, "b d"],
+    both: Bool[Tensor, " b"],
+    scale: Tensor | float,
+    keys: tuple[Float[Tensor, "b d"], Float[Tensor, "b d"]] | None = None,
+    older: Sequence[Float[Tensor, "size d"] | None] = (None, None),
 ) -> Float[Tensor, ""]:
-    """Cross-entropy of finding b from a and a from b, averaged, among the samples of all processes that have both."""
-    every_a, every_b, every = gather(a), gather(b), gather(both)
+    """Cross-entropy of finding b from a and a from b, averaged, among the samples of all processes that have both.
+
+    keys: what is found of a and of b, by default themselves. older: further candidates of each, never the right ones; a
+        row of zeros is none.
+    """
+    every_a, every_b, every = *map(gather, keys or (a, b)), gather(both)
     own = torch.arange(len(a), device=a.device) + first_row(len(a))
-    ahead, back = ((scale * x @ y.T).masked_fill(~every, ABSENT) for x, y in ((a, every_b), (b, every_a)))
+    sides = ((a, every_b, older[1]), (b, every_a, older[0]))
+    ahead, back = (
+        extended((scale * x @ y.T).masked_fill(~every, ABSENT), x, more, scale) for x, y, more in sides
+    )
     losses = (cross_entropy(ahead, own, reduction="none") + cross_entropy(back, own, reduction="none")) / 2
     return mean(losses, both)
 
@@ -142,12 +201,25 @@ def ntxent(
     return mean(torch.stack(losses).mean(0), both)
 
 
-def joining(tokenizer: Tokenizer, name: str, axis: int, dim: int, width: int) -> nn.Module:
+def extended(
+    logits: Float[Tensor, "b every"], x: Float[Tensor, "b d"], older: Float[Tensor, "size d"] | None, scale: Tensor | float
+) -> Float[Tensor, "b more"]:
+    """Logits with those of older candidates beside them."""
+    if older is None:
+        return logits
+    return torch.cat([logits, (scale * x @ older.T).masked_fill(~filled(older), ABSENT)], 1)
+
+
+def joining(
+    tokenizer: Tokenizer, name: str, axis: int, dim: int, width: int, head: MakeProjector | None = None
+) -> nn.Module:
     """An MLP over the averages at every place of an axis, whose length the tokenizer's settings must tell."""
     parts = tokenizer.sizes[axis] if -len(tokenizer.axes) <= axis < len(tokenizer.axes) else None
     if parts is None:
         known = [i for i, size in enumerate(tokenizer.sizes) if size is not None]
         raise ValueError(f"apart: {name} has no axis {axis} of a known length; axes that have one: {known or 'none'}")
+    if head is not None:
+        return head(parts * dim, width)
     return nn.Sequential(nn.Linear(parts * dim, width), nn.GELU(), nn.Linear(width, width))
 
 

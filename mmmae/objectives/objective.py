@@ -194,12 +194,27 @@ class Objective(nn.Module, ABC):
         """Whether it can be computed on these streams; a recipe narrowed by --modalities leaves out what cannot."""
         return True
 
+    def attach(self, model: nn.Module) -> None:
+        """Take what it needs of the model's initial weights; called once they are drawn, and again when others replace
+        them (`training.start`). Nothing by default."""
+
     @abstractmethod
     def forward(self, encoded: Encoded) -> dict[str, Float[Tensor, ""]]:
         """Scalar losses by part, in float32; where nothing is valid exactly 0, still reaching every parameter.
 
         Returned as `Parts`, each weighs in the means that are reported by its count; in a plain dictionary all alike.
         """
+
+    def after_step(self, model: nn.Module, progress: float, taken: bool | Tensor) -> None:
+        """Update state that no gradient moves; called once after every optimizer step. Nothing by default.
+
+        progress: how far training is, from 0 to 1. taken: whether the step was made, or skipped as not finite; as a
+            tensor, the device knows and the host must not wait for it.
+        """
+
+    def record(self) -> dict[str, Any]:
+        """Settings that a checkpoint keeps so that the objective can be built again from it alone; none by default."""
+        return {}
 
 
 def check(objectives: Mapping[str, Objective], learns: bool, separate: Sequence[str] = ()) -> None:

@@ -23,6 +23,7 @@ KINDS = {
     "joint masking": ("fusion.masking", "", ["fusion.masking:JointMasking"]),
     "trunk": ("fusion.trunks", "", ["fusion.trunks:Trunk"]),
     "decoder": ("fusion.decoders", "", ["fusion.decoders:Decoder"]),
+    "teacher": ("mmmae.teachers", "", ["mmmae.teachers:Teacher"]),
     "objective": ("mmmae.objectives", "", ["mmmae.objectives:Objective"]),
 }
 

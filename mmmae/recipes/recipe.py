@@ -8,9 +8,11 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from inspect import Parameter
 from pathlib import Path
 from typing import Any, TypeVar
 
+from fusion.projector import Projector
 from mmmae.recipes.files import read
 from mmmae.recipes.lookup import RecipeError, check, find, in_context, make, nearest, signature
 from mmmae.recipes.merge import changed, narrowed, overlay, overridden
@@ -146,7 +148,7 @@ class RecipeSpec:
         return type(self)(overlay(self.tree, changes), self.name, self.narrowed)
 
     def part(self, kind: str, settings: Any, key: str) -> Part:
-        """Class and checked settings of one section; a nested `decoder` becomes a constructor."""
+        """Class and checked settings of one section; nested ones (`decoder`, `teacher`, `head`) become constructors."""
         where = f"{self.name}: {key}"
         if not isinstance(settings, Mapping) or "use" not in settings:
             raise RecipeError(f"{where}: name one with `use:`, got {settings!r}")
@@ -158,6 +160,11 @@ class RecipeSpec:
                 given.setdefault(name, value)
         if "decoder" in known:
             given["decoder"] = self.part("decoder", given.get("decoder", {"use": "joint"}), f"{key}.decoder").make
+        if "teacher" in known and (given.get("teacher") or known["teacher"].default is Parameter.empty):
+            given["teacher"] = self.part("teacher", given.get("teacher", {"use": "ema"}), f"{key}.teacher").make
+        if "head" in known and given.get("head") is not None:
+            head = f"{where}.head"
+            given["head"] = Part(Projector, check(Projector, given["head"], head), head).make
         return Part(cls, check(cls, given, where), where)
 
     def parse_stream(self, name: str) -> StreamParts:

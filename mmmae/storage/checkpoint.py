@@ -102,6 +102,13 @@ def load_recipe(folder: Path) -> RecipeSpec:
                 beside = key in files.get(stream, ())
                 if beside or Path(str(entries.get(key))).is_file():
                     entries[key] = inside(folder, entries[key], beside)
+        for name, entries in tree["objectives"].items():
+            teacher = entries.get("teacher") or {}
+            if teacher.get("run") and not teacher.get("recipe"):
+                raise InputError(
+                    f"{folder / RECIPE}: objectives.{name}.teacher: names {teacher['run']} and does not hold its recipe"
+                    "\n  a checkpoint stands alone"
+                )
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         if isinstance(error, InputError):
             raise

@@ -146,6 +146,7 @@ class Trial:
 
     def clear(self) -> None:
         self.model.zero_grad(set_to_none=True)
+        self.model.after_step(0.0, taken=False)
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
 

@@ -60,9 +60,10 @@ class Guard:
         self.stop = False  # the same on all processes at the same step
         self.pending: list[Taken] = []
 
-    def weigh(self, step: int, loss: Tensor, norms: Sequence[Tensor], ids: Sequence[str]) -> None:
+    def weigh(self, step: int, loss: Tensor, norms: Sequence[Tensor], ids: Sequence[str]) -> Tensor:
         """Before the optimizer's step: leave it out if the loss or a side's gradient norm is not finite anywhere.
 
+        Returns whether the step counts, as a flag that stays on the device.
         Under float16 the scaler looks at the gradients: those that its own scale made infinite are no fault.
         """
         scaled = self.accelerator.scaler is not None
@@ -74,6 +75,7 @@ class Guard:
         self.pending.append(Taken(step, *sent(flags), loss.detach(), norms, ids))
         if self.policy == "halt":
             self.settle()
+        return flags[0] == 0
 
     def over_all(self, flags: Tensor) -> Tensor:
         """On how many processes each flag is raised, as float32."""

@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from mmmae.recipes.recipe import RecipeSpec
 from mmmae.storage.checkpoint import FILES, faulty, load_recipe, saved, sound
 from modalities.errors import InputError
+
+Spec = TypeVar("Spec", bound=RecipeSpec)
+RECORD = "recipe"  # of a frozen teacher
 
 
 def resumed(output: Path, resume: str) -> tuple[Path | None, list[str]]:
@@ -58,6 +61,16 @@ def require_same(folder: Path, recipe: RecipeSpec) -> None:
                 )
 
 
+def with_record(folder: Path, recipe: Spec) -> Spec:
+    """The recipe with what the checkpoint keeps beyond it, such as that of a frozen teacher, whose run may be gone."""
+    found = {
+        name: {"teacher": {RECORD: settings["teacher"][RECORD]}}
+        for name, settings in load_recipe(folder).tree["objectives"].items()
+        if RECORD in (settings.get("teacher") or {})
+    }
+    return recipe.changed({"objectives": found})
+
+
 def alike(before: Any, now: Any) -> bool:
     """Whether a setting is the same; older runs kept the number of classes where newer ones keep their names."""
     counted = type(before) is int and isinstance(now, list) and len(now) == before
@@ -65,13 +78,13 @@ def alike(before: Any, now: Any) -> bool:
 
 
 def comparable(recipe: RecipeSpec, section: str) -> dict[str, Any]:
-    """The leaves of a section by dotted key, without the files that a checkpoint takes along."""
+    """The leaves of a section by dotted key, without what a checkpoint takes along."""
     leaves: dict[str, Any] = {}
 
     def walk(value: Any, path: str) -> None:
         if isinstance(value, Mapping):
             for key, inner in value.items():
-                if key not in recipe.kept:
+                if key not in recipe.kept and not (key == RECORD and path.endswith(".teacher")):
                     walk(inner, f"{path}.{key}")
         else:
             leaves[path] = json.loads(json.dumps(value))

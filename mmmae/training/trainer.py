@@ -51,7 +51,7 @@ class Trainer:
         from mmmae.training.log import Clock, Report
         from mmmae.training.nonfinite import Guard
         from mmmae.training.optim import adamw
-        from mmmae.training.resume import require_same, resumed
+        from mmmae.training.resume import require_same, resumed, with_record
         from mmmae.training.validation import Evaluation
         from mmmae.training.warm_start import begin, same_files
 
@@ -72,12 +72,14 @@ class Trainer:
             recipe = fit(same_files(recipe), train, output)
         if start is not None:
             require_same(start, recipe)
+            recipe = with_record(start, recipe)
         self.sizes = Sizes(recipe, given, start, accelerator.num_processes)
         recipe = self.sizes.batch(recipe, len(train))
         self.recipe, self.settings = recipe, recipe.sections.training
 
         self.augment = recipe.augment().to(accelerator.device)
         model = recipe.build(self.settings.seed)
+        self.recipe = recipe = model.recipe
         origin = self.settings.start if start is None else None
         began = None if origin is None else begin(model, Path(origin))
         model = model.to(accelerator.device)
@@ -236,9 +238,12 @@ class Trainer:
             total = total + losses.total.detach() / pieces
         self.accelerator.unscale_gradients()
         norms = clip(self.optimizer.optimizer, optimizer.clip)
-        self.guard.weigh(self.step + 1, total, norms, ids)
+        finite = self.guard.weigh(self.step + 1, total, norms, ids)
         self.optimizer.step()
         self.optimizer.zero_grad()
+        taken = finite if self.accelerator.scaler is None else not self.optimizer.step_was_skipped
+        ends = (self.step + 1) % self.loader.steps_per_epoch == 0
+        self.accelerator.unwrap_model(self.model).after_step(self.step / self.steps, taken, epoch_ends=ends)
         return means, None if optimizer.clip is None else norms[0]
 
     def prepare(self, batch: Batch, train: bool = False) -> Batch:

@@ -55,6 +55,7 @@ def inherit(model: MaskedAutoencoder, weights: Mapping[str, Tensor], recipe: Rec
             + "\n  ".join([*misfits[:LISTED], *more])
         )
     model.load_state_dict(theirs, strict=False)
+    model.attach()
 
 
 def lasting(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -1,0 +1,67 @@
+"""A teacher that was trained before."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from mmmae.build import build_tokenizers, build_trunk
+from mmmae.convert.read import read
+from mmmae.objectives.objective import Encoded
+from mmmae.recipes.recipe import RecipeSpec
+from mmmae.teachers.teacher import Teacher
+from modalities.tokenizer import Tokenizers
+
+
+class Frozen(Teacher):
+    """The encoder of a finished run, as it is.
+
+    A checkpoint of the student holds the teacher's weights and its recipe, so that it stands alone: the teacher's run is
+    read once, when training starts, and may be gone after that.
+
+    Args:
+        run: its folder, or that of a checkpoint which `mmmae convert` reads.
+        recipe: the teacher's, as a checkpoint keeps it; the weights then come with the checkpoint, and nothing is read.
+    """
+
+    def __init__(self, *, run: str | None = None, recipe: dict[str, Any] | None = None):
+        super().__init__()
+        self.loaded = recipe is None
+        if recipe is not None:
+            spec = RecipeSpec(recipe, "the teacher's recipe")
+            trunk = build_trunk(spec)
+            tokenizers: Any = Tokenizers(build_tokenizers(spec, trunk.width))
+        elif run is not None:
+            found = read(Path(run))
+            spec, trunk, tokenizers = found.recipe, found.model.trunk, found.model.tokenizers
+        else:
+            raise ValueError("a frozen teacher was trained by a run; set run to its folder")
+        self.tree, self.width, self.streams = spec.tree, trunk.width, spec.streams
+        self.hold(tokenizers, trunk)
+        self.register_load_state_dict_post_hook(arrived)
+
+    def attach(self, model: nn.Module, heads: nn.Module | None = None) -> None:
+        if heads is not None:
+            raise ValueError("a frozen teacher has no heads of this objective; use: ema")
+        if not set(self.tokenizers) & set(model.tokenizers):
+            ours, theirs = ", ".join(model.tokenizers), ", ".join(self.tokenizers)
+            raise ValueError(f"the teacher encodes {theirs}, the model {ours}; give them a stream of the same name")
+
+    def record(self) -> dict[str, Any]:
+        return {"recipe": self.tree}
+
+    def encode(self, encoded: Encoded, streams=None):
+        if not self.loaded:
+            raise ValueError(
+                "the frozen teacher has no weights: they come with a checkpoint, and none was loaded; "
+                "leave out teacher.recipe to read them from teacher.run"
+            )
+        return super().encode(encoded, streams)
+
+
+def arrived(teacher: nn.Module, keys: Any) -> None:
+    """Note that a teacher's weights were loaded, unless some are missing."""
+    assert isinstance(teacher, Frozen)
+    teacher.loaded = teacher.loaded or not keys.missing_keys
