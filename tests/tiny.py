@@ -98,6 +98,10 @@ SYSTEMS |= {
         "default",
         ["objectives.contrastive={queue: 8, teacher: {use: ema}, head: {hidden: [24], norm: batch, out: 16}}"],
     ),
+    "frozen teacher": (
+        "default",
+        ["objectives.distillation={teacher: {use: frozen, run: TEACHER}, pooled: 0.5}"],
+    ),
     "distillation of all": (
         "default",
         ["objectives.distillation={places: all, distance: mse, pooled: 0.5, head: {hidden: [16], norm: layer}}"],
@@ -108,7 +112,8 @@ SYSTEMS |= {
 
 
 def tiny(name: str, overrides: Sequence[str] = (), modalities: Sequence[str] | None = None) -> Recipe:
-    """A recipe of the house shrunk to shapes of a test."""
+    """A recipe of the house shrunk to shapes of a test; TEACHER in an override is the folder of a finished run."""
+    overrides = [change.replace("TEACHER", teacher()) if "TEACHER" in change else change for change in overrides]
     recipe = Recipe.load(name, overrides=[], modalities=modalities)
     streams = {name: stream.use for name in recipe.streams if not (stream := recipe.stream(name)).share}
     shapes = [f"modalities.{name}.{k}={v}" for name, use in streams.items() for k, v in SHAPES.get(use, {}).items()]
@@ -211,6 +216,14 @@ def poison(encoded: Encoded, model: MaskedAutoencoder) -> Encoded:
         for name, plan in encoded.plans.items()
     }
     return replace(encoded, patches=patches, embedded=embedded, tokens=model.trunk(embedded))
+
+
+@lru_cache(maxsize=1)
+def teacher() -> str:
+    """The folder of a tiny model that was trained before, narrower than its students and with fewer streams."""
+    folder = Path(tempfile.mkdtemp(prefix="mmmae-teacher-")) / "run"
+    tiny("default", ["trunk.width=32", "trunk.depth=1", "trunk.heads=2"], STREAMS[:3]).build(7).save_pretrained(folder)
+    return str(folder)
 
 
 @lru_cache(maxsize=1)

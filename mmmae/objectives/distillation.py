@@ -73,7 +73,7 @@ class Distillation(Objective):
         self.distance = distance
         self.decoder = decoder(list(tokenizers), dim, outputs) if tokens and places != "visible" else None
         self.visible = heads(self.streams, lambda: nn.Linear(dim, width)) if tokens and places != "hidden" else None
-        self.pooled = heads(self.streams, lambda: nn.Linear(dim, width) if head is None else head(dim, width)) if pooled else None
+        self.pooled = heads(self.streams, lambda: head(dim, width) if head else Projector(dim, width, hidden=())) if pooled else None
         if head is not None and self.pooled is None:
             raise ValueError("head projects pooled vectors, of which there are none; set pooled above 0")
         self.ties_streams = self.decoder is not None and self.decoder.ties_streams

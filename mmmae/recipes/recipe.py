@@ -161,7 +161,8 @@ class RecipeSpec:
         if "decoder" in known:
             given["decoder"] = self.part("decoder", given.get("decoder", {"use": "joint"}), f"{key}.decoder").make
         if "teacher" in known and (given.get("teacher") or known["teacher"].default is Parameter.empty):
-            given["teacher"] = self.part("teacher", given.get("teacher", {"use": "ema"}), f"{key}.teacher").make
+            teacher = {"use": "ema", **(given.get("teacher") or {})}
+            given["teacher"] = self.part("teacher", teacher, f"{key}.teacher").make
         if "head" in known and given.get("head") is not None:
             head = f"{where}.head"
             given["head"] = Part(Projector, check(Projector, given["head"], head), head).make

@@ -5,13 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from mmmae.build import build_tokenizers, build_trunk
 from mmmae.convert.read import read
-from mmmae.objectives.objective import Encoded
 from mmmae.recipes.recipe import RecipeSpec
 from mmmae.teachers.teacher import Teacher
+from modalities.shapes import Tensor
 from modalities.tokenizer import Tokenizers
 
 
@@ -33,6 +34,8 @@ class Frozen(Teacher):
             spec = RecipeSpec(recipe, "the teacher's recipe")
             trunk = build_trunk(spec)
             tokenizers: Any = Tokenizers(build_tokenizers(spec, trunk.width))
+            for parameter in (*trunk.parameters(), *tokenizers.parameters()):
+                nn.init.constant_(parameter, torch.nan)  # until a checkpoint gives them
         elif run is not None:
             found = read(Path(run))
             spec, trunk, tokenizers = found.recipe, found.model.trunk, found.model.tokenizers
@@ -52,13 +55,14 @@ class Frozen(Teacher):
     def record(self) -> dict[str, Any]:
         return {"recipe": self.tree}
 
-    def encode(self, encoded: Encoded, streams=None):
-        if not self.loaded:
+    def after_step(
+        self, model: nn.Module, progress: float, taken: bool | Tensor, heads: nn.Module | None = None
+    ) -> None:
+        if not self.loaded and taken is not False:
             raise ValueError(
                 "the frozen teacher has no weights: they come with a checkpoint, and none was loaded; "
                 "leave out teacher.recipe to read them from teacher.run"
             )
-        return super().encode(encoded, streams)
 
 
 def arrived(teacher: nn.Module, keys: Any) -> None:

@@ -22,6 +22,11 @@ WORLD = 2
 OBJECTIVES = {
     "infonce": ["objectives.contrastive={temperature: 0.1, learnable: true}"],
     "mil_nce": ["objectives.mil_nce={candidates: {audio: [imu]}}"],
+    "momentum": [
+        "objectives.contrastive={queue: 8, teacher: {use: ema}, head: {hidden: [24], norm: batch, out: 16}}",
+        "objectives.contrastive.temperature=0.5",
+    ],
+    "distillation": ["objectives.distillation={pooled: 0.5, places: all, head: {hidden: [24], norm: batch}}"],
     "ntxent": ["objectives.contrastive={kind: ntxent, temperature: 0.1}"],
     "sigmoid": ["objectives.contrastive={kind: sigmoid, learnable: true}", "objectives.reconstruction.predict=0.5"],
 }
@@ -40,12 +45,14 @@ def share(batch: Batch, rank: int) -> Batch:
     return replace(batch.map(lambda x: x[rows]), ids=batch.ids[rows])
 
 
-def measure(model: torch.nn.Module, batch: Batch) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
+def measure(model: torch.nn.Module, batch: Batch) -> tuple[dict[str, torch.Tensor], ...]:
+    """Losses, gradients, and what the model holds after a step that was taken."""
     losses = model(batch)
     losses.total.backward()
-    return {part: loss.detach() for part, loss in losses.items()}, {
-        name: p.grad for name, p in model.named_parameters()
-    }
+    gradients = {name: p.grad for name, p in model.named_parameters() if p.requires_grad}
+    model.after_step(0.5, True)
+    buffers = {name: buffer for name, buffer in model.state_dict().items() if "queue" in name}
+    return {part: loss.detach() for part, loss in losses.items()}, gradients, buffers
 
 
 def process(rank: int, folder: str) -> None:
@@ -77,8 +84,11 @@ def divided() -> dict:
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_two_processes_give_the_losses_and_gradients_of_one(name, divided):
     model, batch = joined(OBJECTIVES[name])
-    losses, gradients = measure(model, batch)
+    losses, gradients, buffers = measure(model, batch)
     assert losses["contrastive/video-audio"] > 0.1
+    for buffer, value in buffers.items():
+        assert_close(divided[name][2][buffer], value, rtol=1e-4, atol=1e-5)  # rank by rank, as the joined batch has them
+    assert bool(buffers) == (name == "momentum")
     for part, loss in losses.items():
         assert_close(divided[name][0][part], loss, rtol=1e-6, atol=1e-6, msg=lambda m, part=part: f"{part}: {m}")
     for parameter, gradient in gradients.items():

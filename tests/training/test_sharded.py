@@ -17,6 +17,7 @@ from torch.distributed.fsdp import FSDPModule, register_fsdp_forward_method
 from torch.distributed.tensor import DTensor
 from torch.testing import assert_close
 
+from mmmae import Recipe
 from mmmae.storage import checkpoint
 from mmmae.training.efficiency import layers, recompute, spread
 from mmmae.training.optim import adamw, clip, set_learning_rate
@@ -41,9 +42,15 @@ def shard(model: nn.Module) -> None:
     assert set(sharded) == {model, *layers(model)}
 
 
+def taught() -> Recipe:
+    """A recipe with a teacher and a queue."""
+    changes = ["masking.video={use: block, ratio: 0.5}", "objectives.contrastive={queue: 8, teacher: {momentum: 0.5}}"]
+    return tiny.tiny("default", changes).narrow(["video", "audio"])
+
+
 def one_step(folder: Path, rank: int = 0, world: int = 1) -> None:
     """A step on this process's part of a batch, then a checkpoint; then that checkpoint put back."""
-    recipe = tiny.tiny("default", ["masking.video={use: block, ratio: 0.5}"]).narrow(["video", "audio"])
+    recipe = taught()
     model, batch = recipe.build(), recipe.example(batch_size=4)
     if world > 1:
         shard(model)
@@ -59,6 +66,7 @@ def one_step(folder: Path, rank: int = 0, world: int = 1) -> None:
     assert all(torch.equal(before[name], whole(value)) for name, value in model.state_dict().items())
     optimizer.found_inf = torch.tensor(0.0)  # pyright: ignore
     optimizer.step()
+    model.after_step(0.0, torch.tensor(True))
     model.reconstruct(own)
     state = checkpoint.State(1, {})
     saved = checkpoint.save(folder, model, optimizer, recipe, state, keep=1)
@@ -84,5 +92,12 @@ def test_a_sharded_step_and_its_checkpoint_equal_the_whole_models(tmp_path):
     folders = [checkpoint.find(tmp_path / kind) for kind in ("sharded", "whole")]
     sharded, whole = (load_file(folder / checkpoint.OPTIMIZER) for folder in folders)
     assert sharded.keys() == whole.keys()
+    for folder in folders:  # the teacher has gone half the way from where both began to its student
+        state, start = load_file(folder / checkpoint.MODEL), taught().build().state_dict()
+        for name in [name for name in state if name.startswith(("trunk.", "tokenizers."))]:
+            followed = state[f"objectives.contrastive.teacher.{name}"]
+            assert_close(followed, 0.5 * start[name] + 0.5 * state[name], rtol=0, atol=1e-7)
+            assert torch.equal(followed, start[name]) == torch.equal(state[name], start[name])
+        assert (state["objectives.contrastive.queues.video.keys"] != 0).any(1).sum() == 4
     for name in whole:
         assert_close(sharded[name], whole[name], rtol=1e-3, atol=1e-7, msg=lambda text, name=name: f"{name}: {text}")
