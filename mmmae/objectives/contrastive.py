@@ -12,8 +12,9 @@ from torch import nn
 from torch.nn.functional import cross_entropy, logsigmoid, normalize
 
 from fusion.projector import MakeProjector, Projector
-from mmmae.objectives.objective import Encoded, Objective, Parts
+from mmmae.objectives.objective import Encoded, Parts
 from mmmae.objectives.queue import Queue, filled
+from mmmae.objectives.taught import Taught
 from mmmae.parallel.reduce import compared, count, first_row, gather, mean
 from mmmae.teachers import MakeTeacher
 from modalities.records import Tokens
@@ -23,7 +24,7 @@ from modalities.tokenizer import Tokenizer
 ABSENT = -1e4  # a candidate that is not there: its probability is exactly zero in float32
 
 
-class Contrastive(Objective):
+class Contrastive(Taught):
     """Tell which streams belong to the same sample, among all samples of all processes.
 
     Each stream's visible tokens are encoded without the others (through a joint trunk one stream would give the other
@@ -62,7 +63,7 @@ class Contrastive(Objective):
         queue: int = 0,
         weight: float = 1.0,
     ):
-        super().__init__(weight)
+        super().__init__(weight, None if teacher is None else teacher())
         if kind not in ("infonce", "ntxent", "sigmoid"):
             raise ValueError(f"kind is 'infonce', 'ntxent' or 'sigmoid', got {kind!r}")
         if temperature <= 0:
@@ -77,7 +78,9 @@ class Contrastive(Objective):
         self.apart = {name: axis for name, axis in (apart or {}).items() if name in streams}
         made: dict[str, nn.Module] = {}
         for name in streams:
-            twin = next((o for o in made if head and name not in self.apart and tokenizers[o] is tokenizers[name]), None)
+            twin = next(
+                (o for o in made if head and name not in self.apart and tokenizers[o] is tokenizers[name]), None
+            )
             if twin is not None:
                 made[name] = made[twin]
             elif name in self.apart:
@@ -86,7 +89,6 @@ class Contrastive(Objective):
                 made[name] = nn.Linear(dim, width) if head is None else head(dim, width)
         self.project = nn.ModuleDict(made)
         width = getattr(next(iter(made.values())), "out", width)
-        self.teacher = None if teacher is None else teacher()
         self.queues = nn.ModuleDict({name: Queue(queue, width) for name in streams}) if queue else None
         scale = torch.tensor(math.log(1 / temperature))
         self.scale = nn.Parameter(scale) if learnable else None
@@ -131,20 +133,20 @@ class Contrastive(Objective):
                     loss = infonce(vectors[a], vectors[b], both, scale, (keys[a], keys[b]), older)
                 else:
                     loss = self.contrast(vectors[a], vectors[b], both, scale)
-                alone = self.kind == "sigmoid" or self.queues is not None  # a pair has others even where it is the only one
+                alone = (
+                    self.kind == "sigmoid" or self.queues is not None
+                )  # a pair has others even where it is the only one
                 parts.put(f"{a}-{b}", loss, count(both, both) if alone else compared(both))
         if self.training and self.queues is not None:
             for name, vector in keys.items():
                 self.queues[name].offer(vector, present[name])
         return parts
 
-    def attach(self, model: nn.Module) -> None:
-        if self.teacher is not None:
-            self.teacher.attach(model, self.project)
+    def taught_heads(self) -> nn.Module:
+        return self.project
 
     def after_step(self, model: nn.Module, progress: float, taken: bool | Tensor) -> None:
-        if self.teacher is not None:
-            self.teacher.after_step(model, progress, taken, self.project)
+        super().after_step(model, progress, taken)
         for queue in () if self.queues is None else self.queues.values():
             queue.after_step(taken)
 
@@ -179,9 +181,7 @@ def infonce(
     every_a, every_b, every = *map(gather, keys or (a, b)), gather(both)
     own = torch.arange(len(a), device=a.device) + first_row(len(a))
     sides = ((a, every_b, older[1]), (b, every_a, older[0]))
-    ahead, back = (
-        extended((scale * x @ y.T).masked_fill(~every, ABSENT), x, more, scale) for x, y, more in sides
-    )
+    ahead, back = (extended((scale * x @ y.T).masked_fill(~every, ABSENT), x, more, scale) for x, y, more in sides)
     losses = (cross_entropy(ahead, own, reduction="none") + cross_entropy(back, own, reduction="none")) / 2
     return mean(losses, both)
 
@@ -202,7 +202,10 @@ def ntxent(
 
 
 def extended(
-    logits: Float[Tensor, "b every"], x: Float[Tensor, "b d"], older: Float[Tensor, "size d"] | None, scale: Tensor | float
+    logits: Float[Tensor, "b every"],
+    x: Float[Tensor, "b d"],
+    older: Float[Tensor, "size d"] | None,
+    scale: Tensor | float,
 ) -> Float[Tensor, "b more"]:
     """Logits with those of older candidates beside them."""
     if older is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import nn
@@ -11,7 +11,8 @@ from torch.nn.functional import cosine_similarity, mse_loss
 
 from fusion.decoders import MakeDecoder
 from fusion.projector import MakeProjector, Projector
-from mmmae.objectives.objective import Encoded, Objective, Parts
+from mmmae.objectives.objective import Encoded, Parts
+from mmmae.objectives.taught import Taught
 from mmmae.parallel.reduce import count, gather, mean
 from mmmae.teachers import MakeTeacher
 from modalities.positions import ravel
@@ -23,7 +24,7 @@ Piece = tuple[Float[Tensor, "b m d"], Int[Tensor, "b m"], Bool[Tensor, "b m"] | 
 """Predictions, the patches that they are of, and which of these are real; None when all are."""
 
 
-class Distillation(Objective):
+class Distillation(Taught):
     """Masked distillation (data2vec, arXiv:2202.03555; VideoPrism, 2402.13217): predict, from the visible patches, what a
     teacher's encoder makes of the whole clip.
 
@@ -59,35 +60,32 @@ class Distillation(Objective):
         if distance not in ("cosine", "mse"):
             raise ValueError(f"distance is 'cosine' or 'mse', got {distance!r}")
         if min(tokens, pooled) < 0 or tokens == pooled == 0:
-            raise ValueError(f"tokens and pooled are weights, one of them above 0, got tokens={tokens}, pooled={pooled}")
-        super().__init__(weight)
-        self.teacher = teacher()
-        known = [name for name in tokenizers if self.teacher.streams is None or name in self.teacher.streams]
+            raise ValueError(
+                f"tokens and pooled are weights, one of them above 0, got tokens={tokens}, pooled={pooled}"
+            )
+        super().__init__(weight, made := teacher())
+        known = [name for name in tokenizers if made.streams is None or name in made.streams]
         self.streams = [name for name in known if streams is None or name in streams]
         if not self.streams:
             raise ValueError(f"nothing to distil: the teacher encodes {known} of the streams, asked for are {streams}")
         self.weights = {f"{name}-tokens": tokens for name in self.streams}
         self.weights |= {f"{name}-pooled": pooled for name in self.streams}
-        width = self.teacher.width or dim
+        width = made.width or dim
         outputs = dict.fromkeys(self.streams, width)
         self.distance = distance
         self.decoder = decoder(list(tokenizers), dim, outputs) if tokens and places != "visible" else None
         self.visible = heads(self.streams, lambda: nn.Linear(dim, width)) if tokens and places != "hidden" else None
-        self.pooled = heads(self.streams, lambda: head(dim, width) if head else Projector(dim, width, hidden=())) if pooled else None
+        self.pooled = (
+            heads(self.streams, lambda: head(dim, width) if head else Projector(dim, width, hidden=()))
+            if pooled
+            else None
+        )
         if head is not None and self.pooled is None:
             raise ValueError("head projects pooled vectors, of which there are none; set pooled above 0")
         self.ties_streams = self.decoder is not None and self.decoder.ties_streams
 
-    def attach(self, model: nn.Module) -> None:
-        self.teacher.attach(model)
-
-    def after_step(self, model: nn.Module, progress: float, taken: bool | Tensor) -> None:
-        self.teacher.after_step(model, progress, taken)
-
-    def record(self) -> dict[str, Any]:
-        return {"teacher": record} if (record := self.teacher.record()) else {}
-
     def forward(self, encoded: Encoded) -> dict[str, Float[Tensor, ""]]:
+        assert self.teacher is not None
         targets = self.teacher.encode(encoded)
         names = [name for name in self.streams if name in targets]
         parts = Parts()

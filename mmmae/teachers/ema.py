@@ -28,9 +28,7 @@ class Ema(Teacher):
         each: follow after every `step`, or after the last one of every `epoch`.
     """
 
-    def __init__(
-        self, *, momentum: float = 0.996, final: float | None = None, each: Literal["step", "epoch"] = "step"
-    ):
+    def __init__(self, *, momentum: float = 0.996, final: float | None = None, each: Literal["step", "epoch"] = "step"):
         super().__init__()
         for name, value in (("momentum", momentum), ("final", final)):
             if value is not None and not 0 <= value <= 1:

@@ -34,7 +34,7 @@ from mmmae.launch import listed, overrides_of, training_parser
 from mmmae.recipes import files as recipes
 from mmmae.recipes.lookup import RecipeError, names
 from modalities.imu.table import load
-from modalities.records import Batch
+from modalities.records import Batch, take
 
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 every_page = pytest.mark.parametrize("page", PAGES)
@@ -65,12 +65,14 @@ def mylab(tmp_path_factory) -> Iterator[Path]:
 
 def learn(model: MaskedAutoencoder, batch: Mapping) -> None:
     """One training step that reaches every parameter."""
-    optimizer = torch.optim.AdamW(model.parameters())
+    weights = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    optimizer = torch.optim.AdamW(weights.values())
     losses = model(batch)
     losses.total.backward()
     assert losses.total.isfinite()
-    assert not [name for name, p in model.named_parameters() if p.grad is None or not p.grad.isfinite().all()]
+    assert not [name for name, p in weights.items() if p.grad is None or not p.grad.isfinite().all()]
     optimizer.step()
+    model.after_step(0.0, taken=True)
 
 
 def labelled(batch: Batch) -> Batch:
@@ -95,6 +97,22 @@ def test_the_masking_from_outside_hides_the_middle_and_more_as_training_goes(myl
         assert torch.cat([plan.visible, plan.hidden], 1).sort(1).values.equal(torch.arange(512).expand(4, -1))
         away = (patches.coords[:, 1:] - 3.5).abs().sum(1)
         assert (away[plan.hidden].mean(1) < away[plan.visible].mean(1)).all()
+
+
+def test_the_objective_with_a_teacher_from_outside_compares_cosines_with_one_that_follows(mylab):
+    recipe = Recipe.load(mylab / "mylab" / "foveal.yaml", ["objectives.relations.margin=0"], ["video", "text"])
+    model, batch = recipe.build(), labelled(recipe.example(batch_size=4))
+    relations, encoded = model.objectives["relations"], model.encode_masked(batch)
+    teacher = relations.teacher.encode(encoded)
+    at = {name: take(t.x, encoded.plans[name].visible) for name, t in teacher.items()}
+    turn = torch.linalg.qr(torch.randn(at["video"].shape[-1], at["video"].shape[-1]))[0]
+    turned = {name: replace(encoded.tokens[name], x=3 * x @ turn) for name, x in at.items()}
+    for loss in relations(replace(encoded, tokens=turned)).values():
+        assert loss < 1e-5  # any rotation and scale of the teacher's own tokens
+    assert relations(encoded)["video"] > 0.01
+    before = relations.teacher.trunk.norm.weight.clone()
+    learn(model, batch)
+    assert torch.equal(relations.teacher.trunk.norm.weight, 0.99 * before + (1 - 0.99) * model.trunk.norm.weight)
 
 
 def test_samples_without_a_label_cost_nothing(mylab):

@@ -8,9 +8,11 @@ import re
 import pytest
 from pages import FENCED, PAGES
 
+from fusion.projector import Projector
 from fusion.sizes import SIZES
 from mmmae import Recipe, corpora
 from mmmae.data import cells
+from mmmae.objectives import Objective
 from mmmae.recipes import files as recipes
 from mmmae.recipes.lookup import find, names, signature
 from mmmae.recipes.sections import SIZED, Data, Optimizer, Section, Training
@@ -47,12 +49,23 @@ def require_keys(kind: str, name: str, cell: str) -> None:
         assert (key if sized or parameter.default is parameter.empty else f"{key}={written(parameter.default)}") in told
 
 
-@pytest.mark.parametrize("kind", ["masking", "joint masking", "trunk", "decoder", "objective"])
+@pytest.mark.parametrize("kind", ["masking", "joint masking", "trunk", "decoder", "teacher", "objective"])
 def test_every_part_and_every_key_of_it_is_listed(kind):
     known = table("recipes.md", kind.capitalize())
     assert sorted(known) == names(kind)
     for name in names(kind):
         require_keys(kind, name, known[name])
+
+
+def test_every_key_of_a_projector_is_listed():
+    told = re.findall(r"`([^`]+)`", section("recipes.md", "Projector"))
+    for key, parameter in signature(Projector).items():
+        assert f"{key}={written(parameter.default)}" in told
+
+
+def test_everything_that_an_objective_may_declare_is_listed():
+    public = {name for name in vars(Objective) if not name.startswith("_")} - {"forward", "weigh"}
+    assert set(table("adding.md", "What an objective may declare")) - {"optimizer"} == public
 
 
 def test_every_modality_and_every_key_of_it_is_listed():

@@ -64,7 +64,9 @@ def test_no_gradient_reaches_a_teacher(use, run):
     assert len(list(teacher.parameters())) > 20
     assert all(parameter.grad is None and not parameter.requires_grad for parameter in teacher.parameters())
     assert not any(module.training for module in teacher.modules())
-    held = {id(p) for group in adamw(model, tiny.tiny("default").sections.optimizer).param_groups for p in group["params"]}
+    held = {
+        id(p) for group in adamw(model, tiny.tiny("default").sections.optimizer).param_groups for p in group["params"]
+    }
     assert not held & {id(parameter) for parameter in teacher.parameters()}
     assert any(name.startswith("objectives.distillation.teacher.trunk") for name in model.state_dict())
 

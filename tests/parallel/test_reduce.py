@@ -87,7 +87,9 @@ def test_two_processes_give_the_losses_and_gradients_of_one(name, divided):
     losses, gradients, buffers = measure(model, batch)
     assert losses["contrastive/video-audio"] > 0.1
     for buffer, value in buffers.items():
-        assert_close(divided[name][2][buffer], value, rtol=1e-4, atol=1e-5)  # rank by rank, as the joined batch has them
+        assert_close(
+            divided[name][2][buffer], value, rtol=1e-4, atol=1e-5
+        )  # rank by rank, as the joined batch has them
     assert bool(buffers) == (name == "momentum")
     for part, loss in losses.items():
         assert_close(divided[name][0][part], loss, rtol=1e-6, atol=1e-6, msg=lambda m, part=part: f"{part}: {m}")

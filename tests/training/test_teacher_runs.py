@@ -78,13 +78,18 @@ def test_a_skipped_step_moves_neither_teacher_nor_queue(world, tmp_path, monkeyp
     equal = [all(torch.equal(one[name], other[name]) for name in one) for one, other in zip(steps, steps[1:])]
     assert equal.count(True) == 1
     for number, same in enumerate(equal):
-        moved = [n for n in steps[0] if ".teacher.trunk" in n and not torch.equal(steps[number][n], steps[number + 1][n])]
+        moved = [
+            n for n in steps[0] if ".teacher.trunk" in n and not torch.equal(steps[number][n], steps[number + 1][n])
+        ]
         assert bool(moved) != same
 
 
 def test_a_run_resumes_without_the_run_of_its_teacher(world, tmp_path):
     assert train(world, tmp_path / "teacher", "objectives.contrastive=null", steps=1) == 0
-    settings = [f"objectives.distillation={{teacher: {{use: frozen, run: {tmp_path / 'teacher'}}}}}", "training.save_every=2"]
+    settings = [
+        f"objectives.distillation={{teacher: {{use: frozen, run: {tmp_path / 'teacher'}}}}}",
+        "training.save_every=2",
+    ]
     assert train(world, tmp_path / "student", *settings, "training.keep=9") == 0
     before = outcome(tmp_path / "student")
     teacher = saved(tmp_path / "teacher", 1)
