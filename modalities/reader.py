@@ -99,6 +99,10 @@ class Reader(ABC):
         """
         return {}
 
+    def files(self, source: Any) -> list[str]:
+        """The files that a source consists of, for messages; none where the manifest holds it."""
+        return [source["path"] if isinstance(source, dict) else source]
+
     def contents(self) -> Contents:
         """What looks at the windows of one recording for that report."""
         return Contents()

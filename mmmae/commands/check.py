@@ -55,7 +55,7 @@ def run(arguments: argparse.Namespace) -> int:
     modalities = listed(arguments.modalities)
     recipe = Recipe.load(arguments.recipe, arguments.overrides, modalities)
     rules = recipe.sections.data
-    asked = None if modalities is None else recipe.columns
+    asked = None if modalities is None else list(recipe.columns)
     manifest = open_data(arguments.data, asked, columns=recipe.columns, bad=1.0, outside=rules.outside)
     if modalities is None:
         recipe = recipe.narrow([name for name in recipe.streams if manifest.has(recipe.stream(name).source)])

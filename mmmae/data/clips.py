@@ -99,7 +99,8 @@ class Clips(Windows, Dataset):
     def fault(self, index: int, error: SampleError) -> Fault | None:
         """What to report of a recording that gave an error; None where it only has nothing in one window."""
         if not isinstance(error, NothingThere):
-            path = str(self.manifest.path) if error.path == "text" else error.path
+            inside = error.path in {stream.use for stream in self.streams.values()}  # a modality in place of a file
+            path = str(self.manifest.path) if inside else error.path
             return Fault(self.manifest[index].id, path, error.modality, error.reason, error.remedy)
         if index not in self.empty:
             try:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from mmmae.data.spelling import empty, name, plain
+from modalities.manifest.spelling import empty, name, plain
 
 NO_LABEL = "-1"  # what many corpora write where the label of a row is not known
 WHOLE = re.compile(r"-?\d+")

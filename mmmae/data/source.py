@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,7 @@ def open_data(
     data: Any,
     modalities: Sequence[str] | None = None,
     *,
-    columns: Sequence[str] = (),
+    columns: Mapping[str, str] | Sequence[str] = (),
     bad: float = 0.0,
     outside: bool = False,
     cache: str | os.PathLike | None = None,

@@ -137,6 +137,5 @@ class Windows:
 
     def called(self, sources: Mapping[str, Any]) -> str:
         """What to call the sources of some streams in a message: their files, each once."""
-        files = (source for m, source in sources.items() if self.streams[m].source != "text")
-        paths = (file["path"] if isinstance(file, dict) else file for file in files)
-        return ", ".join(dict.fromkeys(paths)) or "captions"
+        files = (file for m, source in sources.items() for file in self.readers[m].files(source))
+        return ", ".join(dict.fromkeys(files)) or "captions"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import zlib
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mmmae.data.classes import Classes
+from mmmae.data.columns import files
 from mmmae.data.measurements import Numbers
 from mmmae.data.targets import Target
 from modalities.errors import InputError
@@ -20,7 +20,6 @@ from modalities.noise import mix
 if TYPE_CHECKING:
     from mmmae.data.manifest import Manifest
 
-MEDIA = ("video", "audio", "imu", "embedding")  # columns that name the file of a recording
 VALIDATION = 0.2  # share of the training groups that select
 
 
@@ -111,7 +110,10 @@ def split(
     Raises:
         InputError: there are too few labels or groups, or the column `split` puts the same seconds on both sides.
     """
-    rows = list(manifest.columns("id", "label", "group", "split", "start", "end", "place", *MEDIA))
+    rows = [
+        {**row, "files": files(row, manifest.media)}
+        for row in manifest.columns("id", "label", "group", "split", "start", "end", "place", *manifest.media)
+    ]
     target = Classes.of(manifest) if target is None else target
     labels = truths(target, manifest.texts())
     found = divided(rows, labels, target, share, str(manifest.path), tested, learned)
@@ -128,7 +130,7 @@ def divided(
     tested: bool = True,
     learned: bool = True,
 ) -> Split:
-    """See `split`; `where` the rows come from, for messages."""
+    """See `split`; `where` the rows come from, for messages. Of each row `files` holds the paths of its recording."""
     known = np.flatnonzero(labelled(labels))
     notes = []
     units = together(rows, groups=True)
@@ -178,7 +180,7 @@ def together(rows: Sequence[dict[str, Any]], *, groups: bool) -> list[str]:
     keys: dict[tuple[str, str], int] = {}
     links = []
     for number, row in enumerate(rows):
-        named = [("file", os.path.normpath(row[column])) for column in MEDIA if row[column] is not None]
+        named = [("file", path) for path in row["files"]]
         named += [("group", row["group"])] if groups and row["group"] is not None else []
         links += [(number, len(rows) + keys.setdefault(key, len(keys))) for key in named]
     size = len(rows) + len(keys)
@@ -218,7 +220,7 @@ def require_apart(rows: Sequence[dict[str, Any]], test: np.ndarray, where: str) 
     """
     files: dict[str, list[tuple[float, float, int]]] = defaultdict(list)
     for number, row in enumerate(rows):
-        for path in {os.path.normpath(row[column]) for column in MEDIA if row[column] is not None}:
+        for path in row["files"]:
             files[path].append((row["start"] or 0.0, np.inf if row["end"] is None else row["end"], number))
     for path, pieces in files.items():
         last = {False: (-np.inf, 0), True: (-np.inf, 0)}  # where the rows of each side end so far, and which is last

@@ -18,6 +18,7 @@ from modalities.import_class import resolve
 KINDS = {
     "reader": ("modalities", ".reader", ["modalities.reader:Reader"]),
     "tokenizer": ("modalities", ".tokenizer", ["modalities.tokenizer:Tokenizer"]),
+    "columns": ("modalities", ".manifest", ["modalities.manifest.columns:Columns"]),
     "augmentation": ("modalities", ".augmentation", ["modalities.augmentation:Augmentation"]),
     "masking": ("fusion.masking", "", ["fusion.masking:Masking"]),
     "joint masking": ("fusion.masking", "", ["fusion.masking:JointMasking"]),

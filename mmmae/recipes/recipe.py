@@ -127,9 +127,12 @@ class RecipeSpec:
         return list(self.parts)
 
     @property
-    def columns(self) -> list[str]:
-        """The columns of a manifest that the streams are read from, each once."""
-        return list(dict.fromkeys(parts.stream.source for parts in self.parts.values()))
+    def columns(self) -> dict[str, str]:
+        """The columns of a manifest that the streams are read from, and as which modality each is read first."""
+        found: dict[str, str] = {}
+        for parts in self.parts.values():
+            found.setdefault(parts.stream.source, parts.stream.use)
+        return found
 
     def stream(self, name: str) -> Stream:
         """Where and when a stream is read."""

@@ -60,7 +60,7 @@ class Trainer:
         self.start = start
         with accelerator.main_process_first():
             rules = recipe.sections.data
-            manifest = open_data(data, recipe.columns, bad=rules.bad, outside=rules.outside)
+            manifest = open_data(data, list(recipe.columns), columns=recipe.columns, bad=rules.bad, outside=rules.outside)
             train, test = manifest.split(recipe.sections.data.holdout)
             output.mkdir(parents=True, exist_ok=True)
             main = accelerator.is_main_process

@@ -62,6 +62,9 @@ class TextReader(Reader):
             )
         return facts
 
+    def files(self, source: Any) -> list[str]:
+        return []
+
     def contents(self) -> CaptionContents:
         return CaptionContents()
 

@@ -14,7 +14,7 @@ import pytest
 from places import CASES
 
 from mmmae.data.manifest import Manifest
-from mmmae.data.spelling import escaped, name, unescaped
+from modalities.manifest.spelling import escaped, name, unescaped
 from modalities.errors import InputError
 
 FORMATS = ("csv", "tsv", "semicolons.csv", "jsonl", "json", "parquet", "saved", "frame", "dataset", "list", "mapping")

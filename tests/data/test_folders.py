@@ -62,7 +62,7 @@ def test_a_sound_of_any_ending_is_a_row(tmp_path, name, codec):
 
 
 def test_endings_are_of_one_kind_each():
-    endings = [ending for endings in kinds.KINDS.values() for ending in endings]
+    endings = list(kinds.OF)
     assert len(endings) == len(set(endings)) and all(ending == ending.lower() for ending in endings)
 
 
