@@ -49,14 +49,14 @@ def run(arguments: argparse.Namespace) -> int:
     from mmmae.data.contents import DataContents
     from mmmae.data.inspection import inspect_all
     from mmmae.data.open_settings import fit
-    from mmmae.data.source import open_data
+    from mmmae.data.source import open_for
     from mmmae.launch import listed
 
     modalities = listed(arguments.modalities)
     recipe = Recipe.load(arguments.recipe, arguments.overrides, modalities)
     rules = recipe.sections.data
     asked = None if modalities is None else list(recipe.columns)
-    manifest = open_data(arguments.data, asked, columns=recipe.columns, bad=1.0, outside=rules.outside)
+    manifest = open_for(recipe, arguments.data, asked, bad=1.0, outside=rules.outside)
     if modalities is None:
         recipe = recipe.narrow([name for name in recipe.streams if manifest.has(recipe.stream(name).source)])
     workers = len(os.sched_getaffinity(0)) if arguments.workers is None else arguments.workers

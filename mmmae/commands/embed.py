@@ -74,7 +74,7 @@ def embed(arguments: argparse.Namespace, ranks: Ranks) -> int:
     out: Path = arguments.out
     made = {"run": str(find(arguments.run).resolve()), "segment": segment, "stride": stride,
             "streams": sorted(clips.readers), "format": arguments.format}  # fmt: skip
-    rows = list(manifest.columns("id", "label", "group", "split", "text", "start", "end"))
+    rows = list(manifest.columns("id", "label", "group", "split", "text", "segments", "start", "end"))
     places = paths(out, [row["id"] for row in rows], arguments.format)
     ranks.first(lambda: require_same(out, made))
 

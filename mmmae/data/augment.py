@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -76,8 +76,10 @@ def mixup(batch: Batch, weight: Float[Tensor, " b"]) -> Batch:
     return replace(batch, signals=signals, mixed=Mixed(other, weight))
 
 
-def require_mixable(tokenizers: Mapping[str, Tokenizer], objectives: Mapping[str, Objective], where: str) -> None:
-    """Refuse to mix what cannot be, or labels that nobody asks for.
+def require_mixable(
+    tokenizers: Mapping[str, Tokenizer], objectives: Mapping[str, Objective], targets: Iterable[str], where: str
+) -> None:
+    """Refuse to mix what cannot be, or labels that nobody learns. targets: names of what is learned over time.
 
     Raises:
         RecipeError: names the stream, or the objective that is missing.
@@ -86,6 +88,11 @@ def require_mixable(tokenizers: Mapping[str, Tokenizer], objectives: Mapping[str
         raise RecipeError(
             f"{where}: {words[0]} is made of words, between which there is nothing\n"
             "  set data.mixup=0, or leave the stream out with --modalities"
+        )
+    if over_time := ", ".join(targets):
+        raise RecipeError(
+            f"{where}: {over_time} are learned over time, and not mixed\n"
+            "  set data.mixup=0, or leave the objective out"
         )
     if not any(objective.supports_mixup for objective in objectives.values()):
         raise RecipeError(

@@ -7,7 +7,7 @@ give the same manifest (modalities/manifest/spelling.py).
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -27,8 +27,9 @@ Store = Callable[[str, Any, dict[str, Any]], Any]  # column, cell and its row to
 
 
 def check(
-    row: Any, known: kinds.Known, where: str, findings: Findings | None = None, store: Store | None = None
-) -> dict[str, Any]:
+    row: Any, known: kinds.Known, where: str, findings: Findings | None = None, store: Store | None = None,
+    further: Mapping[str, Cell] | None = None,
+) -> dict[str, Any]:  # fmt: skip
     """The filled cells of a row, in the types that the manifest stores; empty ones (null, "", NaN, []) are left out.
 
     An error in the place of a cell goes into `fault`: the row is a bad sample for whoever reads that modality.
@@ -37,6 +38,7 @@ def check(
         known: the columns of every modality, by name.
         where: file and row, for messages.
         findings: where notes go.
+        further: columns of no modality, and their cells.
         store: makes a file of a cell that is the recording itself (bytes, an array).
 
     Raises:
@@ -45,14 +47,13 @@ def check(
     findings = Findings() if findings is None else findings
     if not isinstance(row, dict):
         raise InputError(f'{where}: expected an object such as {{"video": "clip.mp4"}}, got {row!r:.60}')
-    modalities = tuple(known.values())
-    plan = headers.plan(tuple(row), modalities)
+    plan = headers.plan(tuple(row), tuple(known.values()), tuple(further or ()))
     if plan.problem is not None:
         raise InputError(f"{where}: {plan.problem}")
     for note in plan.notes:
         findings.notes.setdefault(note, (1, ""))
     cells: dict[str, Any] = {}
-    columns = cells_of(modalities)
+    columns = all_cells(known, further or {})
     for given, column in plan.pairs:
         value = row[given]
         if isinstance(value, SampleError):
@@ -134,6 +135,12 @@ LISTS = ("label", "segments")  # columns in which an empty list is a value: none
 def cells_of(modalities: tuple[Columns, ...]) -> dict[str, Cell]:
     """Every column that holds something, and its cells."""
     return GENERAL | {column: cell for one in modalities for column, cell in one.cells.items()}
+
+
+def all_cells(known: kinds.Known, further: Mapping[str, Cell]) -> dict[str, Cell]:
+    """The columns of modalities and further ones, and their cells."""
+    found = cells_of(tuple(known.values()))
+    return {**found, **further} if further else found
 
 
 NUMBERS = [name for name, cell in cells_of(tuple(kinds.HOUSE.values())).items() if cell.kind in (float, int)]

@@ -73,12 +73,12 @@ class Names:
 
     @classmethod
     @lru_cache(maxsize=16)
-    def of(cls, modalities: tuple[Columns, ...]) -> Names:
+    def of(cls, modalities: tuple[Columns, ...], further: tuple[str, ...] = ()) -> Names:
         names = [one.name for one in modalities]
         extras = (column for one in modalities for column in one.cells)
         own = [one for one in modalities if one.own]
         return cls(
-            tuple(dict.fromkeys([*names, *GENERAL, *extras])),
+            tuple(dict.fromkeys([*names, *GENERAL, *extras, *further])),
             tuple(rate for one in own for rate in one.rates),
             SAME | {key: column for one in own for key, column in one.same.items()},
             MAYBE | {key: column for one in own for key, column in one.maybe.items()},
@@ -98,9 +98,9 @@ def known(name: str) -> bool:
 
 
 @lru_cache(maxsize=256)
-def plan(names: tuple[object, ...], modalities: tuple[Columns, ...]) -> Plan:
-    """What the names of a row or of a header mean, where there are columns of `modalities`."""
-    headers = Names.of(modalities)
+def plan(names: tuple[object, ...], modalities: tuple[Columns, ...], further: tuple[str, ...] = ()) -> Plan:
+    """What the names of a row or of a header mean, where there are columns of `modalities` and `further` ones."""
+    headers = Names.of(modalities, further)
     columns = headers.columns
     pairs: dict[str, str] = {}
     notes, unknown = [], []

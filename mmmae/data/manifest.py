@@ -20,6 +20,7 @@ from mmmae.data.stored import Store
 from mmmae.data.table import collect
 from mmmae.data.targets import Encoded, Target
 from modalities.errors import InputError, SampleError
+from modalities.manifest.columns import Cell
 from modalities.manifest.spelling import unescaped
 from modalities.noise import WORD, mix
 
@@ -35,6 +36,7 @@ class Row:
     start, end: the part of the recording in seconds; None leaves it to the recording.
     label: as the manifest's target encodes it; None where there is none.
     notes: what was assumed of it, for the readings of its windows.
+    cells: those of the columns that the manifest was asked to give.
     """
 
     id: str
@@ -43,6 +45,7 @@ class Row:
     end: float | None = None
     label: Encoded | None = None
     notes: tuple[str, ...] = ()
+    cells: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,8 @@ class Manifest(LabelColumn):
     modalities: those that at least one row has, counting the sound track of a video as audio.
     target: what rows give for their label; by default its place among the names, those that are lists left out.
     notes: what was assumed, converted or passed over while the rows were read, a plain sentence each.
-    known: the columns of every modality, by name.
+    known: the columns of every modality, by name. given: further columns, whose cells rows give.
+    whole: the table with all of its rows, where this holds some.
     """
 
     path: Path | str
@@ -65,6 +69,8 @@ class Manifest(LabelColumn):
     target: Target
     notes: tuple[str, ...] = ()
     known: kinds.Known = field(default_factory=lambda: kinds.HOUSE, repr=False)
+    given: tuple[str, ...] = ()
+    whole: Dataset | None = field(default=None, repr=False)
 
     @classmethod
     def open(
@@ -73,6 +79,7 @@ class Manifest(LabelColumn):
         *,
         modalities: Sequence[str] | None = None,
         columns: Mapping[str, str] | Sequence[str] = (),
+        further: Mapping[str, Cell] | None = None,
         bad: float = 0.0,
         outside: bool = False,
         cache: str | os.PathLike | None = None,
@@ -85,6 +92,7 @@ class Manifest(LabelColumn):
             data: a path, or a datasets.Dataset or DatasetDict, a pandas DataFrame, a list of dicts, or columns such as
                 {"imu": X, "imu_rate": 50, "label": y}: paths, bytes or arrays (docs/data.md).
             columns: of further modalities that rows may have; as a mapping, each with the modality that it is read as.
+            further: columns that objectives learn from, and their cells.
             bad: share of the rows whose files may be missing: whoever reads such a row meets the error.
             outside: whether files may lie elsewhere than in the manifest's folder and below.
             cache: folder for recordings that the rows hold themselves; the user's cache by default.
@@ -99,7 +107,7 @@ class Manifest(LabelColumn):
         asked = None if modalities is None else set(modalities)
         store = Store(findings, cache, asked, known)
         table, present = collect(
-            path, rows.read(data, enclosure, findings, asked, store, known), known, asked, findings, store
+            path, rows.read(data, enclosure, findings, asked, store, known), known, asked, findings, store, further or {}
         )
         store.report()
         enclosure.also = os.path.realpath(store.folder) if store.files else None
@@ -119,7 +127,8 @@ class Manifest(LabelColumn):
         row = self.table[index]
         found = {m: source for m in self.modalities if (source := self.locate(row, m)) is not None}
         label = None if row["label"] is None else self.target.encode(row["label"])
-        return Row(row["id"], found, row["start"], row["end"], label)
+        cells = {column: row[column] for column in self.given}
+        return Row(row["id"], found, row["start"], row["end"], label, cells=cells)
 
     def __iter__(self) -> Iterator[Row]:
         return (self[index] for index in range(len(self)))
@@ -181,11 +190,19 @@ class Manifest(LabelColumn):
 
     def select(self, indices: Sequence[int]) -> Manifest:
         """The manifest of some of the rows, with the same target."""
-        return replace(self, table=self.table.select(indices))
+        return replace(self, table=self.table.select(indices), whole=self.whole or self.table)
 
     def aimed(self, target: Target | None) -> Manifest:
         """The same rows, their labels encoded by a target; None leaves them as they are."""
         return self if target is None else replace(self, target=target)
+
+    def giving(self, columns: Sequence[str]) -> Manifest:
+        """The same rows, which also give the cells of some columns."""
+        return replace(self, given=tuple(dict.fromkeys([*self.given, *columns])))
+
+    def every(self, column: str) -> Iterator[Any]:
+        """The cells of a column in the whole file, also where this holds some of its rows."""
+        return (row[column] for row in memory.plain((self.whole or self.table).select_columns([column])))
 
     def texts(self) -> list[str | None]:
         """The label of each row, as text."""

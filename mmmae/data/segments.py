@@ -87,10 +87,12 @@ class Segments(IterableDataset):
                 return whole.read(row, 0)[0]
             sample = Clips(whole.manifest, whole.readers, window=seconds, streams=whole.streams).read(row, 0)[0]
         except NothingThere:
-            return Sample(blanks, row.start, dict.fromkeys(blanks, 0.0), whole.spans, 0, row.id, row.label)
+            nothing = Sample(blanks, row.start, dict.fromkeys(blanks, 0.0), whole.spans, 0, row.id, row.label)
+            return whole.aimed(row, nothing)
         short = {m: len(reading.values) < len(blanks[m].values) for m, reading in sample.readings.items()}
         readings = {m: fill(blanks[m], reading) for m, reading in sample.readings.items()}
-        return replace(sample, readings=readings, spans={m: whole.window if short[m] else seconds for m in readings})
+        spans = {m: whole.window if short[m] else seconds for m in readings}
+        return whole.aimed(row, replace(sample, readings=readings, spans=spans))
 
 
 def read(segments: Segments, workers: int) -> Iterator[Piece]:

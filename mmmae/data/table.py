@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,22 +13,24 @@ from mmmae.data.kinds import Known
 from mmmae.data.stored import Store
 from mmmae.recipes.lookup import find, names
 from modalities.errors import InputError
+from modalities.manifest.columns import Cell
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
 
 def collect(
-    path: Path | str, found: Rows, known: Known, asked: set[str] | None, findings: Findings, store: Store
-) -> tuple[Dataset, set[str]]:
+    path: Path | str, found: Rows, known: Known, asked: set[str] | None, findings: Findings, store: Store,
+    further: Mapping[str, Cell],
+) -> tuple[Dataset, set[str]]:  # fmt: skip
     """The checked rows as an Arrow table, and the modalities that they have."""
     import pyarrow as pa
     from datasets import Dataset
 
-    schema = schema_of(known)
+    schema = schema_of(known, further)
     chunks, chunk, present, count = [], [], set(), 0
     for place, raw in found:
-        row = cells.check(raw, known, f"{path}, {place}", findings, store)
+        row = cells.check(raw, known, f"{path}, {place}", findings, store, further)
         here = {m for m, columns in known.items() if columns.present(row)}
         here |= {row["fault"]["modality"]} if "fault" in row else set()
         present |= here
@@ -53,12 +56,12 @@ def collect(
     return Dataset(pa.Table.from_batches(chunks, schema)), present
 
 
-def schema_of(known: Known) -> Any:
+def schema_of(known: Known, further: Mapping[str, Cell]) -> Any:
     """The types of the table's columns."""
     import pyarrow as pa
 
     fault = dict.fromkeys(("modality", *cells.FAULT), str)
-    columns = {"place": str, **{name: cell.kind for name, cell in cells.cells_of(tuple(known.values())).items()}}
+    columns = {"place": str, **{name: cell.kind for name, cell in cells.all_cells(known, further).items()}}
     return pa.schema({name: arrow(kind) for name, kind in (columns | {"fault": fault}).items()})
 
 

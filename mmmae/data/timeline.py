@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
-from mmmae.data.labels import spelled
+import torch
+
+from mmmae.data.labels import LabelColumn, ordered, spelled
+from mmmae.data.window_targets import WindowTarget
+from modalities.errors import InputError
 from modalities.manifest.cells import listed, seconds
 from modalities.manifest.spelling import empty, plain
+from modalities.shapes import Bool, Float, Int, Tensor
 
 SEGMENT = {"start": float, "end": float, "labels": [str]}  # as a table holds one
 EXPECTED = 'a list of segments such as [{"start": 1.5, "end": 4, "label": "jump"}]'
@@ -52,3 +58,49 @@ def segment(value: Any, called: str) -> dict[str, Any]:
         return times | {"labels": sorted({spelled(one) for one in names})}
     except ValueError as error:
         raise ValueError(f"segments whose `label` is {error} ({called} has {given!r:.40})") from None
+
+
+@dataclass(frozen=True)
+class Timeline(WindowTarget):
+    """Which classes are on at the middle of each token: 1 or 0, (t, classes), NaN where nothing is known.
+
+    A token at second x of the recording has a class where one of its segments has start <= x < end. Times are compared
+    in whole microseconds, so that 0.3 is 3 * 0.1.
+    """
+
+    names: tuple[str, ...]
+    stream: str | None = None
+    column = "segments"
+
+    @classmethod
+    def of(cls, labels: LabelColumn) -> tuple[str, ...]:
+        """The names of the classes of a whole manifest, in their order.
+
+        Raises:
+            InputError: there are none.
+        """
+        names = ordered(name for cell in labels.every("segments") for one in cell or () for name in one["labels"])
+        if not names:
+            raise InputError(f"{labels.path}: no row has segments\n  fill the column 'segments' with {EXPECTED}")
+        return names
+
+    def within(self, cell: Any | None, moments: Float[Tensor, " t"], inside: Bool[Tensor, " t"]) -> Tensor:
+        on = torch.zeros(len(moments), len(self.names))
+        ticks = microseconds(moments)
+        for one in cell or ():
+            here = (ticks >= round(one["start"] * 1e6)) & (ticks < round(one["end"] * 1e6))
+            for name in one["labels"]:
+                if name in self.names:
+                    on[here, self.names.index(name)] = 1.0
+        known = inside if cell is not None else torch.zeros_like(inside)
+        return torch.where(known[:, None], on, torch.nan)
+
+    def example(self, batch: int, steps: int, generator: torch.Generator) -> Tensor:
+        return torch.randint(0, 2, (batch, steps, len(self.names)), generator=generator).float()
+
+    def unknown(self, x: Tensor) -> Tensor:
+        return torch.full_like(x, torch.nan)
+
+
+def microseconds(seconds: Float[Tensor, " t"]) -> Int[Tensor, " t"]:
+    return (seconds * 1e6).round().long()

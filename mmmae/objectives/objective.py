@@ -19,6 +19,7 @@ from modalities.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
     from mmmae.data.targets import Target
+    from mmmae.data.window_targets import WindowTarget
 
 
 @dataclass(frozen=True)
@@ -188,6 +189,14 @@ class Objective(nn.Module, ABC):
     def target_of(cls, settings: Mapping[str, Any]) -> Target | None:
         """How it reads a sample's label, by its settings; by default labels come as the manifest counts them."""
         return None
+
+    @classmethod
+    def targets(cls, settings: Mapping[str, Any]) -> Mapping[str, WindowTarget]:
+        """What else it learns of each window, by the key in `Batch.targets`: columns of the manifest over time.
+
+        A batch may lack them (a caller's own): then nothing is known.
+        """
+        return {}
 
     @classmethod
     def applicable(cls, tokenizers: Mapping[str, Tokenizer]) -> bool:

@@ -43,7 +43,7 @@ class Trainer:
         from mmmae.data.notes import FILE as NOTES
         from mmmae.data.notes import RunNotes
         from mmmae.data.open_settings import fit
-        from mmmae.data.source import open_data
+        from mmmae.data.source import open_for
         from mmmae.parallel.main_process import agreed
         from mmmae.storage import checkpoint
         from mmmae.training.batching import Sizes
@@ -60,7 +60,7 @@ class Trainer:
         self.start = start
         with accelerator.main_process_first():
             rules = recipe.sections.data
-            manifest = open_data(data, list(recipe.columns), columns=recipe.columns, bad=rules.bad, outside=rules.outside)
+            manifest = open_for(recipe, data, list(recipe.columns), bad=rules.bad, outside=rules.outside)
             train, test = manifest.split(recipe.sections.data.holdout)
             output.mkdir(parents=True, exist_ok=True)
             main = accelerator.is_main_process
