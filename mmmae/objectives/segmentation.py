@@ -87,10 +87,15 @@ class Segmentation(Objective):
         return self.head(self.norm(tokens.means(0))).float(), tokens.filled(0)
 
     def forward(self, encoded: Encoded) -> dict[str, Float[Tensor, ""]]:
+        if self.stream not in encoded.tokens:
+            return {}
         logits, there = self.logits(encoded.tokens[self.stream])
         on = encoded.batch.targets.get("segments")
         if on is None:
             on = logits.new_full((*logits.shape[:2], len(self.classes)), torch.nan)
+        if on.shape[1:] != (logits.shape[1], len(self.classes)):
+            expected = (len(logits), logits.shape[1], len(self.classes))
+            raise ValueError(f"targets['segments'] has the shape {tuple(on.shape)}, expected {expected} (b, t, classes)")
         known = there & ~on.isnan().any(2)
         losses, right = self.judge(logits, on.nan_to_num())
         parts = Parts()
