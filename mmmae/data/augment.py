@@ -91,8 +91,7 @@ def require_mixable(
         )
     if over_time := ", ".join(targets):
         raise RecipeError(
-            f"{where}: {over_time} are learned over time, and not mixed\n"
-            "  set data.mixup=0, or leave the objective out"
+            f"{where}: {over_time} are learned over time, and not mixed\n  set data.mixup=0, or leave the objective out"
         )
     if not any(objective.supports_mixup for objective in objectives.values()):
         raise RecipeError(

@@ -50,10 +50,10 @@ def read_folder(
     """
     layout = Layout(known)
     recordings = gathered(path, enclosure, findings, layout)
-    recordings = {
-        stem: one for stem, one in recordings.items() if not is_list(path, one, recordings, findings, layout)
-    }
-    anchors = next((group for group in layout.groups(asked) if any(has(one, group) for one in recordings.values())), None)
+    recordings = {stem: one for stem, one in recordings.items() if not is_list(path, one, recordings, findings, layout)}
+    anchors = next(
+        (group for group in layout.groups(asked) if any(has(one, group) for one in recordings.values())), None
+    )
     if anchors is None:
         found = "; ".join(findings.sentences())
         kinds_looked_for = [

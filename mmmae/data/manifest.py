@@ -107,7 +107,13 @@ class Manifest(LabelColumn):
         asked = None if modalities is None else set(modalities)
         store = Store(findings, cache, asked, known)
         table, present = collect(
-            path, rows.read(data, enclosure, findings, asked, store, known), known, asked, findings, store, further or {}
+            path,
+            rows.read(data, enclosure, findings, asked, store, known),
+            known,
+            asked,
+            findings,
+            store,
+            further or {},
         )
         store.report()
         enclosure.also = os.path.realpath(store.folder) if store.files else None

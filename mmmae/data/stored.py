@@ -30,6 +30,7 @@ MAGIC = (  # first bytes, at which place, and the ending that they mean
     (b"PAR1", 0, ".parquet"),
 )  # fmt: skip
 
+
 def cache() -> Path:
     """The user's folder for recordings that came from tables."""
     home = os.environ.get("XDG_CACHE_HOME")

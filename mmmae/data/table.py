@@ -48,7 +48,9 @@ def collect(
     if absent := sorted((asked or set()) - present) if present else ["any modality"]:  # asked for, or any at all
         usable = [m for m in known if m in present]
         remedy = f"Launch with --modalities {','.join(usable)}" if usable else f"Fill one of {', '.join(known)}"
-        if commands := [how for name in absent if name in names("reader") and (how := find("reader", name, name).made_by)]:
+        if commands := [
+            how for name in absent if name in names("reader") and (how := find("reader", name, name).made_by)
+        ]:
             remedy = f"{commands[0].format(data=path)} makes it; then train with --data EMBEDDED"
         raise InputError(
             f"{path}: no row has {' or '.join(absent)}; present: {', '.join(usable) or 'none'}\n  {remedy}"

@@ -95,7 +95,9 @@ class Segmentation(Objective):
             on = logits.new_full((*logits.shape[:2], len(self.classes)), torch.nan)
         if on.shape[1:] != (logits.shape[1], len(self.classes)):
             expected = (len(logits), logits.shape[1], len(self.classes))
-            raise ValueError(f"targets['segments'] has the shape {tuple(on.shape)}, expected {expected} (b, t, classes)")
+            raise ValueError(
+                f"targets['segments'] has the shape {tuple(on.shape)}, expected {expected} (b, t, classes)"
+            )
         known = there & ~on.isnan().any(2)
         losses, right = self.judge(logits, on.nan_to_num())
         parts = Parts()

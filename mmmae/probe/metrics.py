@@ -54,9 +54,7 @@ def set_scores(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, float
     }
 
 
-def time_scores(
-    on: np.ndarray, probabilities: np.ndarray, names: Sequence[str] | None = None
-) -> dict[str, float]:
+def time_scores(on: np.ndarray, probabilities: np.ndarray, names: Sequence[str] | None = None) -> dict[str, float]:
     """Figures of classes over time: (recordings, t, classes) or (t, classes), NaN where nothing is known.
 
     mAP is the mean over the classes of the average precision over all known times, as scikit-learn defines it; `map

@@ -1,4 +1,4 @@
-"""Video in a manifest: the columns `video` and `regions`, and the videos and images of a folder."""
+"""Video in a manifest: the columns `video`, `regions` and `boxes`, and the videos and images of a folder."""
 
 from __future__ import annotations
 
@@ -8,13 +8,54 @@ from fractions import Fraction
 from typing import Any, ClassVar
 
 from modalities.files.suffixes import IMAGES, VIDEOS
+from modalities.manifest.cells import listed, seconds
 from modalities.manifest.columns import PATH, Cell, Columns, Files, Keep, fingerprint
+from modalities.manifest.spelling import empty, name, plain
+
+EXPECTED = 'a list of boxes such as [{"time": 1.5, "box": [0.1, 0.2, 0.4, 0.9], "id": "anna"}]'
+
+
+def boxes(value: Any) -> list[dict[str, Any]]:
+    """Instances in frames, in the order of time: {time, box, id, of}, each box in shares of the picture.
+
+    A box is left, top, right, bottom, in pixels where `of` states the width and height of the picture.
+
+    Raises:
+        ValueError: says which box is wrong, and what was expected.
+    """
+    found = plain(listed(value))
+    if not isinstance(found, list):
+        raise ValueError(EXPECTED)
+    made = [box(plain(one), f"box {number}") for number, one in enumerate(found, 1)]
+    return sorted(made, key=lambda one: one["time"])
+
+
+def box(value: Any, called: str) -> dict[str, Any]:
+    """One instance."""
+    if not isinstance(value, dict) or not {"time", "box"} <= value.keys() <= {"time", "box", "id", "of"}:
+        raise ValueError(f"{EXPECTED} ({called} is {value!r:.60})")
+    size = [1, 1] if value.get("of") is None else plain(value["of"])
+    try:
+        time, sides = seconds(plain(value["time"])), [float(side) for side in plain(value["box"])]
+        width, height = (float(length) for length in size)
+        left, top, right, bottom = (side / full for side, full in zip(sides, (width, height) * 2, strict=True))
+    except (TypeError, ValueError, ZeroDivisionError):
+        raise ValueError(f"{EXPECTED} ({called} is {value!r:.60})") from None
+    if not (0 <= left < right <= 1 and 0 <= top < bottom <= 1):
+        unit = "in shares of the picture, or in pixels with `of`: [width, height]"
+        raise ValueError(f"boxes [left, top, right, bottom] {unit} ({called} is {value['box']!r:.60})")
+    return {
+        "time": time, "box": [left, top, right, bottom], "id": None if empty(value.get("id")) else name(value["id"]),
+    }  # fmt: skip
 
 
 class VideoColumns(Columns):
-    """The path of a video or an image, and that of a video of the numbers of regions in it."""
+    """The path of a video or an image, that of a video of the numbers of regions in it, and boxes around instances."""
 
-    extras: ClassVar[Mapping[str, Cell]] = {"regions": PATH}
+    extras: ClassVar[Mapping[str, Cell]] = {
+        "regions": PATH,
+        "boxes": Cell(boxes, [{"time": float, "box": [float], "id": str}]),
+    }
     rates = ("video_rate",)
     files: ClassVar[Mapping[str, Files]] = {
         "video": Files(VIDEOS, "video", "videos", rank=0, certain=True),
@@ -26,9 +67,11 @@ class VideoColumns(Columns):
 
     def source(self, row: Mapping[str, Any], path: Callable[[str], str]) -> Any | None:
         found = super().source(row, path)
-        if found is None or not self.own or row["regions"] is None:
+        if found is None or not self.own:
             return found
-        return {"path": found, "regions": path(row["regions"])}
+        regions = {} if row["regions"] is None else {"regions": path(row["regions"])}
+        marks = {} if row["boxes"] is None else {"boxes": row["boxes"]}
+        return {"path": found, **regions, **marks} if regions or marks else found
 
     def stored(self, array: Any, rate: Any, keep: Keep) -> str:
         """A video without loss of frames (frames, h, w, 3) or (frames, h, w, 1), or an image (h, w, 3) or (h, w).

@@ -33,7 +33,7 @@ from mmmae.data.open_settings import fit
 from mmmae.data.source import open_for
 from mmmae.launch import listed, overrides_of, training_parser
 from mmmae.recipes import files as recipes
-from mmmae.recipes.lookup import RecipeError, names
+from mmmae.recipes.lookup import RecipeError
 from modalities.errors import InputError
 from modalities.imu.table import load
 from modalities.records import Batch

@@ -40,7 +40,9 @@ def test_no_group_and_no_recording_crosses_a_split(rows, seed):
     labels = np.array([{"x": 0, "y": 1}.get(row["label"], -1) for row in rows])
     empty = dict.fromkeys(["split", "start", "end", "place"])
     try:
-        found = divided([empty | row | {"files": {row["imu"]} - {None}} for row in rows], labels, Classes(("x", "y")), 0.3, "rows")
+        found = divided(
+            [empty | row | {"files": {row["imu"]} - {None}} for row in rows], labels, Classes(("x", "y")), 0.3, "rows"
+        )
     except InputError as error:  # too few groups, or nothing to learn
         assert "class" in str(error) or "no row to" in str(error)
         return
