@@ -141,7 +141,7 @@ def asked_targets(recipe: RecipeSpec) -> dict[str, tuple[WindowTarget, str]]:
         RecipeError: two of them learn different things by one key.
     """
     found: dict[str, tuple[WindowTarget, str]] = {}
-    for name, part in recipe.objectives.items():
+    for part in recipe.objectives.values():
         kind: Any = part.cls
         for key, target in make(kind.targets, (part.settings,), {}, part.where).items():
             if key in found and found[key][0] != target:

@@ -190,5 +190,5 @@ class Clips(Windows, Dataset):
         for name, one in self.targets.items():
             start, span = sample.start + sample.lags[one.stream], sample.spans[one.stream]
             cell = row.cells[one.target.column]
-            found[name] = one.of(cell, start, span, row.end, sample.readings[one.stream])
+            found[name] = one.of(cell, start, span, sample.readings[one.stream])
         return replace(sample, targets=found) if found else sample

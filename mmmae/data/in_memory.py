@@ -168,7 +168,7 @@ def long_table(frame: DataFrame, known: Known) -> Any:
 
 
 def windows_of(frame: DataFrame, by: dict[str, Any], readings: str) -> Iterator[dict[str, Any]]:
-    """A row for each window of a long table: in the column `readings` those, and what is the same in all of its rows (label, group).
+    """A row for each window of a long table: its readings, in the column of that name, and what all its rows share.
 
     Raises:
         InputError: a column of a manifest differs within a window.

@@ -56,13 +56,11 @@ class Placed:
     stream: str
     shares: tuple[float, ...]
 
-    def of(self, cell: Any | None, start: float, span: float, end: float | None, reading: Reading) -> Tensor:
-        """What is learned where the stream is read from second `start` on for `span` seconds; the row ends at `end`."""
+    def of(self, cell: Any | None, start: float, span: float, reading: Reading) -> Tensor:
+        """What is learned where the stream is read from second `start` on for `span` seconds."""
         shares = torch.tensor(self.shares, dtype=torch.float64)
         moments = start + span * shares
         inside = shares < reading.length / max(len(reading.values), 1)
-        if end is not None:
-            inside = inside & (moments < end)
         return self.target.within(cell, moments, inside)
 
 

@@ -158,7 +158,7 @@ def test_a_shifted_window_shifts_the_labels_by_whole_tokens(tmp_path_factory, sh
     clips = timed(path)
     placed = clips.targets["segments"]
     reading = clips.readers["video"].read(row.sources["video"], 0.0, 2.0)
-    found = [placed.of(row.cells["segments"], 0.5 * n, 2.0, None, reading)[:, 0].tolist() for n in (0, shift)]
+    found = [placed.of(row.cells["segments"], 0.5 * n, 2.0, reading)[:, 0].tolist() for n in (0, shift)]
     timeline = [float(1.25 <= 0.5 * n + 0.25 < 2.25) for n in range(20)]
     assert found == [timeline[:4], timeline[shift : shift + 4]]
 

@@ -10,7 +10,8 @@ from pages import FENCED, PAGES
 
 from fusion.sizes import SIZES
 from mmmae import Recipe, corpora
-from mmmae.data import cells, kinds
+from mmmae.data import cells
+from mmmae.data.kinds import HOUSE
 from mmmae.recipes import files as recipes
 from mmmae.recipes.lookup import find, names, signature
 from mmmae.recipes.sections import SIZED, Data, Optimizer, Section, Training
@@ -84,5 +85,5 @@ def test_sizes_columns_and_corpora_are_listed():
     assert {name: row.strip(" |").split(" | ") for name, row in known.items()} == {
         name: [", ".join(map(str, numbers)) for numbers in both] for name, both in SIZES.items()
     }
-    assert set(table("data.md", "Manifest")) == {column for column in cells.cells_of(tuple(kinds.HOUSE.values()))}
+    assert set(table("data.md", "Manifest")) == {column for column in cells.cells_of(tuple(HOUSE.values()))}
     assert sorted(table("data.md", "Corpora")) == sorted(corpora.names())

@@ -28,7 +28,7 @@ BOXES = [
 
 @pytest.fixture
 def film(tmp_path):
-    """4 s at 10 frames per second: frame n is n on its left half, 100 + n on its right, 200 in the corner below left."""
+    """4 s at 10 frames per second: frame n is n on the left, 100 + n on the right, 200 in the corner below left."""
     frames = []
     for number in range(40):
         frame = np.full((64, 96, 3), number, dtype=np.uint8)
@@ -88,7 +88,9 @@ def test_two_streams_of_instances_train(film, tmp_path):
         {
             "size": "tiny", "window": 1.0, "trunk": {"use": "joint"},
             "modalities": {
-                "first": {"use": "video", "source": "video", "boxes": True, "frames": 3, "size": 16, "patch": 8, "tube": 1},
+                "first": {
+                    "use": "video", "source": "video", "boxes": True, "frames": 3, "size": 16, "patch": 8, "tube": 1,
+                },
                 "second": {"share": "first", "lag": 1.0},
             },
             "masking": {name: {"use": "random", "ratio": 0.5} for name in ("first", "second")},

@@ -76,7 +76,7 @@ def test_the_classes_are_kept_with_the_run(tmp_path):
     learned = fit(recipe, manifest, tmp_path)
     assert learned.tree["objectives"]["segmentation"]["classes"] == ["jump", "run"]
     fixed = tiny.tiny("default", ["objectives.segmentation={classes: [jump]}"])
-    with pytest.raises(InputError, match="'run', which is none of objectives.segmentation.classes"):
+    with pytest.raises(InputError, match=r"'run', which is none of objectives\.segmentation\.classes"):
         fit(fixed, manifest, tmp_path)
 
 
