@@ -46,7 +46,7 @@ def run(arguments: argparse.Namespace) -> int:
     from mmmae.api import MaskedAutoencoder
     from mmmae.data.source import open_for
     from mmmae.parallel.ranks import Ranks
-    from mmmae.probe.own_head import judge
+    from mmmae.probe.own_head import head_of
     from mmmae.probe.predictions import predictions
 
     require_counts(arguments, "views", "batch_size")
@@ -55,7 +55,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise InputError(f"--out {out}: expected a name that ends in {' or '.join(FORMATS)}")
     with Ranks() as ranks:
         model = MaskedAutoencoder.from_pretrained(arguments.run).to(ranks.device)
-        judge(model)
+        head_of(model)
         recipe = model.recipe
         manifest = ranks.first(lambda: open_for(recipe, arguments.data, bad=1.0, outside=arguments.outside))
         clips = reading(
@@ -77,7 +77,7 @@ def run(arguments: argparse.Namespace) -> int:
         write(out, records)
     for name, error in bad.items():
         console.print(f"bad: row {name!r}: {error}", markup=False, highlight=False, soft_wrap=True)
-    for note in notes(judge(model).target):
+    for note in notes(head_of(model).target):
         console.print(f"note: {note}", markup=False, highlight=False, soft_wrap=True)
     if out is not None:
         console.print(f"{len(manifest)} recordings, {len(bad)} bad; {out}", highlight=False, soft_wrap=True)
@@ -118,11 +118,11 @@ def predict(
     from mmmae.data.source import open_for
     from mmmae.parallel.ranks import Ranks
     from mmmae.pretrained import evaluating, loaded
-    from mmmae.probe.own_head import judge
+    from mmmae.probe.own_head import head_of
     from mmmae.probe.predictions import predictions
 
     model = loaded(run)
-    for note in notes(judge(model).target):
+    for note in notes(head_of(model).target):
         warnings.warn(note, stacklevel=2)
     manifest = open_for(model.recipe, data, bad=1.0, outside=outside)
     clips = reading(model, manifest, modalities, views, segment, stride)

@@ -75,7 +75,7 @@ def probe(arguments: argparse.Namespace, ranks: Ranks) -> int:
     from mmmae.probe import pictures
     from mmmae.probe.features import reading
     from mmmae.probe.fitting import majority
-    from mmmae.probe.results import WIDE, Wish, table, written
+    from mmmae.probe.results import WIDE, EvalRequest, table, written
     from mmmae.probe.splits import split
     from mmmae.storage.checkpoint import find
 
@@ -102,8 +102,8 @@ def probe(arguments: argparse.Namespace, ranks: Ranks) -> int:
     console = Console()
     with Progress(console=console, transient=True, disable=not ranks.main) as progress:
         size, workers = arguments.batch_size, arguments.workers
-        wish = Wish(clips, shots, progress, ranks, drop=arguments.drop, batch_size=size, workers=workers)
-        outcome = study(arguments, models, list(clips.readers), folds, tuning).run(wish)
+        request = EvalRequest(clips, shots, progress, ranks, drop=arguments.drop, batch_size=size, workers=workers)
+        outcome = study(arguments, models, list(clips.readers), folds, tuning).run(request)
     noted = Notes.lines(ranks.gathered(clips.notes))
     if not ranks.main:
         return 0
@@ -159,19 +159,19 @@ def target_of(arguments: argparse.Namespace, model: MaskedAutoencoder, manifest:
     from mmmae.build import build_target
     from mmmae.data.classes import Classes, LabelSet
     from mmmae.data.measurements import Numbers
-    from mmmae.probe.own_head import judge, tellable
+    from mmmae.probe.own_head import head_of, matched_outputs
 
-    own = judge(model).target if arguments.kind == "head" else build_target(model.recipe)
+    own = head_of(model).target if arguments.kind == "head" else build_target(model.recipe)
     kind = arguments.target or ("class" if own is None else own.kind)
     if arguments.shots and kind != "class":
         raise InputError(f"--shots counts labels of each class, and --target is {kind}\n  leave it out")
     if arguments.kind != "head":
         targets = {target.kind: target for target in (Classes, LabelSet, Numbers)}
         return targets[kind].of(manifest), []
-    assert own is not None  # or `judge` has refused
+    assert own is not None  # or `head_of` has refused
     if own.kind != kind:
         raise InputError(f"--target {kind} --kind head: the run learned by {own.objective}\n  leave --target out")
-    return tellable(own, manifest)
+    return matched_outputs(own, manifest)
 
 
 def study(

@@ -11,7 +11,7 @@ from modalities.errors import SampleError
 from modalities.files.clock import TICK, counted, number_of, period, reordered, unstamped, zero
 from modalities.files.extent import offsets
 from modalities.files.gaps import intact
-from modalities.files.media import base, film, kind_of, opened, path_of, sound, span_of, to_byte, to_stamp
+from modalities.files.media import base, kind_of, opened, path_of, sound, span_of, to_byte, to_stamp, video_stream
 from modalities.files.packet_count import RESTART, measured, starts_again
 from modalities.files.skip_packets import Sparing
 from modalities.files.truncated import REMEDY
@@ -56,7 +56,7 @@ def decode(
             yield from decode_one(container, stream, moment, later)
             continue
         with opened(path, number) as part:
-            track: Any = film(part) if stream.type == "video" else sound(part)
+            track: Any = video_stream(part) if stream.type == "video" else sound(part)
             if track is None:
                 continue
             if prepare is not None:

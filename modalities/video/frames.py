@@ -10,7 +10,7 @@ from modalities.errors import SampleError
 from modalities.files.clock import TICK, period
 from modalities.files.decoding import decode
 from modalities.files.extent import lasting
-from modalities.files.media import film, kind_of, opened, remembered, still
+from modalities.files.media import kind_of, opened, remembered, still, video_stream
 from modalities.video import tiff
 from modalities.video.framing import Framing
 
@@ -164,7 +164,7 @@ def path_of(source: Any) -> Any:
 
 def pictures(container: InputContainer, source: Any) -> VideoStream:
     """The video stream of a file that must have one."""
-    stream = film(container)
+    stream = video_stream(container)
     if stream is None:
         raise SampleError(source, "has no video stream", "name a video, or leave the row's video empty")
     return stream
