@@ -1,4 +1,4 @@
-"""What a command checks and says before and around its work: arguments, shadowed packages, processes, errors."""
+"""Checks and messages around a command: arguments, shadowed packages, processes, errors."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ PROCESS_FLAGS = ("--num_processes", "--num-processes", "--nproc_per_node", "--np
 
 
 class Halted(RuntimeError):
-    """A run that ends itself because going on would do harm; the message says why and how to go on."""
+    """The error of a run that stops itself, since continuing would do harm; with the reason and how to resume."""
 
 
 class Elsewhere(Exception):
-    """Another process of the command has failed and tells the user why; this one only ends."""
+    """The error in a process that ends because another one has failed, which reports the reason."""
 
 
 def training_parser() -> argparse.ArgumentParser:
@@ -84,7 +84,7 @@ def require_counts(arguments: argparse.Namespace, *names: str) -> None:
 
 
 def overrides_of(arguments: argparse.Namespace) -> list[str]:
-    """The recipe overrides that the flags stand for, then those given as such."""
+    """The recipe overrides of the flags, then the explicit ones."""
     flags = ("steps", "epochs", "batch_size", "workers", "seed", "save_every", "log_every")
     given = [f"training.{flag}={getattr(arguments, flag)}" for flag in flags if getattr(arguments, flag) is not None]
     if arguments.epochs is not None and arguments.steps is None:
@@ -138,8 +138,8 @@ def guarded(command: Callable[[argparse.Namespace], int], arguments: argparse.Na
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that main memory or that of the GPU ran out."""
-    named = type(error).__name__ == "OutOfMemoryError"  # torch's, told without importing it
+    """Whether an error means that main memory or GPU memory ran out."""
+    named = type(error).__name__ == "OutOfMemoryError"  # torch's, recognised without importing it
     return isinstance(error, MemoryError) or named or any(words in str(error) for words in EXHAUSTED)
 
 
@@ -157,7 +157,7 @@ def leave(code: int) -> NoReturn:
 
 
 def shadowed() -> str | None:
-    """What to say if a foreign package named like one of ours would be imported in its place; None if none would."""
+    """The message if another package named like one of ours would be imported in its place; None if none would."""
     for package in ("modalities", "fusion", "configs"):
         spec = find_spec(package)
         found = Path(spec.origin).resolve() if spec and spec.origin else None
@@ -170,7 +170,7 @@ def shadowed() -> str | None:
 
 
 def asked_processes() -> int | None:
-    """How many processes the command that started this one was asked for, as far as its command line tells."""
+    """The number of processes requested from the command that started this one, by its command line."""
     import psutil
 
     words: Sequence[str] = ()
@@ -199,11 +199,11 @@ def precision(setting: str) -> str | None:
 
 
 def check_processes(started: int, script: str) -> str | None:
-    """A warning when fewer processes run than were asked for, as `accelerate launch --cpu` does."""
+    """A warning if fewer processes run than were requested, as with `accelerate launch --cpu`."""
     asked = asked_processes()
     if asked is None or started >= asked:
         return None
     return (
-        f"{asked} processes were asked for and {started} started; `accelerate launch --cpu` starts only one. "
+        f"{asked} processes were requested and {started} started; `accelerate launch --cpu` starts only one. "
         f"This works:\n  ACCELERATE_USE_CPU=true torchrun --nproc_per_node {asked} {script}"
     )

@@ -47,7 +47,7 @@ def train(
     resume: str = "auto",
     **training: Any,
 ) -> Run:
-    """Train a model as the command does, from Python or a notebook: `mmmae.train("videomae", "films/", "runs/films")`.
+    """Train a model as the command does, from Python or a notebook: `mmmae.train("videomae", "clips/", "runs/clips")`.
 
     A second call with the same arguments goes on where the first one stopped. Ctrl-C saves a checkpoint, then raises.
 

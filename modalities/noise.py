@@ -1,4 +1,4 @@
-"""Randomness without generators: every draw is a hash of integers.
+"""Counter-based random numbers: every number is a hash of integers, so there is no generator state.
 
 Whatever is random about sample i (its window, crop, mask) is a function of (seed, epoch, i) and of a purpose such as
 "mask/video". So it does not depend on worker count, world size or batch order, needs no state in a checkpoint, and on
@@ -59,7 +59,7 @@ def uniform_scalar(key: int, purpose: str, count: int = 1) -> list[float]:
 
 @constant
 def word(purpose: str) -> int:
-    """The number that stands for a purpose (CRC-32)."""
+    """The number of a purpose (CRC-32)."""
     return zlib.crc32(purpose.encode())
 
 
@@ -69,7 +69,7 @@ def uniform(key: Int[Tensor, " b"], purpose: str, count: int) -> Float[Tensor, "
 
 
 def uniform_at(key: Int[Tensor, " b"], purpose: str, index: Int[Tensor, "#b count"]) -> Float[Tensor, "b count"]:
-    """Those of the numbers of `uniform` that stand at `index`, without drawing the others."""
+    """The numbers of `uniform` at `index`, without drawing the others."""
     base = mix_tensor(key ^ word(purpose))
     words = mix_tensor(base[:, None] + index)
     return ((words >> 40) & ((1 << 24) - 1)).float() / (1 << 24)  # 24 bits: exact in float32
@@ -81,7 +81,7 @@ def normal(u: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
 
 
 def fold_in(key: Int[Tensor, " b"], name: str) -> Int[Tensor, " b"]:
-    """Other keys of the same samples: whatever is drawn from them is drawn independently of the plain keys."""
+    """New keys, one for each sample and name, whose random numbers are independent of those of the old keys."""
     return mix_tensor(key ^ word(name))
 
 

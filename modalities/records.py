@@ -255,7 +255,7 @@ class Patches:
     observed: Bool[Tensor, "b n c"] | None = None
 
     def places(self, index: Int[Tensor, "b k"] | None = None, valid: Bool[Tensor, "b k"] | None = None) -> Places:
-        """Where the patches at `index` (by default all) are; `valid` tells which slots of `index` are filled."""
+        """Where the patches at `index` (by default all) are; `valid` marks the filled slots of `index`."""
         b, n = self.time.shape
         if index is None:
             return Places(self.coords.expand(b, n, -1), self.time, self.valid, self.grid)

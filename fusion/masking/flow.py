@@ -27,7 +27,7 @@ class Flow(Masking):
 
     def plan(self, patches: Patches, noise: Float[Tensor, "b n"]) -> Plan:
         if len(patches.grid) != 3:
-            raise ValueError(f"flow masking follows a film, whose grid is time, row, column; got {patches.grid}")
+            raise ValueError(f"flow masking follows a video, whose grid is time, row, column; got {patches.grid}")
         places = patches.grid[1] * patches.grid[2]
         cell = lattice(patches.grid[1:], noise.device).to(noise.dtype)
         order = noise[:, :places].argsort(1)

@@ -26,7 +26,7 @@ class Motion(Masking):
     def plan(self, patches: Patches, noise: Float[Tensor, "b n"]) -> Plan:
         steps, *sizes = patches.grid
         if not sizes:
-            raise ValueError(f"motion masking follows a film, whose grid is time, row, column; got {patches.grid}")
+            raise ValueError(f"motion masking follows a video, whose grid is time, row, column; got {patches.grid}")
         motion, places = rearrange(guide(patches, "motion"), "b (t p) -> b t p", t=steps), noise.shape[1] // steps
         sides = [max(1, round(self.ratio ** (1 / len(sizes)) * size)) for size in sizes]
         first = lattice(tuple(size - side + 1 for size, side in zip(sizes, sides, strict=True)), noise.device)

@@ -1,4 +1,4 @@
-"""`mmmae doctor`: use every dependency for real and say what is broken and how to mend it."""
+"""`mmmae doctor`: exercise every dependency and report what is broken and how to repair it."""
 
 from __future__ import annotations
 
@@ -146,7 +146,7 @@ def run(arguments: argparse.Namespace) -> int:
         begin = time.perf_counter()
         try:
             said, good = use(), True
-        except Exception as error:  # whatever a broken package raises is what we are here to tell
+        except Exception as error:  # whatever a broken package raises is what is to be reported
             said, good = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}\n{remedy}", False
         broken += not good
         try:

@@ -208,7 +208,7 @@ def vectors(model: MaskedAutoencoder, batch: Batch) -> Float[Tensor, "b d"]:
 
 
 def listing(row: Mapping[str, Any], path: Path) -> dict[str, Any]:
-    """The row of a recording's embeddings, with what its own row said; seconds mean the same as there."""
+    """The manifest row of a recording's embeddings, with the other columns of its own row; seconds mean the same."""
     from mmmae.data.labels import parsed
 
     captions = [caption["text"] if caption["start"] is None else caption for caption in row["text"] or ()]

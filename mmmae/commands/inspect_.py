@@ -1,4 +1,4 @@
-"""`mmmae inspect`: pictures of what readers, tokenizers and a model make of some files."""
+"""`mmmae inspect`: pictures of files as readers, tokenizers and a model see them."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ def rows(files: Sequence[Path], recipe: Recipe, start: float) -> list[dict[str, 
 
 
 def table(rows: Sequence[Row], clips: Clips, tokenizers: Mapping[str, Tokenizer], batch: Batch) -> Table:
-    """What each reader gave and into what each tokenizer cut it."""
+    """The shapes that each reader and each tokenizer returned."""
     from rich.table import Table
 
     grid = Table("file", "stream", "recorded", "read", "shape", "patches")

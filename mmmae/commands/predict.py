@@ -1,4 +1,4 @@
-"""`mmmae predict`: the label of each recording, or of each segment, by the classifier that a run was trained with."""
+"""`mmmae predict`: the label of each recording, or of each segment, by the head that a run was trained with."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Write or print the labels. Exit code 1 when some recordings could not be read; their rows say why.
+    """Write or print the labels. Exit code 1 when some recordings could not be read; their rows have the reason.
 
     Raises:
         InputError: the run has no classifier, there is no such run or data, or they do not fit each other.
@@ -96,7 +96,7 @@ def predict(
     workers: int = 0,
     outside: bool = False,
 ) -> list[Record]:
-    """The label of each recording, in the order of the data, by the classifier that a run was trained with.
+    """The label of each recording, in the order of the data, by the head that a run was trained with.
 
     A record holds `id`; `start` and `end`, the seconds that were looked at (None where there is no time: a picture, a
     caption); `label`, the name of the class, a list of names, or a number; `score`, its probability (None for numbers);
@@ -108,7 +108,7 @@ def predict(
         data: whatever `--data` may be, see `mmmae.data.source.open_data`. No labels are needed.
         modalities: streams to use; by default all that the data has.
         views: windows of each recording to average.
-        segment, stride: a record for every segment of so many seconds, so far apart, instead of one for the recording.
+        segment, stride: length and stride in seconds of segments; one record per segment instead of per recording.
         batch_size: windows at once; the labels do not depend on it. workers: processes that read.
         outside: read files that lie outside of the data's folder, too.
 

@@ -1,4 +1,4 @@
-"""`mmmae probe`: which labels can be told by a checkpoint: from its frozen features, by it as it is, or fine-tuned."""
+"""`mmmae probe`: evaluate a checkpoint on labels: probes of frozen features, its own head, or fine-tuning."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_checkpoint_arguments(parser, data="manifest with labels, or name of a corpus")
     add = parser.add_argument
     add("--target", choices=TARGETS, help="what labels are (default: as the run learned them, else class)")
-    add("--kind", default="linear", choices=KINDS, help="what tells the labels (default: linear)")
+    add("--kind", default="linear", choices=KINDS, help="the classifier (default: linear)")
     add("--pool", default="mean", choices=POOLS, help="of tokens: mean, or mean and deviation (default: mean)")
     add("--shots", metavar="K,K", help="also with so many labels of each class, e.g. 1,5,10,50")
     add("--seeds", type=int, default=3, metavar="N", help="draws of validation part and shots (default: 3)")
@@ -42,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="cross-validation by groups instead of one test part; many: one at a time",
     )
     add("--views", type=int, default=1, metavar="N", help="windows of each recording to average (default: 1)")
-    add("--baseline", choices=["random"], help="beside the checkpoint: the same model with random weights")
+    add("--baseline", choices=["random"], help="also evaluate the same model with random weights")
     add("--drop", action="store_true", help="also test with each stream, and sensors of the IMU, withheld")
     add("--output", type=Path, default=Path("probed"), metavar="DIR", help="for results and pictures (default: probed)")
     add("--epochs", type=int, metavar="N", help="passes over the training rows, of finetune (default: 30)")
@@ -50,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print tables; write `DIR/results.json`, `confusion.png` (of numbers `scatter.png`) and, where they are asked for,
+    """Print tables; write `DIR/results.json`, `confusion.png` (of numbers `scatter.png`) and, on request,
     `shots.png` and `drop.png`.
 
     Exit code 1 when some recordings could not be read; the results are those of the others.
@@ -150,7 +150,7 @@ def probe(arguments: argparse.Namespace, ranks: Ranks) -> int:
 
 
 def target_of(arguments: argparse.Namespace, model: MaskedAutoencoder, manifest: Manifest) -> tuple[Target, list[str]]:
-    """What is asked of the labels, and notes on it.
+    """How labels are interpreted, and notes on it.
 
     Raises:
         InputError: labels are not of that kind; or the run's own classifier is of another; or shots are to be drawn of
@@ -181,7 +181,7 @@ def study(
     folds: list[Split],
     settings: Mapping[str, Any],
 ) -> Probe | Finetuning | Head:
-    """What the kind means: frozen features, the whole model trained, or as it is."""
+    """The evaluation of a kind: probes of frozen features, fine-tuning, or the run's own head."""
     from mmmae.probe.finetune import Finetuning, Tuning
     from mmmae.probe.fitting import Probe
     from mmmae.probe.own_head import Head
@@ -201,10 +201,10 @@ def count(folds: list[Split]) -> str:
 
 
 def tuned(arguments: argparse.Namespace) -> dict[str, Any]:
-    """What is said of fine-tuning.
+    """The hyperparameters of fine-tuning.
 
     Raises:
-        InputError: it is out of range, or something else is asked for.
+        InputError: one is out of range, or the kind is another.
     """
     given = {"epochs": arguments.epochs, "rate": arguments.lr}
     given = {name: value for name, value in given.items() if value is not None}

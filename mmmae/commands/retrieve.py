@@ -1,4 +1,4 @@
-"""`mmmae retrieve`: whether a model knows which streams belong together, between every two of them."""
+"""`mmmae retrieve`: cross-modal retrieval between every two streams of a run."""
 
 from __future__ import annotations
 
@@ -232,7 +232,7 @@ def repeats(figures: Mapping[str, Mapping[str, Any]]) -> list[str]:
 
 
 def picture(figures: dict[str, dict[str, Any]], path: Path) -> Path:
-    """R@1 of every stream (down) asked for every other (across)."""
+    """R@1 from every stream (rows) to every other (columns)."""
     import numpy as np
     from matplotlib.figure import Figure  # not pyplot, which keeps every figure and asks for a display
 

@@ -57,7 +57,7 @@ def draw(
 
 
 def views(model: MaskedAutoencoder, batch: Batch, vocabulary: Any = None) -> dict[str, list[View]]:
-    """What there is to draw of each stream, for every sample: of one that is not predicted, how it was."""
+    """The views of each stream, for every sample; a stream that is not predicted is shown as recorded."""
     training = model.training
     model.eval()
     pictures = model.reconstruct(batch)
@@ -101,7 +101,7 @@ def spread(tokenizer: Tokenizer, patches: Patches, marked: torch.Tensor) -> torc
 
 
 def show(page: Page, view: View) -> None:
-    """Draw a stream in its own way, or say that the sample lacks it."""
+    """Draw a stream with the panel of its modality, or note that the sample lacks it."""
     if view.valid.any():
         import_module(f"{__name__}.{kind(view.tokenizer)}").draw(page, view)
     else:

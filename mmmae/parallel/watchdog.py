@@ -63,7 +63,7 @@ class Process:
 
 
 class Watch(threading.Thread):
-    """Tells the other processes at short intervals that this one lives and where it stands, and hears the same of them.
+    """Exchanges heartbeats with the other processes, which carry the step and the position of this one.
 
     The main thread may wait inside a collective for ever, so the watch ends this process itself: when one is missing
     and the launcher has begun to end the others, and when, from the first step on, none moves for `timeout` seconds.
@@ -81,7 +81,7 @@ class Watch(threading.Thread):
         self.ended = threading.Event()
 
     def at(self, step: int, doing: str) -> None:
-        """Where the main thread stands."""
+        """The current position of the main thread."""
         self.place = (step, doing)
 
     def close(self) -> None:
@@ -102,13 +102,13 @@ class Watch(threading.Thread):
                 if message := self.verdict():
                     self.leave(message)
             self.exchange(store)
-        except DistError:  # the store ended with whoever kept it: the launcher, whose end signals us anyway, or rank 0
+        except DistError:  # the store ended with its process: the launcher, whose end signals us anyway, or rank 0
             kept = self.rank and not os.environ.get("TORCHELASTIC_USE_AGENT_STORE")
             if kept and not self.ended.is_set() and self.processes[0].doing != ENDED:
                 self.leave(self.told([0], "died"))
 
     def exchange(self, store: Any) -> None:
-        """Leave a sign of life and hear those of the others."""
+        """Send a heartbeat and receive those of the others."""
         own = self.processes[self.rank]
         store.set(f"mmmae/watch/{self.rank}", json.dumps([own.beat + 1, *self.place, here(), os.getpid()]))
         for rank, process in enumerate(self.processes):

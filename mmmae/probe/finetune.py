@@ -1,4 +1,4 @@
-"""Fine-tuning: the whole model learns the labels, from a checkpoint's weights or, to compare, from random ones."""
+"""Fine-tuning: training the whole model on labels, from a checkpoint's weights or, as a baseline, from random ones."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from mmmae.data.targets import Target
     from mmmae.probe.splits import Split
 
-UNSCALED = 256  # the batch for which a rate is what it says (mmmae.training.optim.learning_rate)
+UNSCALED = 256  # the batch size at which the learning rate is not scaled (mmmae.training.optim.learning_rate)
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class Tuning:
         )  # fmt: skip
 
     def recipe(self, recipe: Recipe, streams: Sequence[str], target: Target) -> Recipe:
-        """The recipe of a run with nothing hidden and only the label asked for; its augmentation stays."""
+        """The recipe of a run with nothing hidden and only the label as objective; its augmentation stays."""
         recipe = recipe.narrow(streams)
         smoothing = {"smoothing": self.smoothing} if target.kind == "class" else {}
         changed = {

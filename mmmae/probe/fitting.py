@@ -82,7 +82,7 @@ class Probe:
         return len(self.kinds) * len(self.models) * (1 + shots) * self.seeds * len(self.folds)
 
     def run(self, request: EvalRequest) -> Outcome:
-        """Encode the rows of the clips, fit the probes and test them, with `drop` also with streams and sensors withheld.
+        """Encode the rows of the clips, fit probes and test them, with `drop` also with streams and sensors withheld.
 
         All processes encode; the main process does the rest and has the outcome.
         """

@@ -1,4 +1,4 @@
-"""How good predictions and rankings are: the figures of an evaluation, scikit-learn's wherever it has them."""
+"""Metrics of predictions and rankings, from scikit-learn wherever it has them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run's own classifier says of recordings, or of their segments: a record for each, bad ones included."""
+"""Predictions of a run's own head for recordings or segments: one record each, bad ones included."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from mmmae.recipes.lookup import RecipeError, describe, nearest
 
 NAMED = ("modalities", "masking", "trunk", "objectives", "augment")  # whose entries are looked up by name
 SECTIONS = ("size", "window", *NAMED, "data", "optimizer", "training")
-SIZED = ("width", "depth", "heads")  # what `size` decides where a trunk or a decoder does not say
+SIZED = ("width", "depth", "heads")  # set by `size` unless a trunk or a decoder sets them
 
 
 class Section(pydantic.BaseModel):
@@ -22,7 +22,7 @@ class Section(pydantic.BaseModel):
 
 
 class Data(Section):
-    """What of the manifest is trained on."""
+    """Training data: split, repeats, mixup, tolerance of bad samples."""
 
     holdout: float = pydantic.Field(0.1, ge=0, lt=1, description="share of the rows kept for evaluation, by their id")
     repeats: int = pydantic.Field(1, ge=1, description="samples made of one decode (repeated augmentation, MAE-ST)")
@@ -33,7 +33,7 @@ class Data(Section):
 
 
 class AdamW(Section):
-    """What AdamW is told; a module's attribute `optimizer` gives what lies inside it settings of its own."""
+    """Settings of AdamW; a module's attribute `optimizer` gives the parameters inside it settings of their own."""
 
     lr: float = pydantic.Field(default=1.5e-4, gt=0, description="for a global batch of 256; scales with the batch")
     betas: tuple[float, float] = (0.9, 0.95)
@@ -50,7 +50,7 @@ class Optimizer(AdamW):
 
 
 class Training(Section):
-    """How long, how much at once, and what is written when."""
+    """Length, batch size, precision, logging and checkpoints of a training."""
 
     steps: int | None = pydantic.Field(None, ge=1, description="optimizer steps; wins over epochs")
     epochs: int = pydantic.Field(1, ge=1)

@@ -1,4 +1,4 @@
-"""What a recipe says of a stream itself: where and when it is read, whose tokenizer it has, and how it is augmented."""
+"""Settings of a stream itself: where and when it is read, the tokenizer that it shares, and its augmentation."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ OWN = ("share", "lag", "span")  # what a stream does not have from the one it sh
 class Stream(Section):
     """One entry of `modalities` without the settings of its reader and its tokenizer.
 
-    Several streams may read one recording: other frames of a film (SiamMAE, arXiv:2305.14344), captions spoken later.
+    Several streams may read one recording: other frames of a video (SiamMAE, arXiv:2305.14344), captions spoken later.
     """
 
     use: str = pydantic.Field(description="the modality, whose folder has reader and tokenizer; by default its name")
@@ -82,7 +82,7 @@ class Change(Section):
 
 
 def inherited(entries: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """Everything said of a stream, by itself or by the one it shares with."""
+    """All settings of a stream, its own and those of the stream that it shares with."""
     own = dict(entries[name] or {})
     lent = entries.get(own.get("share") or name) or {}
     return {key: value for key, value in lent.items() if key not in OWN} | own

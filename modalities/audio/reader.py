@@ -99,7 +99,7 @@ class AudioReader(Reader):
 
 @remembered
 def facts(source: Any) -> dict[str, Any]:
-    """What the headers of a file tell of its sound; nothing where it has none."""
+    """Facts about the sound of a file from its headers; empty if it has none."""
     with opened(source) as container:
         track = sound(container)
         if track is None:

@@ -1,4 +1,4 @@
-"""Embeddings: sequences of features computed beforehand, such as one vector for every five seconds of a film."""
+"""Embeddings: sequences of features computed beforehand, such as one vector for every five seconds of a video."""
 
 from __future__ import annotations
 

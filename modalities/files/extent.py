@@ -1,4 +1,4 @@
-"""Where a recording begins and ends: how long its film and its sound last on the clock that they share.
+"""Where a recording begins and ends: how long its video and its sound last on the clock that they share.
 
 What a container states is believed; where it states nothing and FFmpeg would estimate from the bit rate (MP3 without a
 header, ADTS, raw streams) or from a few stamps (MPEG-TS and PS), packets are counted, once for each file.
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from modalities.files.media import Stream
 
 UNSTATED = (*RAW, "mp3", "aac", "ac3", "eac3", "dts", "truehd", "amr", "ivf", "mpegts", "mpeg")
-OVERHANG = 0.15  # seconds by which sound may outlast the film of a part before it delays the next part: codecs pad
+OVERHANG = 0.15  # seconds by which sound may outlast the video of a part before it delays the next part: codecs pad
 REGROUPED = "starts in the middle of a group of pictures: second 0 is the first frame that can be decoded"
 JOINED = "several recordings are joined in the file: put on one timeline, one after the other"
 TIMELESS = "its frames carry no time stamps: counted at the frame rate of the stream, else at 25 per second"
@@ -63,7 +63,7 @@ def length(container: InputContainer, stream: Stream) -> float:
 
 
 def guessed(container: InputContainer, stream: Stream) -> bool:
-    """Whether what FFmpeg says of a stream's length is an estimate, or nothing."""
+    """Whether FFmpeg's length of a stream is an estimate or missing."""
     kind = kind_of(container)
     # Its header states the length of the file; FFmpeg passes that on to streams in which it has met no stamp.
     if kind == "matroska" and stream.duration and stream.start_time is not None:

@@ -172,7 +172,7 @@ def chosen(
         if len(kept) > 1:
             twice = listed([names[place] for place, _ in kept])
             reason = f"columns {twice} are the same channel, {channel}"
-            raise SampleError(path, reason, "say which is read: " + mapping_line(names, layout, slots))
+            raise SampleError(path, reason, "choose the one to read: " + mapping_line(names, layout, slots))
         if len(kept) < len(columns):
             others = [column for _, column in columns if column.rank < best[sensor, column.quantity or channel]]
             gravity = any(column.free for column in others) and not any(column.free for _, column in kept)

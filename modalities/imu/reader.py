@@ -173,7 +173,7 @@ class IMUReader(Reader):
         With `mean` or `std` set to "data", what they are of each channel, over all sensors of those recordings.
 
         Raises:
-            InputError: they are left open and no recording tells them, or none has a channel that the recipe reads.
+            InputError: they are left open and cannot be inferred, or no recording has a channel that the recipe reads.
         """
         defaults = {"sensors": None, "channels": 6}
         missing = [key for key, default in defaults.items() if settings.get(key, default) is None]
@@ -198,7 +198,9 @@ class IMUReader(Reader):
         if not tables:
             if not missing:
                 return {}
-            raise InputError(f"imu {' and '.join(missing)}: no recording tells them\n  {error or 'no row has an imu'}")
+            raise InputError(
+                f"imu {' and '.join(missing)}: no recording has it\n  {error or 'no row has an imu'}"
+            )
         absent = [name for name in reader.names or () if name not in found]
         if absent:
             raise InputError(

@@ -82,7 +82,7 @@ def refuse_names(path: Path, names: list[str]) -> None:
 def refuse_twice(path: Path, names: list[str], wanted: Any) -> None:
     for name in wanted:
         if names.count(name) > 1:
-            raise SampleError(path, f"column {name!r} stands twice", "give every column its own name")
+            raise SampleError(path, f"column {name!r} occurs twice", "give every column its own name")
 
 
 def with_units(path: Path, header: Header, form: text.Form) -> Header:

@@ -37,11 +37,11 @@ class IMUTokenizer(Tokenizer):
         patch: time steps in a patch.
         kind: `raw` readings, laid out (step, channel); or `stft`: log magnitudes laid out (frame, frequency, channel).
         fft: samples in an STFT frame. hop: samples from one frame to the next; half a frame by default.
-        apart: cut every channel by itself, to be embedded by the weights of all (PatchTST, arXiv:2211.14730).
+        apart: patchify every channel separately, with shared weights (PatchTST, arXiv:2211.14730).
         graph: message passing, `gin`, `gat` or None. `layers` rounds of it.
-        edges: pairs of sensors that hear each other, when the manifest has none; None joins all.
+        edges: pairs of adjacent sensors, when the manifest has none; None connects all.
         mean, std: of each channel, in its units; by default 0, and gravity for accelerations, half a turn a second for
-            rotations, 50 uT for the magnetic field. In a recipe `data` stands for those of the training recordings.
+            rotations, 50 uT for the magnetic field. In a recipe `data` means those of the training recordings.
 
     >>> tokenizer = IMUTokenizer(64, patch=10)
     >>> patches = tokenizer.patchify(Signal(torch.randn(2, 100, 3, 6)))
@@ -88,7 +88,7 @@ class IMUTokenizer(Tokenizer):
         self.patch, self.kind, self.fft, self.hop, self.apart = patch, kind, fft, hop, apart
         if kind == "stft" and "data" in (mean, std):
             raise ValueError("mean and std of the data are those of readings; with kind: stft give those of magnitudes")
-        mean = [0.0] * channels if mean in (None, "data") else mean  # "data": nobody has measured them yet
+        mean = [0.0] * channels if mean in (None, "data") else mean  # "data": not measured yet
         if std in (None, "data"):
             usual = [USUAL.get(name[:1], 1.0) if name in CHANNELS else 1.0 for name in names]
             std = usual if kind == "raw" else [1.0] * channels

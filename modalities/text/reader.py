@@ -1,4 +1,4 @@
-"""Text: what a caption says about a time window, as ids of a vocabulary."""
+"""Text: the captions of a time window, as ids of a vocabulary."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class TextReader(Reader):
     Args:
         length: ids per text, padding included; longer texts lose their end.
         vocabulary: a file or folder that `Vocabulary.save` wrote, or the folder or name of a transformers tokenizer;
-            null stands for one that is still to be learned from the captions.
+            null for one that is still to be learned from the captions.
     """
 
     def __init__(self, *, length: int = 32, vocabulary: str | None = None):
@@ -86,7 +86,7 @@ class TextReader(Reader):
 
     @staticmethod
     def words(source: Any, start: float, duration: float) -> str:
-        """What is said about the window; empty where nothing is."""
+        """The captions of the window as one string; empty if there is none."""
         if source is None or isinstance(source, str):
             return said(source)
         if not isinstance(source, (list, tuple)):
@@ -98,7 +98,7 @@ class TextReader(Reader):
 
 
 def captions_of(source: Any) -> list[str]:
-    """All that a source says at any time; nothing where it cannot be read (`read` will say so)."""
+    """All captions of a source; empty if it cannot be read (`read` will raise)."""
     captions = source if isinstance(source, (list, tuple)) else [source]
     try:
         texts = [said(caption["text"] if isinstance(caption, dict) else caption) for caption in captions]

@@ -1,4 +1,4 @@
-"""Which frames of a file are on display at given moments, from one pass of the decoder."""
+"""The frames of a file on display at given times, from one pass of the decoder."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Frames:
     ) -> list[Any]:
         """What `take` makes of the frame on display at each moment, from one pass of the decoder.
 
-        window: the seconds that the file must cover. still_lasts: whether an image may stand for many frames.
+        window: the seconds that the file must cover. still_lasts: whether an image may be used for many frames.
         """
         with opened(path) as container:
             stream = pictures(container, path)
@@ -124,14 +124,14 @@ class Frames:
         says, window = seconds(source), f"the window [{start:g}, {stop:g}) s"
         if says is not None and says >= stop - period:
             rest = f"only what is before {end:.2f} s" if end else "nothing"
-            reason = f"says it lasts {says:.2f} s, but of {window} {rest} can be decoded"
+            reason = f"states a length of {says:.2f} s, but of {window} {rest} can be decoded"
             return SampleError(source, reason, "the file is cut off or damaged: copy it again or drop the row")
         reason = f"lasts {says or end:.2f} s, which does not cover {window}"
         return SampleError(source, reason, "choose a shorter `window=...` or drop the row")
 
 
 def seconds(source: Any) -> float | None:
-    """How long a film lasts; None for an image.
+    """How long a video lasts; None for an image.
 
     Raises:
         SampleError: the file has no video stream.
@@ -144,7 +144,7 @@ def seconds(source: Any) -> float | None:
 
 @remembered
 def facts(path: Any) -> dict[str, Any]:
-    """What the headers of a film or an image tell of it; `still`: whether it is an image."""
+    """Facts about a video or an image from its headers; `still`: whether it is an image."""
     with opened(path) as container:
         stream = pictures(container, path)
         context, rate, is_still = stream.codec_context, stream.average_rate or stream.guessed_rate, still(container)
@@ -158,7 +158,7 @@ def facts(path: Any) -> dict[str, Any]:
 
 
 def path_of(source: Any) -> Any:
-    """The film itself where a source names what belongs to it, too."""
+    """The video itself where a source names what belongs to it, too."""
     return source["path"] if isinstance(source, dict) else source
 
 
@@ -171,5 +171,5 @@ def pictures(container: InputContainer, source: Any) -> VideoStream:
 
 
 def lasts(frame: VideoFrame, period: float) -> float:
-    """Seconds that a frame is on display; the period where its packet does not tell."""
+    """Seconds that a frame is on display; the period if its packet does not state it."""
     return float(frame.duration * frame.time_base) if frame.duration and frame.time_base else period

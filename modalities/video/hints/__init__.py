@@ -1,4 +1,4 @@
-"""Hints: what a masking may follow, read along with a windows."""
+"""Hints: maps for guided masking, read with a video."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def names() -> list[str]:
 
 
 def find(name: str) -> type[Hint]:
-    """The hint that a file here defines, or a class outside the house by its dotted name.
+    """The hint that a file here defines, or a class of another package by its dotted name.
 
     Raises:
         ValueError: there is none.

@@ -15,7 +15,7 @@ from modalities.video.hints.hint import CELL, DecodedWindows, Hint
 
 
 class Flow(Hint):
-    """Where everything goes, from each picture to the next: dense inverse search (DIS, arXiv:1603.03590) by OpenCV.
+    """Optical flow from each frame to the next: dense inverse search (DIS, arXiv:1603.03590) by OpenCV.
 
     Velocities (across, down) in widths and heights of the picture per second; those of the last picture come from the
     one before it. One picture alone does not move.

@@ -1,4 +1,4 @@
-"""A segmentation of the film, from a second file."""
+"""A segmentation of the video, from a second file."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ REMEDY = "write grey levels without loss: ffmpeg -i FILE -c:v ffv1 -pix_fmt gray
 class Regions(Hint):
     """Which class each place belongs to, read at the same moments from the file in the manifest's column `regions`.
 
-    That file is a film without loss (FFV1, or H.264 with qp=0) or, for a camera and a scene that rest, one image. Its
-    grey levels or palette indices are the classes. It shows what the film shows: it may be smaller, not cut otherwise.
+    That file is a losslessly coded video (FFV1, or H.264 with qp=0) or, for a static scene, one image. Its
+    grey levels or palette indices are the classes. It must have the framing of the video, but may be smaller.
     """
 
     dtype = torch.uint8
