@@ -15,7 +15,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if __name__ == "__main__" and not __package__:
-    sys.path[0] = str(Path(__file__).resolve().parent.parent)  # a script's own folder must not come before the house
+    sys.path[0] = str(Path(__file__).resolve().parent.parent)  # a script's own folder must not come before the package
 
 from mmmae.launch import (
     Halted,
@@ -53,7 +53,7 @@ def train(
 
     Args:
         recipe: its name, its file, what would stand in the file, or a Recipe.
-        data: whatever `--data` may be, or recordings in memory; the embedded world by default.
+        data: whatever `--data` may be, or recordings in memory; the synthetic world by default.
         output: the run's folder; by default `runs/RECIPE-MODALITIES`.
         overrides: such as `["size=small", "masking.video.ratio=0.75"]` or `{"size": "small"}`.
         modalities: train on these only.

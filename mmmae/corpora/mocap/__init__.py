@@ -68,7 +68,7 @@ def write(out: Path, *, clips: int = 240, seconds: float = 4.0, size: int = 112,
             motion, name = motions[take.action], f"{index:05d}-{take.action}"
             begin = take.phase * motion.period + MARGIN * take.speed
             poses = motion.at(begin + np.arange(math.ceil(seconds * FPS)) / FPS * take.speed)
-            write_video(out / f"{name}.mp4", studio.film(*poses, motion.facing, take.view), FPS)
+            write_video(out / f"{name}.mp4", studio.render(*poses, motion.facing, take.view), FPS)
             readings = disturb(feel(body, motion, begin, take.speed, seconds), seed, index)
             sensors = {limb: readings[:, place] for place, limb in enumerate(LIMBS.values())}
             write_imu(out / f"{name}.csv", np.arange(len(readings)) / RATE, sensors)

@@ -26,7 +26,7 @@ LEAD = 0.1  # seconds simulated before and after a clip, for sensors that averag
 TEST = 0.2  # the share of clips, the last ones, held out
 
 CREDITS = """
-# The embedded world
+# The synthetic world
 
 Simulated and rendered by mmmae (`mmmae/corpora/world`). No rights reserved (CC0 1.0).
 """
