@@ -1,4 +1,4 @@
-"""How much each patch of one stream has to do with what another stream says of it."""
+"""Similarity of the patches of one stream to another stream, by a frozen CLIP or learned encoders."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 
 @dataclass(frozen=True)
 class Likeness:
-    """What one comparison found.
+    """The result of one comparison.
 
     score: cosine of each patch with the guide; no gradient enters it.
     whole, guide: both streams as unit vectors, by which a similarity that learns is taught; None from others.

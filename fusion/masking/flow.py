@@ -1,4 +1,4 @@
-"""Show the same things at all times, wherever they go."""
+"""Motion-guided masking: a mask that follows the optical flow."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Hide what moves."""
+"""Motion-guided masking: a block where motion is strongest."""
 
 from __future__ import annotations
 

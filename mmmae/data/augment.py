@@ -1,4 +1,4 @@
-"""What happens to a batch on the device, after the uint8 transfer: repetition, each modality's augmentation, mixup."""
+"""Batch processing on the device, after the uint8 transfer: repetition, augmentation of each modality, mixup."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which seconds of a recording a row means, and where windows may lie in them."""
+"""Bounds of a row in its recording, and of the windows in it."""
 
 from __future__ import annotations
 

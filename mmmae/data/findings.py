@@ -1,4 +1,4 @@
-"""What was assumed, converted or passed over while rows were read, counted, with the first place as an example."""
+"""Notes on rows that were converted, assumed or ignored while reading, counted, with the first place as an example."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which modality a file is of, by the ending of its name: whatever PyAV opens counts."""
+"""The modality of a file by its extension, for all formats that PyAV opens."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where the windows of a recording lie, and how its streams are decoded there."""
+"""Positions of the windows of a recording, and decoding of its streams there."""
 
 from __future__ import annotations
 

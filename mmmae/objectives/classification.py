@@ -1,4 +1,4 @@
-"""Tell the class of a sample."""
+"""Classification of samples."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from modalities.tokenizer import Tokenizer
 
 
 class Classification(Labelled):
-    """Cross-entropy of the one class that a sample has; reports the share of samples that are told right, `accuracy`.
+    """Cross-entropy of the one class that a sample has; reports the share of samples classified correctly, `accuracy`.
 
     Args:
         classes: their names, in the order of the outputs; None leaves them to the data (sorted; two where there is

@@ -120,9 +120,7 @@ def inside(folder: Path, name: str, beside: bool) -> str:
     """
     path = (folder / name).resolve()
     if not beside or path.parent != folder.resolve():
-        raise InputError(
-            f"{folder / RECIPE}: names {name}, not in its folder\n  a checkpoint is self-contained"
-        )
+        raise InputError(f"{folder / RECIPE}: names {name}, not in its folder\n  a checkpoint is self-contained")
     return str(folder / name)
 
 
