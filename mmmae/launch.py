@@ -35,17 +35,22 @@ def training_parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("--recipe", default="default", metavar="NAME|FILE", help="a recipe by name (`mmmae recipes`) or file")
-    add("--modalities", metavar="A,B", help="train on these only, e.g. video,text")
+    add("--modalities", metavar="A,B", help="streams to train on, e.g. video,text")
     add("--data", metavar="PATH", help="manifest, folder of recordings or name of a corpus (default: world)")
-    add("--output", type=Path, metavar="DIR", help="where the run is kept (default: runs/RECIPE-MODALITIES)")
-    add("--steps", type=int, metavar="N", help="optimizer steps; wins over --epochs")
-    add("--epochs", type=int, metavar="N", help="passes over the data")
-    add("--batch-size", type=int, metavar="N", help="samples of one optimizer step over all processes")
-    add("--workers", type=int, metavar="N", help="loader processes of each process")
-    add("--seed", type=int, metavar="N", help="of weights, order, windows, crops and masks")
+    add("--output", type=Path, metavar="DIR", help="folder of the run (default: runs/RECIPE-MODALITIES)")
+    add("--steps", type=int, metavar="N", help="optimizer steps; takes precedence over --epochs")
+    add("--epochs", type=int, metavar="N", help="epochs")
+    add(
+        "--batch-size",
+        type=int,
+        metavar="N",
+        help="global batch size: samples of one optimizer step over all processes",
+    )
+    add("--workers", type=int, metavar="N", help="loader workers per process")
+    add("--seed", type=int, metavar="N", help="random seed of weights, order, windows, crops and masks")
     add("--save-every", type=int, metavar="N", help="steps between checkpoints")
-    add("--log-every", type=int, metavar="N", help="steps between lines of the log")
-    add("--resume", default="auto", metavar="auto|none|DIR", help="go on from the newest checkpoint (default: auto)")
+    add("--log-every", type=int, metavar="N", help="steps between log lines")
+    add("--resume", default="auto", metavar="auto|none|DIR", help="resume from the newest checkpoint (default: auto)")
     add("--track", metavar="A,B", help="Accelerate's trackers (default: tensorboard), e.g. wandb; `none` for none")
     add("overrides", nargs="*", metavar="key=value", help="settings of the recipe, e.g. size=small trunk.use=joint")
     return parser
@@ -66,8 +71,8 @@ def add_checkpoint_arguments(
     add("--data", metavar="PATH", help=f"{data} (default: world)")
     add("--modalities", metavar="A,B", help="streams to use (default: all that the data has)")
     add("--batch-size", type=int, default=32, metavar="N", help=f"{unit} encoded at once")
-    add("--workers", type=int, default=2, metavar="N", help="processes that read, for each that encodes")
-    add("--outside", action="store_true", help="read files that lie outside of the data's folder, too")
+    add("--workers", type=int, default=2, metavar="N", help="loader workers per process")
+    add("--outside", action="store_true", help="also read files outside the data's folder")
 
 
 def require_counts(arguments: argparse.Namespace, *names: str) -> None:
@@ -169,7 +174,7 @@ def shadowed() -> str | None:
     return None
 
 
-def asked_processes() -> int | None:
+def requested_processes() -> int | None:
     """The number of processes requested from the command that started this one, by its command line."""
     import psutil
 
@@ -200,10 +205,10 @@ def precision(setting: str) -> str | None:
 
 def check_processes(started: int, script: str) -> str | None:
     """A warning if fewer processes run than were requested, as with `accelerate launch --cpu`."""
-    asked = asked_processes()
-    if asked is None or started >= asked:
+    requested = requested_processes()
+    if requested is None or started >= requested:
         return None
     return (
-        f"{asked} processes were requested and {started} started; `accelerate launch --cpu` starts only one. "
-        f"This works:\n  ACCELERATE_USE_CPU=true torchrun --nproc_per_node {asked} {script}"
+        f"{requested} processes were requested and {started} started; `accelerate launch --cpu` starts only one. "
+        f"This works:\n  ACCELERATE_USE_CPU=true torchrun --nproc_per_node {requested} {script}"
     )

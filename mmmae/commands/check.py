@@ -27,9 +27,11 @@ CONTENTS = "-contents.json"  # what the name of the second report ends in
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("data", metavar="PATH", help="manifest, folder of recordings, or name of a corpus")
-    parser.add_argument("--recipe", default="default", metavar="NAME|FILE", help="whose window and readers to use")
-    parser.add_argument("--modalities", metavar="A,B", help="read these only (default: what the data has)")
-    parser.add_argument("--workers", type=int, metavar="N", help="processes that read (default: one per processor)")
+    parser.add_argument(
+        "--recipe", default="default", metavar="NAME|FILE", help="recipe whose window and readers to use"
+    )
+    parser.add_argument("--modalities", metavar="A,B", help="streams to read (default: all that the data has)")
+    parser.add_argument("--workers", type=int, metavar="N", help="reader processes (default: one per core)")
     parser.add_argument(
         "--report", metavar="FILE",
         help=f"also write the bad samples there, a JSON object a line, and next to it all else in *{CONTENTS}",

@@ -8,9 +8,9 @@ from pathlib import Path
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("source", type=Path, metavar="PATH", help="a run, a .pth file, or a folder of transformers")
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="a new folder for what is written")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="a new folder for the output")
     parser.add_argument("--to", default="mmmae", choices=["mmmae", "videomae", "transformers"], help="(default: mmmae)")
-    parser.add_argument("--encoder", action="store_true", help="write the encoder alone, where --to is not mmmae")
+    parser.add_argument("--encoder", action="store_true", help="write the encoder only (not with --to mmmae)")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="settings that the file does not state")
 
 

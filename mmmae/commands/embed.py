@@ -28,9 +28,14 @@ FORMATS = ("safetensors", "parquet")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_checkpoint_arguments(parser, unit="segments")
     add = parser.add_argument
-    add("--out", type=Path, required=True, metavar="DIR", help="where embeddings and manifest.jsonl go")
-    add("--segment", type=float, metavar="S", help="seconds of each (default: the window of the run)")
-    add("--stride", type=float, metavar="S", help="seconds from one to the next (default: those of a segment)")
+    add("--out", type=Path, required=True, metavar="DIR", help="output folder for embeddings and manifest.jsonl")
+    add("--segment", type=float, metavar="S", help="seconds of a segment (default: the window of the run)")
+    add(
+        "--stride",
+        type=float,
+        metavar="S",
+        help="seconds from the start of one segment to the next (default: --segment)",
+    )
     add("--format", default=FORMATS[0], choices=FORMATS, help=f"of the files (default: {FORMATS[0]})")
 
 

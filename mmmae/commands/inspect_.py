@@ -34,9 +34,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="videos, images, sounds, IMU tables, captions (files of one name but for the ending are one recording); "
         "and settings of the recipe",
     )  # fmt: skip
-    parser.add_argument("--recipe", default="default", metavar="NAME|FILE", help="whose readers and tokenizers to use")
-    parser.add_argument("--checkpoint", type=Path, metavar="DIR", help="also reconstruct by this model and its recipe")
-    parser.add_argument("--output", type=Path, default=Path("inspected"), metavar="DIR", help="where pictures go")
+    parser.add_argument(
+        "--recipe", default="default", metavar="NAME|FILE", help="recipe whose readers and tokenizers to use"
+    )
+    parser.add_argument(
+        "--checkpoint", type=Path, metavar="DIR", help="also reconstruct with this model and its recipe"
+    )
+    parser.add_argument(
+        "--output", type=Path, default=Path("inspected"), metavar="DIR", help="output folder for pictures"
+    )
     parser.add_argument("--start", type=float, default=0.0, metavar="S", help="second at which the window begins")
 
 
@@ -108,7 +114,9 @@ def rows(files: Sequence[Path], recipe: Recipe, start: float) -> list[dict[str, 
     found: dict[str, dict[str, Any]] = {}
     for file in files:
         if not file.is_file():
-            raise InputError(f"{file}: {'a folder, not a file' if file.is_dir() else 'no such file'}\n  mend the path")
+            raise InputError(
+                f"{file}: {'a folder, not a file' if file.is_dir() else 'no such file'}\n  correct the path"
+            )
         column = next((column for column, endings in taken.items() if file.suffix.lower() in endings), None)
         if column is None:
             known = "; ".join(f"{column}: {' '.join(endings)}" for column, endings in taken.items())

@@ -29,9 +29,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_checkpoint_arguments(parser)
     add = parser.add_argument
     add("--out", type=Path, metavar="FILE", help=f"{' or '.join(FORMATS)} to write (default: print a table)")
-    add("--views", type=int, default=1, metavar="N", help="windows of each recording to average (default: 1)")
-    add("--segment", type=float, metavar="S", help="a row for every so many seconds instead of each recording")
-    add("--stride", type=float, metavar="S", help="seconds from one segment to the next (default: those of a segment)")
+    add("--views", type=int, default=1, metavar="N", help="windows per recording to average over (default: 1)")
+    add("--segment", type=float, metavar="S", help="seconds of a segment: one row per segment instead of per recording")
+    add(
+        "--stride",
+        type=float,
+        metavar="S",
+        help="seconds from the start of one segment to the next (default: --segment)",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -30,23 +30,28 @@ TARGETS = ("class", "multilabel", "regression")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_checkpoint_arguments(parser, data="manifest with labels, or name of a corpus")
     add = parser.add_argument
-    add("--target", choices=TARGETS, help="what labels are (default: as the run learned them, else class)")
+    add("--target", choices=TARGETS, help="kind of labels (default: that of the run, else class)")
     add("--kind", default="linear", choices=KINDS, help="the classifier (default: linear)")
-    add("--pool", default="mean", choices=POOLS, help="of tokens: mean, or mean and deviation (default: mean)")
-    add("--shots", metavar="K,K", help="also with so many labels of each class, e.g. 1,5,10,50")
-    add("--seeds", type=int, default=3, metavar="N", help="draws of validation part and shots (default: 3)")
+    add(
+        "--pool",
+        default="mean",
+        choices=POOLS,
+        help="pooling of tokens: mean, or mean and standard deviation (default: mean)",
+    )
+    add("--shots", metavar="K,K", help="also train with this number of labels per class, e.g. 1,5,10,50")
+    add("--seeds", type=int, default=3, metavar="N", help="random seeds for validation set and shots (default: 3)")
     add(
         "--folds",
         type=int,
         metavar="N",
-        help="cross-validation by groups instead of one test part; many: one at a time",
+        help="cross-validation over groups instead of one test set; many: leave one group out",
     )
-    add("--views", type=int, default=1, metavar="N", help="windows of each recording to average (default: 1)")
+    add("--views", type=int, default=1, metavar="N", help="windows per recording to average over (default: 1)")
     add("--baseline", choices=["random"], help="also evaluate the same model with random weights")
     add("--drop", action="store_true", help="also test with each stream, and sensors of the IMU, withheld")
     add("--output", type=Path, default=Path("probed"), metavar="DIR", help="for results and pictures (default: probed)")
-    add("--epochs", type=int, metavar="N", help="passes over the training rows, of finetune (default: 30)")
-    add("--lr", type=float, metavar="RATE", help="highest learning rate, of finetune (default: by the model's width)")
+    add("--epochs", type=int, metavar="N", help="epochs of finetune (default: 30)")
+    add("--lr", type=float, metavar="RATE", help="peak learning rate of finetune (default: by the model's width)")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -134,14 +139,14 @@ def probe(arguments: argparse.Namespace, ranks: Ranks) -> int:
     if dropped:
         console.print(table([*mine, *dropped], "with streams or sensors withheld in the test", wide=wide))
         drawn.append(pictures.missing([*mine, *dropped], output / "drop.png"))
-    said = {
+    report = {
         "checkpoint": str(find(arguments.run)), "data": str(manifest.path), "kind": arguments.kind,
         "target": target.kind, "pool": arguments.pool, "views": arguments.views, "seeds": arguments.seeds,
         "folds": len(folds), "classes": rows.classes, "notes": notes,
         "results": [result.tree() for result in [*known, *results, *dropped]],
         "bad": [fault.id for fault in faults],
     }  # fmt: skip
-    (output / "results.json").write_text(written(said), encoding="utf-8")
+    (output / "results.json").write_text(written(report), encoding="utf-8")
     for line in [*(f"bad: {fault}" for fault in faults), *(f"note: {note}" for note in notes)]:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
     for path in (output / "results.json", *drawn):

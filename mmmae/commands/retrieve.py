@@ -107,12 +107,12 @@ def retrieve(arguments: argparse.Namespace, ranks: Ranks) -> int:
     console.print(table(figures, f"retrieval among {which}"))
     for line in repeats(figures):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
-    said = {
+    results = {
         "checkpoint": str(find(arguments.run)), "data": str(manifest.path), "held out": bool(len(test)),
         "results": figures, "bad": [fault.id for fault in faults],
         "notes": notes,
     }  # fmt: skip
-    (output / "results.json").write_text(written(said), encoding="utf-8")
+    (output / "results.json").write_text(written(results), encoding="utf-8")
     for line in [*(f"bad: {fault}" for fault in faults), *(f"note: {note}" for note in notes)]:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
     for path in (output / "results.json", picture(figures, output / "retrieval.png")):

@@ -25,10 +25,10 @@ class Word:
 
 def draw(page: Page, view: View) -> None:
     words = laid_out(view, page.width)
-    asked = [word for word in words if word.guess is not None]
+    hidden = [word for word in words if word.guess is not None]
     note = f"{len(words)} pieces"
-    if asked:
-        note += f", {len(asked)} hidden, {sum(word.right for word in asked)} predicted correctly"
+    if hidden:
+        note += f", {len(hidden)} hidden, {sum(word.right for word in hidden)} predicted correctly"
     page.heading(view.name, note)
     lines = 1 + max(word.line for word in words)
     for label, _, _ in view.rows():

@@ -20,16 +20,14 @@ class Stream(Section):
     """
 
     use: str = pydantic.Field(description="the modality, whose folder has reader and tokenizer; by default its name")
-    source: str = pydantic.Field(description="column of the manifest that it is read from; by default its name")
-    share: str | None = pydantic.Field(
-        default=None, description="stream above it whose tokenizer, and settings, it has"
-    )
+    source: str = pydantic.Field(description="column of the manifest to read from; by default its name")
+    share: str | None = pydantic.Field(default=None, description="earlier stream whose tokenizer and settings it uses")
     lag: tuple[float, float] = pydantic.Field(
         default=(0.0, 0.0),
-        description="seconds by which it begins after the sample's window; drawn where it is a range",
+        description="offset in seconds from the start of the sample's window; drawn from a range",
     )
     span: float | None = pydantic.Field(
-        default=None, gt=0, description="seconds that it lasts; those of the window by default"
+        default=None, gt=0, description="length in seconds; by default that of the window"
     )
 
     @pydantic.field_validator("lag", mode="before")
@@ -74,11 +72,11 @@ class Change(Section):
     Streams that are augmented alike stay views of one place; CropMAE (arXiv:2403.17823) crops one view from the other.
     """
 
-    after: str | None = pydantic.Field(default=None, description="stream whose augmented signal it begins with")
+    after: str | None = pydantic.Field(default=None, description="stream whose augmented signal is the input")
     draw: str | None = pydantic.Field(
-        default=None, description="streams that name the same draw alike; so do those of none"
+        default=None, description="streams with the same value get the same augmentation, as do those without"
     )
-    always: bool = pydantic.Field(default=False, description="also where nothing is trained")
+    always: bool = pydantic.Field(default=False, description="augment in evaluation, too")
 
 
 def inherited(entries: Mapping[str, Any], name: str) -> dict[str, Any]:

@@ -67,13 +67,13 @@ class AudioReader(Reader):
                     raise SampleError(source, f"its samples are no finite numbers at {time:.2f} s", remedy)
                 pieces.append((time, piece))
             if not pieces and (
-                start < (says := lasting(source, "audio") or 0.0) or not (says or video_stream(container))
+                start < (stated := lasting(source, "audio") or 0.0) or not (stated or video_stream(container))
             ):
                 raise SampleError(source, f"no sound can be decoded from {start:.2f} s", "re-encode it or drop the row")
             ended = max((time + len(samples) / rate for time, samples in pieces), default=stop)
-            says = lasting(source, "audio") or 0.0 if ended < stop - SHORT else 0.0
-            if ended < says - SHORT and states_length(container):
-                reason = f"says its sound lasts {says:.2f} s, but nothing after {ended:.2f} s can be decoded"
+            stated = lasting(source, "audio") or 0.0 if ended < stop - SHORT else 0.0
+            if ended < stated - SHORT and states_length(container):
+                reason = f"states a sound of {stated:.2f} s, but nothing after {ended:.2f} s can be decoded"
                 raise SampleError(source, reason, REMEDY)
         if not pieces:
             return None

@@ -93,7 +93,7 @@ def decode_one(
 def seek(container: InputContainer, stream: Stream, moment: float) -> int:
     """Go to a key frame at or before a moment of the recording, if the container can (else stay at its beginning).
 
-    Returns how many packets of the stream are to be passed over from there.
+    Returns how many packets of the stream are to be ignored from there.
     """
     origin, kind = zero(container), kind_of(container)
     if kind == "mpeg":  # few frames have stamps, and those of the others are right only when counted from the beginning

@@ -88,12 +88,14 @@ class TextReader(Reader):
     def words(source: Any, start: float, duration: float) -> str:
         """The captions of the window as one string; empty if there is none."""
         if source is None or isinstance(source, str):
-            return said(source)
+            return stripped(source)
         if not isinstance(source, (list, tuple)):
             raise unreadable(source, "a string, a list of strings, or a list of {text, start, end}")
         if any(isinstance(caption, dict) for caption in source):
-            return " ".join(filter(None, (said(c["text"]) for c in map(timed, source) if during(c, start, duration))))
-        captions = [text for text in map(said, source) if text]
+            return " ".join(
+                filter(None, (stripped(c["text"]) for c in map(timed, source) if during(c, start, duration)))
+            )
+        captions = [text for text in map(stripped, source) if text]
         return captions[mix(round(start * 1000)) % len(captions)] if captions else ""
 
 
@@ -101,13 +103,13 @@ def captions_of(source: Any) -> list[str]:
     """All captions of a source; empty if it cannot be read (`read` will raise)."""
     captions = source if isinstance(source, (list, tuple)) else [source]
     try:
-        texts = [said(caption["text"] if isinstance(caption, dict) else caption) for caption in captions]
+        texts = [stripped(caption["text"] if isinstance(caption, dict) else caption) for caption in captions]
     except (SampleError, KeyError):
         return []
     return [text for text in texts if text]
 
 
-def said(text: Any) -> str:
+def stripped(text: Any) -> str:
     """A caption without the blanks around it."""
     if text is None:
         return ""
@@ -137,4 +139,4 @@ def during(caption: dict[str, Any], start: float, duration: float) -> bool:
 def unreadable(text: Any, expected: str) -> SampleError:
     shown = repr(text)
     shown = shown if len(shown) <= 60 else shown[:57] + "..."
-    return SampleError("text", f"{shown} is not {expected}", "mend the row's `text`, or leave it empty")
+    return SampleError("text", f"{shown} is not {expected}", "correct the row's `text`, or leave it empty")

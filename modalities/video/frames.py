@@ -76,7 +76,7 @@ class Frames:
         frame = tiff.decode(source) if stream.codec_context.name == "tiff" else None
         frame = next(container.decode(stream), None) if frame is None else frame
         if frame is None:
-            raise SampleError(source, "holds no picture", "mend the file or drop the row")
+            raise SampleError(source, "holds no picture", "correct the file or drop the row")
         return frame
 
     def shown(
@@ -96,7 +96,7 @@ class Frames:
         chosen: list[Any] = []
         held, note, shot, begun = None, None, None, 0.0
         if start < -usual:
-            raise SampleError(source, f"the window starts at {start:g} s, before the recording", "mend the row's start")
+            raise SampleError(source, f"the window starts at {start:g} s, before the recording", "correct its start")
         shown = wanted if along is None and self.skips else ()
         for time, frame in decode(container, stream, max(wanted[0], 0.0), shown, None if along is None else along.ask):
             if held is None and time > wanted[0] + usual + TICK:
@@ -121,12 +121,12 @@ class Frames:
 
     def too_short(self, source: Any, start: float, stop: float, end: float, period: float) -> SampleError:
         """Why the decoder stopped before the window did: the recording is short, or its file is cut off."""
-        says, window = seconds(source), f"the window [{start:g}, {stop:g}) s"
-        if says is not None and says >= stop - period:
+        stated, window = seconds(source), f"the window [{start:g}, {stop:g}) s"
+        if stated is not None and stated >= stop - period:
             rest = f"only what is before {end:.2f} s" if end else "nothing"
-            reason = f"states a length of {says:.2f} s, but of {window} {rest} can be decoded"
+            reason = f"states a length of {stated:.2f} s, but of {window} {rest} can be decoded"
             return SampleError(source, reason, "the file is cut off or damaged: copy it again or drop the row")
-        reason = f"lasts {says or end:.2f} s, which does not cover {window}"
+        reason = f"lasts {stated or end:.2f} s, which does not cover {window}"
         return SampleError(source, reason, "choose a shorter `window=...` or drop the row")
 
 
