@@ -153,7 +153,7 @@ def features(
 def frozen(
     clips: Clips,
     indices: Sequence[int],
-    asked: Mapping[Key, tuple[MaskedAutoencoder, VisibleStreams]],
+    requests: Mapping[Key, tuple[MaskedAutoencoder, VisibleStreams]],
     *,
     batch_size: int = 32,
     workers: int = 0,
@@ -179,13 +179,13 @@ def frozen(
         InputError: no recording can be read, or the tokens do not fit into the memory.
     """
     ranks = ranks or Ranks()
-    found: dict[Key, list[FrozenFeatures]] = {key: [] for key in asked}
+    found: dict[Key, list[FrozenFeatures]] = {key: [] for key in requests}
     faults: list[Fault] = []
-    augment = {id(model): augmentation(model) for model, _ in asked.values()}
+    augment = {id(model): augmentation(model) for model, _ in requests.values()}
     for part in views(clips, ranks.share(indices, batch_size), batch_size, workers):
         faults += part.faults
         if part.batch is not None:
-            for key, (model, given) in asked.items():
+            for key, (model, given) in requests.items():
                 found[key].append(encoded(model, augment[id(model)], given, part, pool, tokens))
             if tokens and all(len(parts) == 1 for parts in found.values()):
                 copies = 1 if ranks.world == 1 else 2  # gathering holds both what comes and what is made of it
@@ -195,7 +195,7 @@ def frozen(
             tick(done)
     faults = [fault for own in ranks.gathered(faults, tick) for fault in own]
     whole = {}
-    for key in asked:
+    for key in requests:
         own = found.pop(key)
         parts = [part for own in ranks.gathered([joined(own)] if own else []) for part in own]
         if ranks.main and not parts:

@@ -94,8 +94,8 @@ class Probe:
         bar = progress.add_task("encoding", total=len(labelled) + len(test) * bool(sweep))
         tick = lambda count: progress.advance(bar, count)  # noqa: E731
         found, faults = frozen(clips, labelled, self.inputs_of_models(), tick=tick, **settings)
-        asked = {key: (self.models["pretrained"], given) for key, given in sweep.items()}
-        less, _ = frozen(clips, test, asked, tick=tick, **settings) if asked else ({}, [])
+        requests = {key: (self.models["pretrained"], given) for key, given in sweep.items()}
+        less, _ = frozen(clips, test, requests, tick=tick, **settings) if requests else ({}, [])
         if not ranks.main:
             return Outcome([], [], [])
         fitting = progress.add_task("fitting", total=self.fits(len(request.shots)))

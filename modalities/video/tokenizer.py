@@ -144,7 +144,7 @@ class VideoTokenizer(Tokenizer):
 
     def contents(self, patches: Patches, pick: Int[Tensor, "b m"]) -> Shaped[Tensor, "b m p"]:
         tubes = super().contents(patches, pick)
-        return tubes if self.predict == self.tube else tubes.gather(2, self.said(patches, pick))
+        return tubes if self.predict == self.tube else tubes.gather(2, self.predicted_values(patches, pick))
 
     def restore(
         self, patches: Patches, predicted: Float[Tensor, "b m p"], pick: Int[Tensor, "b m"]
@@ -155,10 +155,10 @@ class VideoTokenizer(Tokenizer):
         """
         if self.predict < self.tube:
             tubes = self.standardise(super().contents(patches, pick)).to(predicted.dtype)
-            predicted = tubes.scatter(2, self.said(patches, pick), predicted)
+            predicted = tubes.scatter(2, self.predicted_values(patches, pick), predicted)
         return super().restore(patches, predicted, pick)
 
-    def said(self, patches: Patches, pick: Int[Tensor, "b m"]) -> Int[Tensor, "b m p"]:
+    def predicted_values(self, patches: Patches, pick: Int[Tensor, "b m"]) -> Int[Tensor, "b m p"]:
         """Which values of the patches at `pick` a decoder predicts."""
         steps = patches.grid[0]
         if patches.valid is not None:
@@ -169,7 +169,7 @@ class VideoTokenizer(Tokenizer):
         value = torch.arange(self.channels * self.patch**2, device=pick.device)
         return rearrange(frame.clamp(0, self.tube - 1)[..., None] * len(value) + value, "b m f v -> b m (f v)")
 
-    def frames_said(self, frames: int) -> list[int]:
+    def predicted_frames(self, frames: int) -> list[int]:
         """Which of so many frames a decoder predicts."""
         count = frames // self.tube * self.predict
         return [spread(number, count, frames) for number in range(count)]

@@ -115,7 +115,7 @@ def test_what_does_best_in_validation_is_kept_and_only_training_rows_are_learned
         return class_scores(model, clips, indices, **settings)
 
     monkeypatch.setattr(finetune, "prepared", learned)
-    monkeypatch.setattr(finetune, "told", selecting)
+    monkeypatch.setattr(finetune, "class_scores", selecting)
     monkeypatch.setattr(finetune, "selection", lambda target, labels, predicted: next(scores))
     found, step = tuned(people, model, rows, steps=15)
     names = [row["id"] for row in Manifest.open(people).columns("id")]
