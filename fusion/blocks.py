@@ -1,4 +1,4 @@
-"""Transformer blocks (pre-norm, ViT) that know about tokens that are not there."""
+"""Transformer blocks (pre-norm, ViT) with masks for absent tokens."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ class MLP(nn.Sequential):
 
 
 class Layer(nn.Module):
-    """One of many alike, in a trunk or a decoder: what is compiled, computed anew or spread over processes as one."""
+    """A layer of a trunk or a decoder: the unit of compilation, activation checkpointing and sharding."""
 
 
 class Block(Layer):

@@ -1,4 +1,4 @@
-"""Layers that let go, on the way up, of the tokens that the others hardly look at."""
+"""A stack of layers that drops the least attended tokens between layers."""
 
 from __future__ import annotations
 

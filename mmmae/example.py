@@ -97,7 +97,7 @@ def contents(blank: Tensor, tokenizer: Tokenizer, generator: torch.Generator) ->
 
 
 def guided(blank: Tensor, generator: torch.Generator) -> Tensor:
-    """A hint that says something everywhere: scores and speeds up to 1, or one of eight classes."""
+    """A hint with a random value everywhere: scores and speeds up to 1, or one of eight classes."""
     if blank.is_floating_point():
         return torch.rand(blank.shape, generator=generator)
     return torch.randint(0, 8, blank.shape, generator=generator, dtype=blank.dtype)

@@ -1,4 +1,4 @@
-"""The path of a batch: read, cut, hide, embed, fuse, ask."""
+"""The model, and the path of a batch through it: patchify, mask, embed, encode, predict."""
 
 from __future__ import annotations
 

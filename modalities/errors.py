@@ -1,4 +1,4 @@
-"""The one error that means "your input needs mending"; commands print it without a traceback and exit with code 2."""
+"""The error for unusable input; commands print it without a traceback and exit with code 2."""
 
 
 class InputError(ValueError):
@@ -22,7 +22,7 @@ class SampleError(InputError):
         path: the file (or manifest row) at fault.
         reason: what is wrong with it, in one phrase.
         remedy: what the user can do about it.
-        modality: which of the sample's modalities it is; whoever knows it fills it in.
+        modality: which of the sample's modalities it is; filled in where it is known.
     """
 
     def __init__(self, path: object, reason: str, remedy: str, modality: str | None = None):

@@ -266,7 +266,7 @@ class Patches:
     observed: Bool[Tensor, "b n c"] | None = None
 
     def places(self, index: Int[Tensor, "b k"] | None = None, valid: Bool[Tensor, "b k"] | None = None) -> Places:
-        """Where the patches at `index` (by default all) are; `valid` tells which slots of `index` are filled."""
+        """Where the patches at `index` (by default all) are; `valid` marks the filled slots of `index`."""
         b, n = self.time.shape
         if index is None:
             return Places(self.coords.expand(b, n, -1), self.time, self.valid, self.grid)
@@ -292,6 +292,6 @@ def lattice(grid: tuple[int, ...], device=None) -> Int[Tensor, "n axes"]:
     return torch.stack(torch.meshgrid(*axes, indexing="ij"), -1).reshape(-1, len(grid))
 
 
-def beside(numbers: Sequence[int], like: Float[Tensor, "*shape"]) -> Float[Tensor, " count"]:
+def constant_like(numbers: Sequence[int], like: Float[Tensor, "*shape"]) -> Float[Tensor, " count"]:
     """Numbers of the code where another tensor is: written there, for a copy would make host and device wait."""
     return torch.stack([like.new_full((), number) for number in numbers])

@@ -1,4 +1,4 @@
-"""Decode by asking the visible tokens."""
+"""Decoder by cross-attention to the visible tokens."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Decode one stream by asking the others."""
+"""Decoder of one stream by cross-attention to the others."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every decoder promises, and the two ends that their layers stand between."""
+"""Base class of decoders, with the input and output layers that they share."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Contents = Mapping[str, Float[Tensor, "b _ width"]]
 
 
 class Decoder(nn.Module, ABC):
-    """Predicts what is at the places asked for, from the tokens that are shown.
+    """Predicts the contents of target places from the visible tokens.
 
     Constructed with the streams that it may be shown, the width `dim` of their tokens, and how many numbers to predict
     for a patch of each stream that it may be asked for.

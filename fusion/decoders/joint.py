@@ -1,4 +1,4 @@
-"""Decode all streams in one sequence."""
+"""Decoder of all streams in one sequence."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from modalities.shapes import Float, Tensor
 
 
 class Joint(Decoder):
-    """Self-attention over everything shown and everything asked for (VideoMAE, arXiv:2203.12602)."""
+    """Self-attention over visible and mask tokens of all streams (VideoMAE, arXiv:2203.12602)."""
 
     def __init__(
         self,

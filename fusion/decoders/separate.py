@@ -1,4 +1,4 @@
-"""A decoder of its own for every stream."""
+"""Separate decoders, one for every stream."""
 
 from __future__ import annotations
 

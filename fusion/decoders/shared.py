@@ -1,4 +1,4 @@
-"""One decoder, run for every stream in turn."""
+"""Shared decoder, run for every stream in turn."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Learn what to show."""
+"""Adaptive masking: a learned policy samples the visible patches."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Hide one piece of space and time."""
+"""Block masking: one contiguous block of space and time."""
 
 from __future__ import annotations
 

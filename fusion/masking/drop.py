@@ -1,4 +1,4 @@
-"""Leave patches out while training."""
+"""Token dropping in training, without predicting what is dropped."""
 
 from __future__ import annotations
 

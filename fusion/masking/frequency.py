@@ -1,4 +1,4 @@
-"""Hide bands."""
+"""Frequency masking: whole bands."""
 
 from __future__ import annotations
 

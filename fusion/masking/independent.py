@@ -1,4 +1,4 @@
-"""Each modality hides as it likes."""
+"""Independent masking of each modality."""
 
 from __future__ import annotations
 

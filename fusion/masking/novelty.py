@@ -1,4 +1,4 @@
-"""Hide what the moment before already told."""
+"""Similarity-based masking: the patches most similar to their predecessors."""
 
 from __future__ import annotations
 

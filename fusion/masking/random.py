@@ -1,4 +1,4 @@
-"""Hide patches anywhere."""
+"""Random masking."""
 
 from __future__ import annotations
 

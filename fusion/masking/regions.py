@@ -1,4 +1,4 @@
-"""Hide what matters in a picture, by a segmentation of it."""
+"""Semantic masking: by the classes of a segmentation."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PARTS = ((2, 4), (3, 5), (6,), (7, 8, 9), (10,))  # brow and eye, either side; n
 
 
 class Regions(Masking):
-    """Show what is unimportant before the parts that are to be guessed (Fasking of MARLIN, arXiv:2211.06627).
+    """Keep unimportant classes visible before the parts to be predicted (Fasking of MARLIN, arXiv:2211.06627).
 
     Each patch, not each place, is of one class of a segmentation. The visible set is filled with patches of `first`,
     then with those of the `parts`, whose order is drawn for each sample, then with what is named nowhere. Chance

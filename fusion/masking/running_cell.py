@@ -1,4 +1,4 @@
-"""Hide tubes from the encoder, and ask the decoder for a part of them."""
+"""Dual masking: tubes for the encoder, a running cell for the decoder."""
 
 from __future__ import annotations
 

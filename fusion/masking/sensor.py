@@ -1,4 +1,4 @@
-"""Hide devices."""
+"""Sensor masking: whole sensors of an IMU."""
 
 from __future__ import annotations
 

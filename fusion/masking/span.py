@@ -1,4 +1,4 @@
-"""Hide runs of words or of time windows."""
+"""Span masking: runs of words or of time windows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Hide the same seconds in every modality, or in one modality the seconds that the others show."""
+"""Synchronous masking: the same seconds in every modality, or in one modality the seconds visible in the others."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Hide what is being spoken of."""
+"""Text-guided masking: the patches most similar to the caption."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from modalities.tokenizer import Tokenizer
 
 
 class TextGuided(JointMasking):
-    """Hide the patches of one stream that are most like what another says of them (TGM, arXiv:2408.00759).
+    """Hide the patches of one stream that are most similar to another stream (TGM, arXiv:2408.00759).
 
     Exactly the int(ratio * n) best matches of each sample. Where a sample has no caption, or the model no stream of
     captions, chance decides, as it does in all other streams.

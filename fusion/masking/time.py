@@ -1,4 +1,4 @@
-"""Hide moments."""
+"""Time masking: whole time steps."""
 
 from __future__ import annotations
 

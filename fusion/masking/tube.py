@@ -1,4 +1,4 @@
-"""Hide the same places at all times."""
+"""Tube masking: the same places at all times."""
 
 from __future__ import annotations
 

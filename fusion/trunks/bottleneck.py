@@ -1,4 +1,4 @@
-"""Streams that speak through a few tokens."""
+"""Trunk with fusion through a few bottleneck tokens."""
 
 from __future__ import annotations
 

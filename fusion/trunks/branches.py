@@ -1,4 +1,4 @@
-"""Layers for each stream, then layers for all."""
+"""Trunk with late fusion: layers for each stream, then joint layers."""
 
 from __future__ import annotations
 

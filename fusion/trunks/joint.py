@@ -1,4 +1,4 @@
-"""All streams in one sequence."""
+"""Trunk with early fusion: all streams in one sequence."""
 
 from __future__ import annotations
 

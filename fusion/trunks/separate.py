@@ -1,4 +1,4 @@
-"""A trunk of its own for every stream."""
+"""Separate trunks, one for every stream."""
 
 from __future__ import annotations
 

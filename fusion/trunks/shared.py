@@ -1,4 +1,4 @@
-"""One set of weights for all streams."""
+"""Shared trunk: one set of weights for all streams."""
 
 from __future__ import annotations
 

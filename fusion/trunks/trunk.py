@@ -1,4 +1,4 @@
-"""What every trunk promises."""
+"""Base class of trunks."""
 
 from __future__ import annotations
 

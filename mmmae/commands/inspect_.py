@@ -1,4 +1,4 @@
-"""`mmmae inspect`: pictures of what readers, tokenizers and a model make of some files."""
+"""`mmmae inspect`: pictures of files as readers, tokenizers and a model see them."""
 
 from __future__ import annotations
 
@@ -33,9 +33,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="videos, images, sounds, IMU tables, captions (files of one name but for the ending are one recording); "
         "and settings of the recipe",
     )  # fmt: skip
-    parser.add_argument("--recipe", default="default", metavar="NAME|FILE", help="whose readers and tokenizers to use")
-    parser.add_argument("--checkpoint", type=Path, metavar="DIR", help="also reconstruct by this model and its recipe")
-    parser.add_argument("--output", type=Path, default=Path("inspected"), metavar="DIR", help="where pictures go")
+    parser.add_argument(
+        "--recipe", default="default", metavar="NAME|FILE", help="recipe whose readers and tokenizers to use"
+    )
+    parser.add_argument(
+        "--checkpoint", type=Path, metavar="DIR", help="also reconstruct with this model and its recipe"
+    )
+    parser.add_argument(
+        "--output", type=Path, default=Path("inspected"), metavar="DIR", help="output folder for pictures"
+    )
     parser.add_argument("--start", type=float, default=0.0, metavar="S", help="second at which the window begins")
 
 
@@ -106,7 +112,9 @@ def rows(files: Sequence[Path], recipe: Recipe, start: float) -> list[dict[str, 
     found: dict[str, dict[str, Any]] = {}
     for file in files:
         if not file.is_file():
-            raise InputError(f"{file}: {'a folder, not a file' if file.is_dir() else 'no such file'}\n  mend the path")
+            raise InputError(
+                f"{file}: {'a folder, not a file' if file.is_dir() else 'no such file'}\n  correct the path"
+            )
         column = next((column for column, endings in taken.items() if file.suffix.lower() in endings), None)
         if column is None:
             known = "; ".join(f"{column}: {' '.join(endings)}" for column, endings in taken.items())
@@ -130,7 +138,7 @@ def rows(files: Sequence[Path], recipe: Recipe, start: float) -> list[dict[str, 
 
 
 def table(rows: Sequence[Row], clips: Clips, tokenizers: Mapping[str, Tokenizer], batch: Batch) -> Table:
-    """What each reader gave and into what each tokenizer cut it."""
+    """The shapes that each reader and each tokenizer returned."""
     from rich.table import Table
 
     grid = Table("file", "stream", "recorded", "read", "shape", "patches")

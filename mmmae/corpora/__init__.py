@@ -1,4 +1,4 @@
-"""Ready-made recordings: every module here but `command` and `writing` makes a manifest of a package, or of nothing.
+"""Ready-made recordings: every module here but `command` and `writing` writes a corpus from a package or by itself.
 
 A corpus module has `write(out, **settings) -> Path`, which fills a folder with media files, `manifest.jsonl` and
 `CREDITS.md` and returns the manifest; its docstring opens with what it is. A new file is a new corpus.

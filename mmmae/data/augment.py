@@ -1,4 +1,4 @@
-"""What happens to a batch on the device, after the uint8 transfer: repetition, each modality's augmentation, mixup."""
+"""Batch processing on the device, after the uint8 transfer: repetition, augmentation of each modality, mixup."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mmmae.data.targets import unlabelled
 from mmmae.recipes.lookup import RecipeError
 from mmmae.recipes.streams import Change
 from modalities.augmentation import Augmentation
-from modalities.noise import apart, mix, mix_tensor, signed, uniform
+from modalities.noise import fold_in, mix, mix_tensor, signed, uniform
 from modalities.records import Batch, Mixed, Signal
 from modalities.shapes import Float, Int, Tensor
 
@@ -160,5 +160,5 @@ class Augment(nn.Module):
             change = self.changes[name]
             if name in signals and (self.training or change.always):
                 signal = signals.get(change.after or name, signals[name])
-                signals[name] = augment(signal, batch.key if change.draw is None else apart(batch.key, change.draw))
+                signals[name] = augment(signal, batch.key if change.draw is None else fold_in(batch.key, change.draw))
         return replace(batch, signals=signals)

@@ -1,4 +1,4 @@
-"""A folder of recordings as rows: files of one name belong together, and what is passed over is counted."""
+"""A folder of recordings as rows: files of one name belong together, and what is ignored is counted."""
 
 from __future__ import annotations
 
@@ -155,7 +155,7 @@ def is_list(
 
 
 def gathered(path: Path, enclosure: Enclosure, findings: Findings, layout: Layout) -> dict[Path, Recording]:
-    """The files of known endings, by the path without its ending; the others are counted as passed over."""
+    """The files of known endings, by the path without its ending; the others are counted as ignored."""
     recordings: dict[Path, Recording] = {}
     for file in sorted(walk(path, enclosure, findings, layout)):
         if kind := layout.kind(file):

@@ -122,7 +122,7 @@ def plan(names: tuple[object, ...], modalities: tuple[Columns, ...], further: tu
         elif low in METADATA:
             continue
         elif low in INDEX:
-            notes.append("the index that pandas wrote (a column without a name) is passed over")
+            notes.append("the index that pandas wrote (a column without a name) is ignored")
             continue
         else:
             unknown.append(str(name))
@@ -135,7 +135,7 @@ def plan(names: tuple[object, ...], modalities: tuple[Columns, ...], further: tu
     if unknown:
         return Plan((), problem=refused(unknown, headers))
     if extra:
-        notes.append(f"columns that mmmae does not use are passed over: {', '.join(extra)}")
+        notes.append(f"columns that mmmae does not use are ignored: {', '.join(extra)}")
     return Plan(tuple(pairs.items()), tuple(notes))
 
 

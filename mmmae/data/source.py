@@ -1,4 +1,4 @@
-"""What data may be: a manifest, a folder, rows in memory, the name of a corpus, or nothing for the embedded world."""
+"""Sources of data: a manifest, a folder, rows in memory, the name of a corpus, or by default the synthetic world."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def open_data(
 ) -> Manifest:
     """The manifest that `--data` means, or one of rows in memory; a corpus named there is written to data/NAME first.
 
-    data, columns, further, bad, outside, cache: see `Manifest.open`; None is the embedded world.
+    data, columns, further, bad, outside, cache: see `Manifest.open`; None is the synthetic world.
 
     Raises:
         InputError: there is no such thing, or it lacks a modality.

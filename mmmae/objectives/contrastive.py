@@ -1,4 +1,4 @@
-"""Bring together what belongs to the same moment."""
+"""Contrastive learning between the streams of a sample."""
 
 from __future__ import annotations
 
@@ -21,10 +21,11 @@ ABSENT = -1e4  # a candidate that is not there: its probability is exactly zero 
 
 
 class Contrastive(Objective):
-    """Tell which streams belong to the same sample, among all samples of all processes.
+    """Contrast of the streams of a sample, with the other samples of all processes as negatives.
 
-    Each stream's visible tokens are encoded without the others (through a joint trunk one stream would give the other
-    away), averaged and projected. A sample that lacks one of a pair is neither anchor nor candidate.
+    Each stream's visible tokens are encoded without the others (in a joint pass the representation of one would contain
+    the other), averaged and mapped by a projection head. Samples that lack one of a pair are neither queries nor
+    negatives.
 
     Args:
         kind: `infonce` (CPC, arXiv:1807.03748; both directions averaged), `ntxent` (SimCLR, 2002.05709: other

@@ -1,4 +1,4 @@
-"""Denoise what was hidden."""
+"""Denoising diffusion of hidden patches."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Schedule = Literal["linear", "cosine"]
 
 
 class Diffusion(Prediction):
-    """Tell hidden patches from the visible ones and from what noise has left of them (DiffMAE, arXiv:2304.03283).
+    """Predict hidden patches given the visible ones and noisy versions of them (DiffMAE, arXiv:2304.03283).
 
     In training each sample's hidden patches are diffused by a drawn number of steps, sqrt(a) x + sqrt(1 - a) noise, and
     enter the decoder in place of mask tokens; the loss is the mean squared error of x, in the network's units. Whoever

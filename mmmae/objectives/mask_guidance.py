@@ -1,4 +1,4 @@
-"""Train the encoders by which a masking finds what another stream is about."""
+"""Contrastive training of the encoders that guide a masking."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Guess the words that were hidden."""
+"""Masked language modelling."""
 
 from __future__ import annotations
 

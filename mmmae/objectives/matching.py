@@ -1,4 +1,4 @@
-"""Tell pairs that belong together from pairs that were swapped."""
+"""Matching: classification of true and swapped pairs of streams."""
 
 from __future__ import annotations
 

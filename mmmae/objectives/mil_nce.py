@@ -1,4 +1,4 @@
-"""Bring one stream together with others of which each may come in several versions."""
+"""Multiple-instance contrastive learning (MIL-NCE)."""
 
 from __future__ import annotations
 
@@ -17,11 +17,12 @@ from modalities.tokenizer import Tokenizer
 
 
 class MilNce(Objective):
-    """Tell which versions of a stream belong to a sample's anchor, where one of them fits and we know not which.
+    """Contrast of an anchor with several candidates of a sample, at least one of which is a positive, unknown which.
 
     MIL-NCE (arXiv:1912.06430) sums over the candidates before it compares; with one of each it is InfoNCE. Each stream
     meets the anchor in a space of its own, which the anchor reaches through those before (arXiv:2006.16228), as in VATT
-    (2104.11178). Whoever lacks the anchor or all candidates is neither asked nor a wrong answer.
+    (2104.11178). Samples without an anchor or candidates contribute neither as queries
+    nor as negatives.
 
     Args:
         anchor: the stream that all others are compared with; the first of the recipe by default.

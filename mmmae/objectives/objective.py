@@ -1,4 +1,4 @@
-"""What an objective is given and what it returns."""
+"""Base class of objectives, with the records that they get and return."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Predicted:
 
 @dataclass(frozen=True)
 class Encoded:
-    """A batch whose visible patches are encoded: what every objective is given.
+    """A batch with its visible patches encoded: the input of every objective.
 
     embedded: the visible tokens as they enter the trunk; tokens: as they leave it.
     predictions: by stream, those of earlier objectives, for later ones (see `Objective.needs_predictions`).

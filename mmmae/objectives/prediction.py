@@ -1,4 +1,4 @@
-"""What reconstruction and masked language modelling share: asking a decoder about hidden patches."""
+"""Base class of objectives that predict hidden patches with a decoder."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from modalities.tokenizer import Tokenizer
 
 @dataclass(frozen=True)
 class Picture:
-    """One stream as it was, and with its hidden patches replaced by guesses.
+    """The ground truth of one stream, and its reconstruction: hidden patches replaced by predictions.
 
     original, predicted: as the tokenizer restores them (frames, log-mel spectrogram, readings, ids).
     hidden: which patches were guessed.
@@ -35,7 +35,7 @@ Pick = tuple[Int[Tensor, "b m"], Bool[Tensor, "b m"] | None]
 
 
 class Prediction(Objective, ABC):
-    """Owns a decoder and asks it about hidden patches of some streams.
+    """Base class: predicts hidden patches of some streams with a decoder of its own.
 
     streams: those whose hidden patches it predicts. predict: the share of them that is asked for in each step.
     inpaint: predict each stream from what is visible of the others alone (AV-MAE, arXiv:2212.05922), in samples that
@@ -139,7 +139,7 @@ class Prediction(Objective, ABC):
             truth = tokenizer.target(patches, answer.index)
             keep = filled.reshape(*filled.shape, *[1] * (truth.ndim - 2))
             guess = torch.where(keep, guess.to(truth.dtype), truth)  # an empty slot overwrites nothing
-            original = tokenizer.assemble(patches.values, patches.grid)
+            original = tokenizer.unpatchify(patches.values, patches.grid)
             unseen = replace(patches, values=torch.where(hidden[..., None], blank(tokenizer, patches), patches.values))
             pictures[name] = Picture(original, tokenizer.restore(unseen, guess, answer.index), hidden)
         return pictures
@@ -169,4 +169,4 @@ def accompanied(encoded: Encoded, name: str, pick: Int[Tensor, "b m"], asked: Bo
 def blank(tokenizer: Tokenizer, patches: Patches) -> Tensor:
     """Patches of which nothing is known: zero in the network's units, which is grey in a picture."""
     zero = torch.zeros_like(patches.values, dtype=torch.float32)
-    return tokenizer.natural(zero).to(patches.values.dtype)
+    return tokenizer.unstandardise(zero).to(patches.values.dtype)

@@ -1,4 +1,4 @@
-"""Reconstruct what was hidden."""
+"""Reconstruction of hidden patches."""
 
 from __future__ import annotations
 

@@ -57,7 +57,7 @@ def draw(
 
 
 def views(model: MaskedAutoencoder, batch: Batch, vocabulary: Any = None) -> dict[str, list[View]]:
-    """What there is to draw of each stream, for every sample: of one that is not predicted, how it was."""
+    """The views of each stream, for every sample; a stream that is not predicted is shown as recorded."""
     training = model.training
     model.eval()
     pictures = model.reconstruct(batch)
@@ -76,7 +76,7 @@ def seen(
     """A stream, sample by sample; without a picture as the tokenizer sees it, nothing hidden."""
     patches = tokenizer.patchify(signal)
     nowhere = torch.zeros(patches.time.shape, dtype=torch.bool, device=patches.time.device)
-    original = tokenizer.assemble(patches.values, patches.grid) if picture is None else picture.original
+    original = tokenizer.unpatchify(patches.values, patches.grid) if picture is None else picture.original
     hidden = spread(tokenizer, patches, nowhere if picture is None else picture.hidden)
     valid = spread(tokenizer, patches, ~nowhere if patches.valid is None else patches.valid)
     predicted = None if picture is None else picture.predicted.cpu().numpy()
@@ -97,11 +97,11 @@ def spread(tokenizer: Tokenizer, patches: Patches, marked: torch.Tensor) -> torc
     values = marked[..., None].expand(patches.values.shape)
     if patches.observed is not None:
         values = values & by_value(patches.observed, values.shape[-1])
-    return tokenizer.assemble(values.to(patches.values.dtype), patches.grid).bool()
+    return tokenizer.unpatchify(values.to(patches.values.dtype), patches.grid).bool()
 
 
 def show(page: Page, view: View) -> None:
-    """Draw a stream in its own way, or say that the sample lacks it."""
+    """Draw a stream with the panel of its modality, or note that the sample lacks it."""
     if view.valid.any():
         import_module(f"{__name__}.{kind(view.tokenizer)}").draw(page, view)
     else:

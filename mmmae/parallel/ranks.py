@@ -1,4 +1,4 @@
-"""The processes of one evaluation, where it meets Accelerate: each encodes a share, the main one does all the rest.
+"""The processes of one evaluation, by Accelerate: each encodes a shard, the main one does the rest.
 
 accelerate launch --num_processes 4 -m mmmae probe RUN --data DIR
 """
@@ -25,7 +25,7 @@ PATIENCE = timedelta(days=1)  # of a collective; all are there when one begins, 
 class Ranks:
     """This process among those of its command; alone, unless it is entered (`with`) in one of several.
 
-    Inside, a process that fails ends all of them, and one message is all that is said of it. Nothing but bytes in main
+    Inside, a process that fails ends all of them, with a single message. Nothing but bytes in main
     memory goes from one to another, so the group is of gloo's kind, also where the model is on a GPU.
 
     number, world: which of how many. main: whether it gathers, prints and writes. device: its own.
@@ -91,7 +91,7 @@ class Ranks:
     def gathered(self, value: T, tick: Callable[[int], object] | None = None) -> list[T]:
         """What each process has, in their order; nothing in others than the main one.
 
-        tick: is told, while this process waits, how many recordings the others have done.
+        tick: called, while this process waits, with the number of recordings that the others have done.
         """
         if self.company is None:
             return [value]

@@ -1,4 +1,4 @@
-"""Fine-tuning: the whole model learns the labels, from a checkpoint's weights or, to compare, from random ones."""
+"""Fine-tuning: training the whole model on labels, from a checkpoint's weights or, as a baseline, from random ones."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from mmmae.data.augment import prepared
 from mmmae.data.bad_samples import Fault
 from mmmae.data.loader import Loader
 from mmmae.probe.classifiers import selection
-from mmmae.probe.own_head import Told, refuse_drop, tested, together, told
-from mmmae.probe.results import Outcome, Result, Wish
+from mmmae.probe.own_head import class_scores, merged, refuse_drop, tested
+from mmmae.probe.results import ClassScores, EvalRequest, Outcome, Result
 from mmmae.recipes.sections import Optimizer
 from mmmae.training.optim import adamw, clip, learning_rate, set_learning_rate
 from mmmae.training.warm_start import inherit
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from mmmae.data.targets import Target
     from mmmae.probe.splits import Split
 
-UNSCALED = 256  # the batch for which a rate is what it says (mmmae.training.optim.learning_rate)
+UNSCALED = 256  # the batch size at which the learning rate is not scaled (mmmae.training.optim.learning_rate)
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class Tuning:
         )  # fmt: skip
 
     def recipe(self, recipe: Recipe, streams: Sequence[str], target: Target) -> Recipe:
-        """The recipe of a run with nothing hidden and only the label asked for; its augmentation stays."""
+        """The recipe of a run with nothing hidden and only the label as objective; its augmentation stays."""
         recipe = recipe.narrow(streams)
         smoothing = {"smoothing": self.smoothing} if target.kind == "class" else {}
         changed = {
@@ -106,7 +106,7 @@ class Finetuning:
     tuning: Tuning = Tuning()
     faults: dict[str, Fault] = field(default_factory=dict, init=False)
 
-    def run(self, wish: Wish) -> Outcome:
+    def run(self, request: EvalRequest) -> Outcome:
         """A result for each model, with all labels first, then with so many of each class.
 
         Each process trains some of the models; the outcome is in the main one.
@@ -116,16 +116,16 @@ class Finetuning:
         Raises:
             InputError: streams are to be withheld; or training diverges.
         """
-        clips, ranks, batch_size = wish.clips, wish.ranks, wish.batch_size
-        refuse_drop(wish.drop, "finetune")
-        fits = self.fits("+".join(clips.readers), wish.shots)
-        bar = wish.progress.add_task("fine-tuning", total=sum(self.recordings(fit, batch_size) for fit in fits))
-        tick = lambda count: wish.progress.advance(bar, ranks.counted(count))  # noqa: E731
-        settings = {**wish.reading, "tick": tick}
-        done: dict[int, tuple[Told, int]] = {}
+        clips, ranks, batch_size = request.clips, request.ranks, request.batch_size
+        refuse_drop(request.drop, "finetune")
+        fits = self.fits("+".join(clips.readers), request.shots)
+        bar = request.progress.add_task("fine-tuning", total=sum(self.recordings(fit, batch_size) for fit in fits))
+        tick = lambda count: request.progress.advance(bar, ranks.counted(count))  # noqa: E731
+        settings = {**request.reading, "tick": tick}
+        done: dict[int, tuple[ClassScores, int]] = {}
         for number in range(ranks.number, len(fits), ranks.world):
             model, step = self.tuned(fits[number], clips, **settings)
-            done[number] = together([told(model, clips, self.rows.test.tolist(), **settings)], clips), step
+            done[number] = merged([class_scores(model, clips, self.rows.test.tolist(), **settings)], clips), step
             self.note(done[number][0].faults)
         for own in ranks.gathered(list(self.faults.values())):
             self.note(own)
@@ -189,7 +189,7 @@ class Finetuning:
             if step * self.tuning.rounds % steps >= self.tuning.rounds:  # not the first step of a tenth, or the last
                 continue
             part = fit.validation.tolist()
-            found = together([told(model, clips, part, batch_size=batch_size, workers=workers, tick=tick)], clips)
+            found = merged([class_scores(model, clips, part, batch_size=batch_size, workers=workers, tick=tick)], clips)
             score = selection(self.rows.target, self.rows.labels[found.indices], found.probabilities)
             if score >= best:
                 best, chosen = score, step

@@ -1,4 +1,4 @@
-"""How good predictions and rankings are: the figures of an evaluation, scikit-learn's wherever it has them."""
+"""Metrics of predictions and rankings, from scikit-learn wherever it has them."""
 
 from __future__ import annotations
 
@@ -65,10 +65,10 @@ def time_scores(on: np.ndarray, probabilities: np.ndarray, names: Sequence[str] 
     classes = on.shape[-1]
     truth, given = on.reshape(-1, classes), probabilities.reshape(-1, classes)
     known = ~np.isnan(truth).any(1)
-    truth, given = truth[known].astype(int), given[known]
+    truth, given = np.asarray(truth[known], dtype=int), given[known]
     if not len(truth):
         return dict.fromkeys(SETS, math.nan)
-    mixed = truth.any(0) & ~truth.all(0)
+    mixed = np.asarray(truth.any(axis=0) & ~truth.all(axis=0))
     each = {
         f"map {name}": float(average_precision_score(truth[:, i], given[:, i])) if mixed[i] else math.nan
         for i, name in enumerate(names or map(str, range(classes)))

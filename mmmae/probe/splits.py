@@ -1,4 +1,4 @@
-"""Who is tested, who selects, who is learned from: parts of a manifest that divide no group and no recording."""
+"""Training, validation and test splits of a manifest that divide no group and no recording."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ class Split:
 
     labels: of the whole manifest: numbers of classes (rows,), -1 for rows that have none; or a number for each output
         of the target (rows, outputs), NaN where it is missing.
-    target: what is asked of a label; its names are those of the outputs.
+    target: how labels are interpreted; its names are those of the outputs.
     train, test: the rows of each side. units: (rows,) what may not be divided among train and validation.
-    notes: what a person should know of how it was made.
+    notes: for the user, on how the split was made.
     """
 
     labels: np.ndarray
@@ -60,7 +60,7 @@ class Split:
         return [(self.train[part != number], self.train[part == number]) for number in range(last + 1)]
 
     def folds(self, count: int) -> list[Split]:
-        """All labelled rows in so many parts that divide no unit, each the test of a split whose training is the rest.
+        """Splits for cross-validation over all labelled rows: `count` test parts that divide no unit.
 
         As many as there are units, or more, leave one out at a time; of fewer, a hash decides what goes together.
         """
@@ -103,7 +103,7 @@ def split(
 
     Args:
         share: of the rows to test on where there is no column `split`.
-        target: what is asked of labels; by default the class among those of the manifest.
+        target: how labels are interpreted; by default as classes of the manifest.
         tested: whether the test part is used: cross-validation divides all rows anew and needs none.
         learned: whether the training part is used: what was trained before only needs a test.
 
@@ -159,7 +159,7 @@ def divided(
 
 
 def truths(target: Target, texts: Sequence[str | None]) -> np.ndarray:
-    """What is true of each row, see `Split.labels`."""
+    """The ground truth of each row, see `Split.labels`."""
     found = [None if text is None else target.truth(text) for text in texts]
     if target.kind == "class":
         return np.array([-1 if label is None else label for label in found], dtype=int)
@@ -173,7 +173,7 @@ def labelled(labels: np.ndarray) -> np.ndarray:
 
 
 def together(rows: Sequence[dict[str, Any]], *, groups: bool) -> list[str]:
-    """The name of what each row may not be separated from: its group's, else its file's, else its own."""
+    """The unit that each row belongs to, which may not be divided: its group, else its file, else the row itself."""
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
@@ -197,14 +197,14 @@ def together(rows: Sequence[dict[str, Any]], *, groups: bool) -> list[str]:
 
 
 def held_out(units: Sequence[str], share: float) -> np.ndarray:
-    """Which rows are tested where no column says so: those whose unit's hash training, too, holds out."""
+    """The test rows without a column `split`: those held out by the hash of their unit, as in training."""
     from mmmae.data.manifest import hold_out
 
     return np.array(hold_out(units, share), dtype=bool)
 
 
 def divides(groups: Sequence[str | None], test: np.ndarray, known: np.ndarray) -> str:
-    """The groups that stand on both sides, the first few of them."""
+    """The groups with rows on both sides, the first few of them."""
     sides: dict[str, set[bool]] = defaultdict(set)
     for index in known:
         if (group := groups[index]) is not None:
@@ -213,7 +213,7 @@ def divides(groups: Sequence[str | None], test: np.ndarray, known: np.ndarray) -
 
 
 def require_apart(rows: Sequence[dict[str, Any]], test: np.ndarray, where: str) -> None:
-    """Refuse a column `split` by which the same seconds of a file are learned from and tested.
+    """Refuse a column `split` that puts the same seconds of a file into training and test.
 
     Raises:
         InputError: names two such rows.

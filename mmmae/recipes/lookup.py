@@ -68,7 +68,7 @@ def defined(kind: str, module: str) -> list[type]:
 
 
 def find(kind: str, use: Any, where: str) -> type:
-    """The class that `use` names: a file (or folder) of the house, or a dotted name outside it.
+    """The class that `use` names: a file (or folder) of mmmae, or a dotted name of another package.
 
     Raises:
         RecipeError: there is none, or it is of another kind.

@@ -1,4 +1,4 @@
-"""A recipe as data: what is read, hidden, joined and predicted, and how it is trained.
+"""A recipe as data: streams, masking, trunk, objectives and training, parsed and checked.
 
 It is read, merged and checked once, into parts (a class with its settings); mmmae/build.py makes modules of them.
 """
@@ -97,7 +97,7 @@ class RecipeSpec:
         """Read a recipe by name or file, then apply overrides: `key=value`, or a mapping from (dotted) keys to values.
 
         Args:
-            name: of a recipe in configs/, the path of a YAML file, or what would stand in one.
+            name: of a recipe in configs/, the path of a YAML file, or the contents of one.
             overrides: such as `masking.video.ratio=0.75`. `size=tiny` also replaces the widths, depths and heads that
                 the file gives: they belong to the file's own size.
             modalities: keep only these streams and the objectives that apply to them.
@@ -215,7 +215,7 @@ class RecipeSpec:
         if change.after is not None and change.after not in self.streams and not self.narrowed:
             raise RecipeError(f"{self.name}: augment.{name}.after: {nearest(change.after, self.streams)}")
         if change.after in entries[entries.index(name) :]:
-            raise RecipeError(f"{self.name}: augment.{name}.after: {change.after} must stand before {name}")
+            raise RecipeError(f"{self.name}: augment.{name}.after: {change.after} must come before {name}")
         return Augmentation(part, change)
 
     def require_stream(self, name: str, section: str) -> None:

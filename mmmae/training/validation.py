@@ -1,4 +1,4 @@
-"""What a run looks at besides its loss: held-out losses, the same windows and masks every time, and pictures."""
+"""Validation: held-out losses, on the same windows and masks every time, and reconstructions."""
 
 from __future__ import annotations
 

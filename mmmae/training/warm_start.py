@@ -1,4 +1,4 @@
-"""What a run takes over from the one that it starts from (`training.start`)."""
+"""Warm start: the weights and files that a run takes over from another one (`training.start`)."""
 
 from __future__ import annotations
 

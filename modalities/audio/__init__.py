@@ -1,4 +1,4 @@
-"""Audio: a waveform heard as a spectrogram and cut into patches.
+"""Audio: a waveform as spectrogram patches.
 
 Reader and tokenizer load when they are first named: one needs files and decoders, the other only torch.
 """

@@ -1,4 +1,4 @@
-"""Keeps what files held: many windows are cut from one recording, and a table of text takes long to read."""
+"""A cache of file contents: many windows are cut from one recording, and a text table takes long to parse."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Whether the parts of a container follow each other as they should, read from their headers without decoding.
+"""Detection of data lost from a container, from the headers of its parts and without decoding.
 
-Where a film has a gap in time nobody can tell whether the camera paused or the disk failed; a broken chain tells.
+Where a video has a gap in time either the camera paused or data was lost; a broken packet structure decides.
 """
 
 from __future__ import annotations

@@ -64,7 +64,7 @@ def existing(source: Any) -> Path:
         raise
     except ValueError:  # a NUL character
         pass
-    remedy = "mend the path (relative ones start at the manifest's folder) or drop the row"
+    remedy = "correct the path (relative ones start at the manifest's folder) or drop the row"
     raise SampleError(source, "a folder, not a file" if Path(source).is_dir() else "no such file", remedy)
 
 
@@ -181,7 +181,7 @@ def span_of(container: InputContainer) -> tuple[int, int]:
     return int(begin), int(end)
 
 
-def film(container: InputContainer) -> VideoStream | None:
+def video_stream(container: InputContainer) -> VideoStream | None:
     """The first video stream that is no cover picture of a song."""
     from av.stream import Disposition
 

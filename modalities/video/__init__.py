@@ -1,4 +1,4 @@
-"""Video: a film cut into tubes.
+"""Video: clips cut into tubes.
 
 Reader and tokenizer load when they are first named: one needs files and decoders, the other only torch.
 """

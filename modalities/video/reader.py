@@ -115,13 +115,13 @@ class VideoReader(Reader):
         clips = self.empty(len(starts))
         for place, picture in zip(clips.flatten(0, 1).numpy(), taken, strict=True):
             np.copyto(place, rearrange(picture, "h w c -> c h w"))
-        told = (*assumed(path), *remarks)
+        notes_of_file = (*assumed(path), *remarks)
         if hint is None:
-            return [Reading(clip, self.frames, notes=told) for clip in clips]
+            return [Reading(clip, self.frames, notes=notes_of_file) for clip in clips]
         levels = clips if self.range is None else (clips * 255).round().to(torch.uint8)
-        film = hints.Film(source, levels, framings, notes, moments, starts, duration)
-        found = zip(clips, hint.maps(film), strict=True)
-        return [Reading(clip, self.frames, hint=maps, notes=told) for clip, maps in found]
+        windows = hints.DecodedWindows(source, levels, framings, notes, moments, starts, duration)
+        found = zip(clips, hint.maps(windows), strict=True)
+        return [Reading(clip, self.frames, hint=maps, notes=notes_of_file) for clip, maps in found]
 
     def read_boxes(self, source: Any, starts: Sequence[float], duration: float) -> list[Reading | None]:
         """The instances of each window; None where it has none.

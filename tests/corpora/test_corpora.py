@@ -1,4 +1,4 @@
-"""Corpora: the embedded world is what it says, and preparing one is all or nothing."""
+"""Corpora: the synthetic world is as described, and preparing one is all or nothing."""
 
 from __future__ import annotations
 

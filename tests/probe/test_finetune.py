@@ -29,8 +29,8 @@ from mmmae.parallel.ranks import Ranks
 from mmmae.probe import finetune
 from mmmae.probe.features import reading
 from mmmae.probe.finetune import Finetuning, Fit, Tuning
-from mmmae.probe.own_head import told
-from mmmae.probe.results import Result, Wish
+from mmmae.probe.own_head import class_scores
+from mmmae.probe.results import EvalRequest, Result
 from mmmae.probe.splits import Split, split
 from modalities.records import Batch, Signal
 
@@ -112,10 +112,10 @@ def test_what_does_best_in_validation_is_kept_and_only_training_rows_are_learned
     def selecting(model: MaskedAutoencoder, clips, indices, **settings):
         states.append({name: weight.clone() for name, weight in model.state_dict().items()})
         assert indices == rows.parts(0)[1].tolist()
-        return told(model, clips, indices, **settings)
+        return class_scores(model, clips, indices, **settings)
 
     monkeypatch.setattr(finetune, "prepared", learned)
-    monkeypatch.setattr(finetune, "told", selecting)
+    monkeypatch.setattr(finetune, "class_scores", selecting)
     monkeypatch.setattr(finetune, "selection", lambda target, labels, predicted: next(scores))
     found, step = tuned(people, model, rows, steps=15)
     names = [row["id"] for row in Manifest.open(people).columns("id")]
@@ -133,7 +133,9 @@ def test_fine_tuning_learns_and_repeats_itself_without_the_labels_of_the_test(pe
     for side, shots in ((rows, (2,)), (replace(rows, labels=poisoned), ())):
         study = Finetuning({"pretrained": model}, side, 1, Tuning(steps=30, epochs=1, rounds=2, rate=3e-3))
         with Progress(disable=True) as progress:
-            outcomes.append(study.run(Wish(clips, shots, progress, Ranks(), drop=False, batch_size=8, workers=0)))
+            outcomes.append(
+                study.run(EvalRequest(clips, shots, progress, Ranks(), drop=False, batch_size=8, workers=0))
+            )
             assert all(task.finished for task in progress.tasks)
     (whole, few), (other,) = (outcome.results for outcome in outcomes)
     assert whole.seeds[0]["accuracy"] > 0.8 and other.seeds[0]["accuracy"] < 0.2
@@ -149,7 +151,7 @@ def test_few_rows_are_learned_from_for_long_and_all_for_some_epochs():
 def test_the_test_is_the_mean_over_windows(people, model):
     manifest = Manifest.open(people)
     (index,) = [i for i, row in enumerate(manifest) if row.id == "2-1"]  # of 2.4 s
-    found = told(model, reading(model, manifest, windows=2), [index], batch_size=4, workers=0)
+    found = class_scores(model, reading(model, manifest, windows=2), [index], batch_size=4, workers=0)
     reader = model.recipe.readers()["imu"]
     windows = [reader.read(manifest[index].sources["imu"], start, 0.8).values for start in (0.4, 1.2)]
     with torch.no_grad():
@@ -197,7 +199,7 @@ def test_a_run_is_tested_with_its_own_classifier(people, tmp_path, capsys):
     found = json.loads((tmp_path / "results.json").read_text())["results"][1]
     manifest, model = Manifest.open(people), MaskedAutoencoder.from_pretrained(people / "run")
     rows = split(manifest, 0.1)
-    said = told(model, reading(model, manifest, windows=2), rows.test.tolist(), batch_size=5, workers=0)
+    said = class_scores(model, reading(model, manifest, windows=2), rows.test.tolist(), batch_size=5, workers=0)
     right = (said.probabilities.argmax(1) == rows.labels[said.indices]).mean()
     assert found["scores"]["accuracy"]["values"] == [pytest.approx(right)] and found["test"] == 12
 

@@ -1,4 +1,4 @@
-"""Hints: what a masking may follow, read along with a film."""
+"""Hints: maps for guided masking, read with a video."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import pkgutil
 from difflib import get_close_matches
 
 from modalities.import_class import resolve
-from modalities.video.hints.hint import CELL, Film, Hint, pooled
+from modalities.video.hints.hint import CELL, DecodedWindows, Hint, pooled
 
-__all__ = ["CELL", "Film", "Hint", "find", "pooled"]
+__all__ = ["CELL", "DecodedWindows", "Hint", "find", "pooled"]
 
 
 def names() -> list[str]:
@@ -18,7 +18,7 @@ def names() -> list[str]:
 
 
 def find(name: str) -> type[Hint]:
-    """The hint that a file here defines, or a class outside the house by its dotted name.
+    """The hint that a file here defines, or a class of another package by its dotted name.
 
     Raises:
         ValueError: there is none.
