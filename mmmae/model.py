@@ -10,7 +10,7 @@ from torch import nn
 
 from fusion.blocks import initialise
 from fusion.masking import JointMasking, Masking, Noise, Plan
-from fusion.masking.masking import Scheduled
+from fusion.schedule import advance
 from fusion.trunks import Trunk
 from mmmae.inputs import admitted
 from mmmae.objectives.objective import Encoded, Losses, Objective, check, counted
@@ -90,7 +90,6 @@ class MaskedAutoencoder(nn.Module):
         return pictures
 
     def advance(self, progress: float) -> None:
-        """Tell everything that follows a schedule how far training is, from 0 to 1."""
+        """Move everything that follows a schedule to where it belongs at a progress of training from 0 to 1."""
         for module in self.modules():
-            if isinstance(module, Scheduled):
-                module.advance(progress)
+            advance(module, progress)
