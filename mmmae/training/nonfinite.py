@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,6 @@ import torch
 
 from mmmae.launch import Halted
 from mmmae.parallel.signals import Interrupt
-from mmmae.training.log import Report
 from modalities.shapes import Tensor
 
 if TYPE_CHECKING:
@@ -40,6 +39,7 @@ class Guard:
     counts stay bit for bit. What was left out stands in `skipped_steps.jsonl`.
 
     Args:
+        output: the folder of the list. say: for lines to the user. interrupt: whether the run is to stop.
         policy: "skip" goes on, up to ten skipped steps in a row; "halt" ends the run at the first.
         row: steps skipped in a row before.
     """
@@ -49,20 +49,21 @@ class Guard:
         accelerator: Accelerator,
         optimizer: torch.optim.Optimizer,
         output: Path,
-        report: Report,
+        say: Callable[[str], None],
         interrupt: Interrupt,
         *,
         policy: str,
         row: int = 0,
     ):
-        self.accelerator, self.optimizer, self.report, self.interrupt = accelerator, optimizer, report, interrupt
+        self.accelerator, self.optimizer, self.say, self.interrupt = accelerator, optimizer, say, interrupt
         self.path, self.policy, self.row = output / "skipped_steps.jsonl", policy, row
         self.stop = False  # the same on all processes at the same step
         self.pending: list[Taken] = []
 
-    def weigh(self, step: int, loss: Tensor, norms: Sequence[Tensor], ids: Sequence[str]) -> None:
+    def weigh(self, step: int, loss: Tensor, norms: Sequence[Tensor], ids: Sequence[str]) -> Tensor:
         """Before the optimizer's step: leave it out if the loss or a side's gradient norm is not finite anywhere.
 
+        Returns whether the step counts, as a flag that stays on the device.
         Under float16 the scaler looks at the gradients: those that its own scale made infinite are no fault.
         """
         scaled = self.accelerator.scaler is not None
@@ -74,6 +75,7 @@ class Guard:
         self.pending.append(Taken(step, *sent(flags), loss.detach(), norms, ids))
         if self.policy == "halt":
             self.settle()
+        return flags[0] == 0
 
     def over_all(self, flags: Tensor) -> Tensor:
         """On how many processes each flag is raised, as float32."""
@@ -123,7 +125,7 @@ class Guard:
             with self.path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(line) + "\n")
         where = f" on rank {', '.join(map(str, ranks))}" if len(everybody) > 1 else ""
-        self.report.say(
+        self.say(
             f"step {taken.step}: the {what} is not finite{where}; no weight was changed; "
             f"samples {', '.join(samples[:8])}{'...' if len(samples) > 8 else ''} ({self.path})"
         )
