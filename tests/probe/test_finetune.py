@@ -77,7 +77,7 @@ def tuned(people: Path, model: MaskedAutoencoder, rows: Split, name: str = "pret
     study = Finetuning({"pretrained": model}, rows, 1, Tuning(**{"steps": 10, "epochs": 1, "rounds": 5, **tuning}))
     clips = reading(model, Manifest.open(people))
     fit = Fit(Result("imu", name), 0, *rows.parts(0))
-    return study.tuned(fit, clips, batch_size=8, workers=0, tick=lambda count: None)
+    return study.tuned(fit, clips, batch_size=8, workers=0, tick=lambda count: None, ranks=Ranks())
 
 
 def test_the_side_is_told_while_training(people):
