@@ -14,8 +14,9 @@ from typing import Any, TypeVar
 import torch
 
 from fusion.schedule import Schedule, follow
+from mmmae.recipes.files import read
 from mmmae.recipes.lookup import RecipeError, check, find, in_context, make, nearest, signature
-from mmmae.recipes.merge import changed, narrowed, overlay, overridden, read
+from mmmae.recipes.merge import changed, narrowed, overlay, overridden
 from mmmae.recipes.renamed import renamed
 from mmmae.recipes.sections import SECTIONS, SIZED, Sections, checked, refuse_misshapen
 from mmmae.recipes.streams import Change, Stream, inherited
