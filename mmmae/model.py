@@ -75,6 +75,14 @@ class MaskedAutoencoder(nn.Module):
         patches = {name: self.tokenizers[name].cut(signal) for name, signal in batch.items()}
         return self.trunk({name: self.tokenizers[name].embed(patches[name]) for name in patches})
 
+    def train(self, mode: bool = True) -> MaskedAutoencoder:
+        """Training mode, except for what is frozen (`frozen = True` on a module): it computes as in evaluation."""
+        super().train(mode)
+        for module in self.modules():
+            if getattr(module, "frozen", False):
+                module.train(False)
+        return self
+
     def predicts(self) -> bool:
         """Whether there is anything to `reconstruct`."""
         return any(isinstance(objective, Prediction) for objective in self.objectives.values())

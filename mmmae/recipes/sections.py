@@ -49,6 +49,15 @@ class Optimizer(AdamW):
     clip: float | None = pydantic.Field(None, gt=0, description="largest gradient norm")
 
 
+class Lora(Section):
+    """Low-rank adapters of linear layers (arXiv:2106.09685), which alone are trained."""
+
+    rank: int = pydantic.Field(8, ge=1)
+    alpha: float = pydantic.Field(16.0, gt=0, allow_inf_nan=False, description="adapters count by alpha / rank")
+    names: tuple[str, ...] = pydantic.Field(("attention",), min_length=1, description="layers, or what holds them")
+    train: tuple[str, ...] = pydantic.Field((), description="parts that learn in full, such as a new head")
+
+
 class Training(Section):
     """How long, how much at once, and what is written when."""
 
@@ -60,7 +69,11 @@ class Training(Section):
     )
     accumulate: int | None = pydantic.Field(None, ge=1, description="equal pieces of a step; wins over piece")
     workers: int = pydantic.Field(2, ge=0, description="loader processes of each process")
-    start: str | None = pydantic.Field(None, description="run or checkpoint whose trunk and tokenizers to begin with")
+    start: str | dict[str, str] | None = pydantic.Field(
+        None, description="run or checkpoint whose trunk and tokenizers to begin with, or one for each stream"
+    )
+    freeze: tuple[str, ...] = pydantic.Field((), description="parts that are not trained, by name or dotted prefix")
+    lora: Lora | None = pydantic.Field(None, description="adapters that are trained in place of the layers they adapt")
     seed: int = 0
     precision: Literal["auto", "no", "bf16", "fp16"] = "auto"
     compile: bool = pydantic.Field(False, description="compile the model (in several processes each layer by itself)")

@@ -14,6 +14,7 @@ from mmmae.storage.checkpoint import State
 from mmmae.training.efficiency import compile_model, recompute, spread
 from mmmae.training.footprint import Trial
 from mmmae.training.optim import adamw
+from mmmae.training.stages import staged
 from mmmae.training.warm_start import begin
 
 if TYPE_CHECKING:
@@ -34,7 +35,8 @@ def begun(recipe: Recipe, device: torch.device, *, fresh: bool) -> tuple[MaskedA
     settings, lines = recipe.sections.training, list[str]()
     model = recipe.build(settings.seed)
     if fresh and settings.start is not None:
-        lines.append(f"starting with the trunk and tokenizers of {begin(model, Path(settings.start))}")
+        lines += begin(model, recipe, settings.start)
+    staged(model, settings)
     model = model.to(device)
     if settings.recompute:
         recompute(model)
