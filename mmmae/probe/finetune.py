@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -191,7 +191,7 @@ class Finetuning:
         batch_size = min(batch_size, len(fit.train))
         steps = self.tuning.length(len(fit.train), batch_size)
         augment, rules = recipe.augment().to(accelerator.device), recipe.sections.data
-        optimizer = accelerator.prepare_optimizer(adamw(model, settings))
+        optimizer: Any = accelerator.prepare_optimizer(adamw(model, settings))
         guard = Guard(
             accelerator, optimizer.optimizer, self.output, self.say, Interrupt(), policy="skip", remedy="lower --lr"
         )

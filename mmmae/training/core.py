@@ -64,7 +64,8 @@ class Core:
         model.advance(progress)
         set_learning_rate(self.optimizer.optimizer, self.rate(step))
         self.model.train()
-        means, total = Means(), 0
+        means = Means()
+        total: Any = 0
         ids: list[str] = []
         for piece in range(self.pieces):
             batch = next(batches)

@@ -54,7 +54,7 @@ class Guard:
         accelerator: Accelerator,
         optimizer: torch.optim.Optimizer,
         output: Path,
-        say: Callable[[str], None],
+        say: Callable[[str], object],
         interrupt: Interrupt,
         *,
         policy: str,

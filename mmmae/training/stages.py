@@ -16,6 +16,7 @@ from modalities.errors import InputError
 if TYPE_CHECKING:
     from mmmae.recipes.sections import Lora, Training
 
+
 def staged(model: nn.Module, settings: Training) -> None:
     """Freeze and adapt what the recipe names; called before the optimizer is made, again where a run goes on.
 
@@ -88,7 +89,10 @@ def adapt(model: nn.Module, lora: Lora, seed: int) -> None:
         raise InputError(f"training.lora: {both[0]} is named in both `names` and `train`\n  adapt it or train it")
     learned = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
     config = LoraConfig(
-        r=lora.rank, lora_alpha=lora.alpha, target_modules="|".join(map(re.escape, chosen)), bias="none"  # type: ignore
+        r=lora.rank,
+        lora_alpha=lora.alpha,
+        target_modules="|".join(map(re.escape, chosen)),
+        bias="none",  # type: ignore
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

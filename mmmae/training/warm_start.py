@@ -126,13 +126,13 @@ def same_files(recipe: Spec) -> Spec:
         InputError: there is no such run.
     """
     start, streams = recipe.sections.training.start, recipe.tree["modalities"]
-    runs = start if isinstance(start, Mapping) else dict.fromkeys(streams, start)
     left_open = {
         name: [key for key, value in (settings or {}).items() if key in recipe.kept and value is None]
         for name, settings in streams.items()
     }
     if start is None or not any(left_open.values()):
         return recipe
+    runs = start if isinstance(start, Mapping) else dict.fromkeys(streams, start)
     trees = {run: load_recipe(find(Path(run))).tree["modalities"] for run in set(runs.values())}
     theirs = {name: trees[runs[name]].get(name) or {} for name in left_open if name in runs}
     found = {name: {key: theirs[name].get(key) for key in left_open[name]} for name in theirs}

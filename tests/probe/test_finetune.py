@@ -141,6 +141,25 @@ def test_fine_tuning_learns_and_repeats_itself_without_the_labels_of_the_test(pe
     assert (whole.train, whole.test, few.train, few.shots) == (24, 12, 6, 2)
 
 
+def test_a_step_that_is_not_finite_is_left_out_of_fine_tuning(people, model, rows, tmp_path, monkeypatch):
+    forward, calls = MaskedAutoencoder.forward, []
+
+    def broken(self, batch):
+        calls.append(self.training)
+        losses = forward(self, batch)
+        return replace(losses, total=losses.total * torch.nan) if len(calls) == 3 else losses
+
+    monkeypatch.setattr(MaskedAutoencoder, "forward", broken)
+    study = Finetuning({"pretrained": model}, rows, 1, Tuning(steps=5, epochs=1, rounds=5), tmp_path)
+    fit = Fit(Result("imu", "pretrained"), 0, *rows.parts(0))
+    clips = reading(model, Manifest.open(people))
+    found, _ = study.tuned(fit, clips, batch_size=8, workers=0, tick=lambda count: None, ranks=Ranks())
+    assert all(weight.isfinite().all() for weight in found.state_dict().values())
+    assert len(calls) == 5 and all(calls)
+    (line,) = (tmp_path / "skipped_steps.jsonl").read_text().splitlines()
+    assert json.loads(line)["step"] == 3 and len(json.loads(line)["samples"]) == 8
+
+
 def test_few_rows_are_learned_from_for_long_and_all_for_some_epochs():
     assert Tuning().length(5, 5) == 200 and Tuning().length(3200, 32) == 30 * 100
     assert Tuning(epochs=100).length(65, 32) == 300

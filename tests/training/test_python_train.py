@@ -164,12 +164,13 @@ def test_a_run_with_schedules_and_stages_goes_on_to_the_bit(data, tmp_path, chan
     frozen = {name for name in first if name.startswith("tokenizers.") or ".norm1." in name}
     assert frozen and frozen <= rests
     if LORA in changes:
-        assert {name for name in first.keys() - rests if name.startswith("trunk.")} == {n for n in first if "lora_" in n}
+        trunk = {name for name in first.keys() - rests if name.startswith("trunk.")}
+        assert trunk == {name for name in first if "lora_" in name}
     losses = [json.loads(line) for line in (straight.folder / "log.jsonl").read_text().splitlines()]
     assert losses[-1]["loss"] < 0.5 * losses[-1]["reconstruction/imu"]
     model = straight.model()
     assert model.encode(model.recipe.example(2))["imu"].x.isfinite().all()
-    with pytest.raises(InputError, match="training.freeze"):
+    with pytest.raises(InputError, match=r"training\.freeze"):
         trained(data, moved, overrides=[*overrides, "training.freeze=[trunk.stacks]"], steps=5)
 
 

@@ -145,7 +145,8 @@ def test_a_checkpoint_with_adapters_comes_back_merged(lora, tmp_path):
 def runs(folder: Path, *changes: str) -> dict[str, str]:
     """One untrained run for each stream, with weights of its own."""
     for seed, stream in enumerate(STREAMS):
-        tiny.tiny("default", ["trunk.use=branches", "trunk.depth=2", *changes], [stream]).build(seed + 10).save_pretrained(folder / stream)
+        alone = tiny.tiny("default", ["trunk.use=branches", "trunk.depth=2", *changes], [stream])
+        alone.build(seed + 10).save_pretrained(folder / stream)
     return {stream: str(folder / stream) for stream in STREAMS}
 
 
