@@ -38,8 +38,9 @@ def test_shapes_follow_their_formulas(progress):
     assert Schedule(1.0, 3.0).value(progress) == pytest.approx(1 + 2 * progress)
     assert Schedule(1.0, 3.0, "cosine").value(progress) == pytest.approx(2 - math.cos(math.pi * progress))
     assert Schedule(1.0, 3.0, "step").value(progress) == (1 if progress < 0.5 else 3)
-    later = Schedule(1.0, 3.0, begin=0.2, end=0.6).value(progress)
-    assert later == pytest.approx(1 + 2 * min(1, max(0, (progress - 0.2) / 0.4)))
+    late = Schedule(1.0, 3.0, begin=0.2, end=0.6)
+    for place in (progress, 0.2 + 0.4 * progress, 0.3, 0.5):
+        assert late.value(place) == pytest.approx(1 + 2 * min(1, max(0, (place - 0.2) / 0.4)))
 
 
 @given(st.floats(0, 1))
