@@ -10,7 +10,7 @@ from torch import nn
 
 from fusion.blocks import initialise
 from fusion.masking import JointMasking, Masking, Noise, Plan
-from fusion.masking.masking import Scheduled
+from fusion.schedule import advance
 from fusion.trunks import Trunk
 from mmmae.inputs import admitted
 from mmmae.objectives.objective import Encoded, Losses, Objective, check, counted
@@ -75,6 +75,14 @@ class MaskedAutoencoder(nn.Module):
         patches = {name: self.tokenizers[name].cut(signal) for name, signal in batch.items()}
         return self.trunk({name: self.tokenizers[name].embed(patches[name]) for name in patches})
 
+    def train(self, mode: bool = True) -> MaskedAutoencoder:
+        """Training mode, except for what is frozen (`frozen = True` on a module): it computes as in evaluation."""
+        super().train(mode)
+        for module in self.modules():
+            if getattr(module, "frozen", False):
+                module.train(False)
+        return self
+
     def predicts(self) -> bool:
         """Whether there is anything to `reconstruct`."""
         return any(isinstance(objective, Prediction) for objective in self.objectives.values())
@@ -90,7 +98,6 @@ class MaskedAutoencoder(nn.Module):
         return pictures
 
     def advance(self, progress: float) -> None:
-        """Tell everything that follows a schedule how far training is, from 0 to 1."""
+        """Move everything that follows a schedule to where it belongs at a progress of training from 0 to 1."""
         for module in self.modules():
-            if isinstance(module, Scheduled):
-                module.advance(progress)
+            advance(module, progress)

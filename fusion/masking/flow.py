@@ -7,7 +7,7 @@ from einops import rearrange
 from torch.nn.functional import grid_sample
 
 from fusion.masking.guide import guide, hide_in_steps
-from fusion.masking.masking import Masking, Plan, Ratio
+from fusion.masking.masking import Masking, Plan
 from modalities.records import Patches, constant_like, lattice
 from modalities.shapes import Float, Int, Tensor
 
@@ -22,7 +22,7 @@ class Flow(Masking):
 
     follows = "flow"
 
-    def __init__(self, *, ratio: Ratio = 0.9):
+    def __init__(self, *, ratio: float = 0.9):
         super().__init__(ratio)
 
     def plan(self, patches: Patches, noise: Float[Tensor, "b n"]) -> Plan:

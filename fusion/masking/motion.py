@@ -5,7 +5,7 @@ from __future__ import annotations
 from einops import rearrange
 
 from fusion.masking.guide import guide, hide_in_steps
-from fusion.masking.masking import Masking, Plan, Ratio, further
+from fusion.masking.masking import Masking, Plan, further
 from modalities.records import Patches, constant_like, lattice
 from modalities.shapes import Float, Tensor
 
@@ -20,7 +20,7 @@ class Motion(Masking):
 
     follows = "motion"
 
-    def __init__(self, *, ratio: Ratio = 0.75):
+    def __init__(self, *, ratio: float = 0.75):
         super().__init__(ratio)
 
     def plan(self, patches: Patches, noise: Float[Tensor, "b n"]) -> Plan:

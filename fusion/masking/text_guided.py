@@ -7,8 +7,7 @@ from dataclasses import replace
 
 import torch
 
-from fusion.masking.masking import JointMasking, Noise, Plan, Ratio
-from fusion.masking.random import Random
+from fusion.masking.masking import JointMasking, Noise, Plan, checked, hide_lowest
 from fusion.similarity import Clip, Learned, Similarity
 from modalities.records import Patches
 from modalities.tokenizer import Tokenizer
@@ -29,14 +28,16 @@ class TextGuided(JointMasking):
         frames: pictures of each tube that CLIP looks at. width: of the learned encoders.
     """
 
+    schedulable = ("ratio", "others")
+
     def __init__(
         self,
         tokenizers: Mapping[str, Tokenizer],
         *,
         hide: str | None = None,
         guide: str | None = None,
-        ratio: Ratio = 0.75,
-        others: Ratio = 0.0,
+        ratio: float = 0.75,
+        others: float = 0.0,
         scorer: str | None = None,
         frames: int = 1,
         width: int = 128,
@@ -45,7 +46,7 @@ class TextGuided(JointMasking):
         if frames < 1 or width < 1:
             raise ValueError(f"frames and width count from 1, got {frames} and {width}")
         self.hide, self.guide = hide or next(iter(tokenizers)), guide or list(tokenizers)[-1]
-        self.best, self.others = Random(ratio=ratio), Random(ratio=others)
+        self.ratio, self.others = checked(ratio), checked(others)
         self.similarity: Similarity | None = None
         if self.hide in tokenizers and self.guide in tokenizers and self.hide != self.guide:
             pair = tokenizers[self.hide], tokenizers[self.guide]
@@ -54,16 +55,16 @@ class TextGuided(JointMasking):
 
     def plan(self, streams: Mapping[str, Patches], noise: Noise) -> dict[str, Plan]:
         chance = {name: noise(f"mask/{name}", patches.time.shape[1]) for name, patches in streams.items()}
-        plans = {name: self.others.plan(patches, chance[name]) for name, patches in streams.items()}
+        plans = {name: hide_lowest(patches, chance[name], self.others) for name, patches in streams.items()}
         if self.hide not in streams:
             return plans
         if self.similarity is None or self.guide not in streams:
-            return plans | {self.hide: self.best.plan(streams[self.hide], chance[self.hide])}
+            return plans | {self.hide: hide_lowest(streams[self.hide], chance[self.hide], self.ratio)}
         patches, guide = streams[self.hide], streams[self.guide]
         likeness = self.similarity(patches, guide)
-        order = -likeness.score  # Random hides the lowest numbers first, and these are no chance
+        order = -likeness.score  # the most alike have the lowest
         if guide.valid is not None:
             order = torch.where(guide.valid.any(1, keepdim=True), order, chance[self.hide])
-        plans[self.hide] = replace(self.best.plan(patches, order), stream_vector=likeness.whole)
+        plans[self.hide] = replace(hide_lowest(patches, order, self.ratio), stream_vector=likeness.whole)
         plans[self.guide] = replace(plans[self.guide], stream_vector=likeness.guide)
         return plans

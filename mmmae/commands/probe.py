@@ -192,7 +192,7 @@ def study(
     from mmmae.probe.own_head import Head
 
     if arguments.kind == "finetune":
-        return Finetuning(models, folds[0], arguments.seeds, Tuning(**settings))
+        return Finetuning(models, folds[0], arguments.seeds, Tuning(**settings), arguments.output)
     if arguments.kind == "head":
         return Head(models, folds[0])
     return Probe(models, streams, folds, arguments.kind, arguments.seeds, arguments.pool)

@@ -39,6 +39,7 @@ class Contrastive(Objective):
     """
 
     compares = True
+    schedulable = (*Objective.schedulable, "temperature")
 
     def __init__(
         self,
@@ -58,7 +59,7 @@ class Contrastive(Objective):
             raise ValueError(f"kind is 'infonce', 'ntxent' or 'sigmoid', got {kind!r}")
         if temperature <= 0:
             raise ValueError(f"a temperature is above 0, got {temperature}")
-        self.kind = kind
+        self.kind, self.temperature = kind, None if learnable else temperature
         self.pairs = pairs(between or list(tokenizers), list(tokenizers))
         if not self.pairs:
             raise ValueError(f"a contrast needs a pair of streams, got between={between} of {list(tokenizers)}")
@@ -93,7 +94,7 @@ class Contrastive(Objective):
     def forward(self, encoded: Encoded) -> dict[str, Float[Tensor, ""]]:
         vectors = self.vectors(encoded)
         present = {name: encoded.tokens[name].present() for name in vectors}
-        scale = self.fixed if self.scale is None else self.scale.clamp(max=math.log(100)).exp()
+        scale = self.inverse() if self.scale is None else self.scale.clamp(max=math.log(100)).exp()
         parts = Parts()
         with torch.autocast(encoded.batch.key.device.type, enabled=False):  # a matrix product would halve the precision
             for a, b in pairs(self.pairs, list(vectors)):
@@ -101,6 +102,10 @@ class Contrastive(Objective):
                 loss = self.contrast(vectors[a], vectors[b], both, scale)
                 parts.put(f"{a}-{b}", loss, count(both, both) if self.kind == "sigmoid" else compared(both))
         return parts
+
+    def inverse(self) -> Tensor | float:
+        """1 / temperature; where it is fixed, rounded as a learnable one begins."""
+        return 1 / self.temperature if isinstance(self.temperature, Tensor) else self.fixed
 
     def contrast(
         self, a: Float[Tensor, "b d"], b: Float[Tensor, "b d"], both: Bool[Tensor, " b"], scale: Tensor | float

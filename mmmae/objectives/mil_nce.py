@@ -33,6 +33,7 @@ class MilNce(Objective):
     """
 
     compares = True
+    schedulable = (*Objective.schedulable, "temperature")
 
     def __init__(
         self,
@@ -57,7 +58,7 @@ class MilNce(Objective):
             streams = list(tokenizers)
             raise ValueError(f"an anchor meets other streams: got anchor {self.anchor!r} and {spaces} for {streams}")
         self.versions = {name: [name, *more.get(name, ())] for name in widths}
-        self.scale = 1 / temperature
+        self.temperature = temperature
         steps = [nn.Linear(dim, next(iter(widths.values())))]
         self.reach = nn.ModuleList(steps + [descent(a, b) for a, b in pairwise(widths.values())])
         self.project = nn.ModuleDict({name: nn.Linear(dim, width) for name, width in widths.items()})
@@ -79,7 +80,7 @@ class MilNce(Objective):
                 with torch.autocast(x.device.type, enabled=False):  # a product would halve the precision
                     vectors = normalize(x.float(), dim=-1), normalize(y.float(), dim=-1)
                     there = there & here[:, None]
-                    loss = mil_nce(*vectors, there, self.scale)
+                    loss = mil_nce(*vectors, there, 1 / self.temperature)
                     parts.put(f"{self.anchor}-{name}", loss, compared(there.any(1)))
         return parts
 
@@ -90,7 +91,7 @@ def descent(width: int, narrower: int) -> nn.Module:
 
 
 def mil_nce(
-    a: Float[Tensor, "b d"], c: Float[Tensor, "b n d"], there: Bool[Tensor, "b n"], scale: float
+    a: Float[Tensor, "b d"], c: Float[Tensor, "b n d"], there: Bool[Tensor, "b n"], scale: Tensor | float
 ) -> Float[Tensor, ""]:
     """How hard it is to tell a sample's n candidates from those of others, and its anchor from others; averaged.
 

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from fusion.masking import Noise, Plan
+from fusion.schedule import values
 from fusion.trunks import Trunk
 from mmmae.data.labels import LabelColumn
 from modalities.records import Batch, Patches, Tokens, by_value
@@ -152,6 +153,8 @@ class Objective(nn.Module, ABC):
     """A pretext task or a task: computes losses, and owns the parameters that only these losses need.
 
     weight: of the sum of its parts in the total loss; weights: of each part in that sum, 1 unless named.
+    schedulable: settings that may follow a schedule (fusion/schedule.py) as `weight` does; each is an attribute of the
+        same name, a number or a scalar tensor.
     provides: the streams that it leaves predictions of in `Encoded.predictions`. needs_predictions: those whose
         predictions it reads, so that an objective which provides them must stand before it.
     trains_masking: whether a masking learns from it.
@@ -162,6 +165,7 @@ class Objective(nn.Module, ABC):
     compares: whether the samples of a batch are each other's negatives, so that smaller batches make the task easier.
     """
 
+    schedulable: tuple[str, ...] = ("weight",)
     provides: Sequence[str] = ()
     needs_predictions: Sequence[str] = ()
     trains_masking: bool = False
@@ -241,7 +245,7 @@ def check(objectives: Mapping[str, Objective], learns: bool, separate: Sequence[
     if trainers and not learns:
         raise ValueError(f"{trainers[0]} trains a masking, but none learns; leave it out, or use one that does")
     if len(separate) > 1 and not any(
-        objective.ties_streams and objective.weight > 0 for objective in objectives.values()
+        objective.ties_streams and max(values(objective, "weight")) > 0 for objective in objectives.values()
     ):
         raise ValueError(
             f"nothing ties {', '.join(separate)} together: trunk, decoders and losses are separate; use a joint or "

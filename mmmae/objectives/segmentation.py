@@ -78,7 +78,7 @@ class Segmentation(Objective):
         if strange := [label for label in found if label not in stated]:
             raise InputError(
                 f"{labels.path}: column 'segments' has the label {strange[0]!r}, which is none of "
-                f"objectives.segmentation.classes ({', '.join(stated[:10])})\n  add it there, or mend the label"
+                f"objectives.segmentation.classes ({', '.join(stated[:10])})\n  add it there, or correct the label"
             )
         return {"classes": list(stated)}
 

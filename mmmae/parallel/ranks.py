@@ -10,13 +10,16 @@ import sys
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from types import TracebackType
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
 
-from mmmae.launch import Elsewhere, check_processes
+from mmmae.launch import Elsewhere, check_processes, precision
 from mmmae.parallel.main_process import Company
 from mmmae.parallel.signals import launched
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
 
 T = TypeVar("T")
 PATIENCE = timedelta(days=1)  # of a collective; all are there when one begins, but what it carries may be large
@@ -66,6 +69,15 @@ class Ranks:
         PartialState().destroy_process_group()
         if not tells:
             raise Elsewhere("another process has failed before") from error
+
+    def accelerator(self) -> Accelerator:
+        """Accelerate for a model that this process trains by itself, in bf16 where the device has it."""
+        from accelerate import Accelerator
+        from accelerate.state import AcceleratorState
+
+        if not launched():
+            AcceleratorState._reset_state()  # a run before in the same process may have had another precision
+        return Accelerator(mixed_precision=precision("auto"))
 
     def first(self, work: Callable[[], T]) -> T:
         """What every process makes of some work; the main one before the others, which may read what it has written."""

@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+import torch
+
+from fusion.schedule import Schedule, follow
 from mmmae.recipes.files import read
 from mmmae.recipes.lookup import RecipeError, check, find, in_context, make, nearest, signature
 from mmmae.recipes.merge import changed, narrowed, overlay, overridden
@@ -23,11 +26,15 @@ Spec = TypeVar("Spec", bound="RecipeSpec")
 
 @dataclass(frozen=True)
 class Part:
-    """A class that a recipe names, with its checked settings; `where` is the recipe's key, for messages."""
+    """A class that a recipe names, with its checked settings; `where` is the recipe's key, for messages.
+
+    schedules: by setting, how it moves in training; `settings` holds what it begins with.
+    """
 
     cls: type
     settings: Mapping[str, Any]
     where: str
+    schedules: Mapping[str, Schedule] = field(default_factory=dict)
 
     @property
     def in_context(self) -> bool:
@@ -36,7 +43,13 @@ class Part:
 
     def make(self, *context: Any) -> Any:
         """An instance; what its constructor refuses becomes an error that names the recipe's key."""
-        return make(self.cls, context, self.settings, self.where)
+        made = make(self.cls, context, self.settings, self.where)
+        if self.schedules:
+            stops = {name: schedule.stop for name, schedule in self.schedules.items()}
+            with torch.random.fork_rng(devices=[]):  # where schedules lead is checked by the constructor, too
+                make(self.cls, context, {**self.settings, **stops}, self.where)
+            make(follow, (made, self.schedules), {}, self.where)
+        return made
 
 
 @dataclass(frozen=True)
@@ -161,7 +174,11 @@ class RecipeSpec:
                 given.setdefault(name, value)
         if "decoder" in known:
             given["decoder"] = self.part("decoder", given.get("decoder", {"use": "joint"}), f"{key}.decoder").make
-        return Part(cls, check(cls, given, where), where)
+        schedules: dict[str, Schedule] = {}
+        for name in getattr(cls, "schedulable", ()):
+            if (schedule := make(Schedule.of, (given.get(name),), {}, f"{where}.{name}")) is not None:
+                schedules[name], given[name] = schedule, schedule.start
+        return Part(cls, check(cls, given, where), where, schedules)
 
     def parse_stream(self, name: str) -> StreamParts:
         """One entry of `modalities`: each setting belongs to the stream, its reader or its tokenizer (or both)."""

@@ -51,6 +51,15 @@ class Optimizer(AdamW):
     clip: float | None = pydantic.Field(None, gt=0, description="maximum gradient norm")
 
 
+class Lora(Section):
+    """Low-rank adapters of linear layers (arXiv:2106.09685), which alone are trained."""
+
+    rank: int = pydantic.Field(8, ge=1)
+    alpha: float = pydantic.Field(16.0, gt=0, allow_inf_nan=False, description="adapters count by alpha / rank")
+    names: tuple[str, ...] = pydantic.Field(("attention",), min_length=1, description="layers, or what holds them")
+    train: tuple[str, ...] = pydantic.Field((), description="parts that learn in full, such as a new head")
+
+
 class Training(Section):
     """Length, batch size, precision, logging and checkpoints of a training."""
 
@@ -64,7 +73,11 @@ class Training(Section):
         None, ge=1, description="gradient accumulation; takes precedence over piece"
     )
     workers: int = pydantic.Field(2, ge=0, description="loader workers per process")
-    start: str | None = pydantic.Field(None, description="run or checkpoint to initialise trunk and tokenizers from")
+    start: str | dict[str, str] | None = pydantic.Field(
+        None, description="run or checkpoint to initialise trunk and tokenizers from, or one for each stream"
+    )
+    freeze: tuple[str, ...] = pydantic.Field((), description="parts that are frozen, by name or dotted prefix")
+    lora: Lora | None = pydantic.Field(None, description="low-rank adapters, trained in place of the layers they adapt")
     seed: int = 0
     precision: Literal["auto", "no", "bf16", "fp16"] = "auto"
     compile: bool = pydantic.Field(False, description="compile the model (with several processes each layer by itself)")

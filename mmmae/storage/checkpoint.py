@@ -29,6 +29,7 @@ from torch.distributed.checkpoint.state_dict import (
 from mmmae.build import Model, build
 from mmmae.parallel.main_process import agreed
 from mmmae.recipes.recipe import RecipeSpec
+from mmmae.storage.adapters import merged
 from mmmae.storage.atomic import ASIDE, CHECKSUMS, Content, damage, listed, present, publish, remove, sweep
 from mmmae.storage.tensors import load as read_weights
 from mmmae.storage.tensors import packed
@@ -77,7 +78,7 @@ def load_model(folder: Path, cls: type[Model]) -> tuple[Model, RecipeSpec]:
     folder = sound(folder)
     recipe = load_recipe(folder)
     model = build(recipe, cls=cls)
-    weights = read_weights(folder / MODEL)
+    weights = weights_of(folder, recipe)
     unexpected, missing = weights.keys() - model.state_dict().keys(), model.state_dict().keys() - weights.keys()
     if unexpected or missing:
         raise InputError(
@@ -90,6 +91,15 @@ def load_model(folder: Path, cls: type[Model]) -> tuple[Model, RecipeSpec]:
         reason = f"the weights are not those of the {RECIPE} in the same folder"
         raise InputError(f"{folder / MODEL}: {reason}\n  {error}") from error
     return model.eval(), recipe
+
+
+def weights_of(folder: Path, recipe: RecipeSpec) -> dict[str, Tensor]:
+    """The weights in a checkpoint, adapters merged into the layers that they adapt.
+
+    Raises:
+        InputError: they cannot be read.
+    """
+    return merged(read_weights(folder / MODEL), recipe.sections.training.lora)
 
 
 def load_recipe(folder: Path) -> RecipeSpec:

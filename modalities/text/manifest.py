@@ -50,7 +50,7 @@ def read_captions(path: Path) -> list[str] | SampleError:
             return SampleError(path, f"holds {size} bytes", f"write captions of {LONGEST} bytes at most", "text")
         text = read_text(path)
     except OSError as error:
-        return SampleError(path, f"cannot be opened ({error.strerror})", "mend the file or remove it", "text")
+        return SampleError(path, f"cannot be opened ({error.strerror})", "correct the file or remove it", "text")
     except InputError:
         return SampleError(path, "is no UTF-8 text", "save it as UTF-8", "text")
     if "\0" in text:

@@ -146,7 +146,7 @@ def check_seconds(masking, streams, plans, index: int) -> None:
             visible, hidden = hidden, visible
         hides, shows = hides | hidden, shows | visible
     assert not hides & shows
-    assert len(hides) <= int(masking.schedule.ratio * masking.segments)
+    assert len(hides) <= int(masking.ratio * masking.segments)
 
 
 def test_a_block_may_lie_anywhere():

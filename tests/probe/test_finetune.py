@@ -77,7 +77,7 @@ def tuned(people: Path, model: MaskedAutoencoder, rows: Split, name: str = "pret
     study = Finetuning({"pretrained": model}, rows, 1, Tuning(**{"steps": 10, "epochs": 1, "rounds": 5, **tuning}))
     clips = reading(model, Manifest.open(people))
     fit = Fit(Result("imu", name), 0, *rows.parts(0))
-    return study.tuned(fit, clips, batch_size=8, workers=0, tick=lambda count: None)
+    return study.tuned(fit, clips, batch_size=8, workers=0, tick=lambda count: None, ranks=Ranks())
 
 
 def test_the_side_is_told_while_training(people):
@@ -141,6 +141,25 @@ def test_fine_tuning_learns_and_repeats_itself_without_the_labels_of_the_test(pe
     assert whole.seeds[0]["accuracy"] > 0.8 and other.seeds[0]["accuracy"] < 0.2
     assert whole.confusion.sum(0).tolist() == other.confusion.sum(0).tolist() and whole.chosen == other.chosen
     assert (whole.train, whole.test, few.train, few.shots) == (24, 12, 6, 2)
+
+
+def test_a_step_that_is_not_finite_is_left_out_of_fine_tuning(people, model, rows, tmp_path, monkeypatch):
+    forward, calls = MaskedAutoencoder.forward, []
+
+    def broken(self, batch):
+        calls.append(self.training)
+        losses = forward(self, batch)
+        return replace(losses, total=losses.total * torch.nan) if len(calls) == 3 else losses
+
+    monkeypatch.setattr(MaskedAutoencoder, "forward", broken)
+    study = Finetuning({"pretrained": model}, rows, 1, Tuning(steps=5, epochs=1, rounds=5), tmp_path)
+    fit = Fit(Result("imu", "pretrained"), 0, *rows.parts(0))
+    clips = reading(model, Manifest.open(people))
+    found, _ = study.tuned(fit, clips, batch_size=8, workers=0, tick=lambda count: None, ranks=Ranks())
+    assert all(weight.isfinite().all() for weight in found.state_dict().values())
+    assert len(calls) == 5 and all(calls)
+    (line,) = (tmp_path / "skipped_steps.jsonl").read_text().splitlines()
+    assert json.loads(line)["step"] == 3 and len(json.loads(line)["samples"]) == 8
 
 
 def test_few_rows_are_learned_from_for_long_and_all_for_some_epochs():
