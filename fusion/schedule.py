@@ -71,7 +71,7 @@ class Schedule:
             if key != "shape" and (isinstance(number, bool) or not isinstance(number, (int, float))):
                 raise ValueError(f"a schedule's {key!r} is a number, got {number!r}")
         named = {"from": "start", "to": "stop"}
-        return cls(**{named.get(str(key), str(key)): x if key == "shape" else float(x) for key, x in given.items()})
+        return cls(**{named.get(str(key), str(key)): x if key == "shape" else float(x) for key, x in given.items()})  # type: ignore
 
     def moved(self, progress: float) -> float:
         """The share of the way from start to stop, exactly 0 up to `begin` and exactly 1 from `end` on."""
