@@ -13,7 +13,7 @@ from modalities.files.extent import offsets
 from modalities.files.gaps import intact
 from modalities.files.media import base, film, kind_of, opened, path_of, sound, span_of, to_byte, to_stamp
 from modalities.files.packet_count import RESTART, measured, starts_again
-from modalities.files.skip_packets import Sparing
+from modalities.files.skip_packets import Skipping
 from modalities.files.truncated import REMEDY
 
 if TYPE_CHECKING:
@@ -127,8 +127,8 @@ def stamped(
     due, lost = set(), 0  # stamps of packets that are still to give their frame
     shuffled = ordered and reordered(stream)
     countable = stream.type == "video" and stream.codec_context.name in FRAME_BY_FRAME
-    sparing = Sparing(stream.codec_context, shown, TICK) if shown and not ordered else None
-    spared: dict[int, float] = {}  # stamps and seconds of frames that are left out
+    skipping = Skipping(stream.codec_context, shown, TICK, usual) if shown and not ordered else None
+    skipped: dict[int, float] = {}  # stamps and seconds of frames that may not come
     raw, after, first = unstamped(container, stream), 0, None
 
     def come(moment: float, lasts: float) -> None:
@@ -155,10 +155,13 @@ def stamped(
             if ordered:
                 heappush(stamps, packet.dts)
             if countable and not shuffled and packet.pts is not None and not packet.is_discard:
-                if sparing is not None and sparing.spares(packet, packet.pts * over / under - origin):
-                    spared[packet.pts] = (packet.duration or 0) * over / under
-                    continue
-                due.add(packet.pts)
+                lasts = (packet.duration or 0) * over / under
+                if skipping is not None and skipping.may_skip(packet.pts * over / under - origin, lasts):
+                    skipped[packet.pts] = lasts
+                else:
+                    due.add(packet.pts)
+            elif skipping is not None:
+                skipping.set(False)
         try:
             frames: list[Any] = packet.decode()
         except av.FFmpegError:
@@ -173,8 +176,9 @@ def stamped(
             if stamp is None and time is None:
                 remedy = "put it into a container: `ffmpeg -i FILE -c copy FILE.mp4`"
                 raise SampleError(path, "its frames carry no time stamps", remedy)
-            for passed in sorted(before for before in spared if stamp is not None and before < stamp):
-                come(passed * over / under - origin, spared.pop(passed))
+            for passed in sorted(before for before in skipped if stamp is not None and before < stamp):
+                come(passed * over / under - origin, skipped.pop(passed))
+            skipped.pop(stamp, None)
             # ASF stamps only the first frame of a packet.
             moment = (time or 0.0) + span if stamp is None else stamp * over / under - origin
             sounds = stream.type == "audio"
