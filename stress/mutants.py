@@ -1,14 +1,14 @@
 """Change the source in one small place at a time and see whether the tests notice (mutation testing).
 
-    python stress/mutants.py [FILE ...] [--each 12] [--seed 0] [--seconds 60] [--output mutants.json] [--append]
+    python stress/mutants.py [FILE ...] [--each 12] [--seed 0] [--seconds 60] [--output mutants.json]
     python stress/mutants.py --report mutants.json
 
 Works in a copy of the tracked files. First the tests run once under a tracer, which notes the lines that each of them
-runs and how long it takes. Then `--each` mutants of every file, drawn at random, are tested: for each the tests that run
-its line, the quickest first, until one fails (killed), `--seconds` have passed for one test after another (killed by
-time only where a single test hangs), or all have passed (survived). Processes are forked from one that has loaded the
-libraries. Mutated are operators, comparisons, constants, conditions, returned values, keyword arguments and statements;
-not annotations, docstrings, messages of errors, assertions or imports.
+runs and how long it takes. Then `--each` mutants of every file, drawn at random, are tested by the tests that run their
+statement, one of each function and the quickest first, until one fails or hangs (killed), all have passed (survived) or
+`--seconds` are over (limit). Processes are forked from one that has loaded the libraries. Mutated are operators,
+comparisons, constants, conditions, returned values, keyword arguments and statements; not annotations, docstrings,
+messages of errors, assertions or imports.
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ def replacements(node: ast.AST, known: set[str]) -> Iterator[ast.AST]:
 
 def mutants(file: str, source: str) -> list[Mutant]:
     """Every change of a file that is tried."""
-    lines, found = source.splitlines(), []
+    found: list[Mutant] = []
 
     def visit(node: ast.AST, place: tuple[Any, ...], known: set[str], span: tuple[int, int], inside: bool) -> None:
         if isinstance(node, (ast.Assert, ast.Import, ast.ImportFrom)) or getattr(node, "name", "") == "__repr__":
@@ -135,9 +135,7 @@ def mutants(file: str, source: str) -> list[Mutant]:
             return
         if isinstance(node, ast.Call):
             for index, keyword in enumerate(node.keywords):
-                if keyword.arg and not ast.unparse(node.func).endswith(
-                    ("super", "dataclass", "replace", "parametrize")
-                ):
+                if keyword.arg and ast.unparse(node.func) not in ("dataclass", "replace"):
                     change = f"{ast.unparse(node)[:60]}: without {keyword.arg}"
                     found.append(Mutant(file, keyword.lineno, span, (*place, "keywords", index), None, change))
         for field, value in ast.iter_fields(node):
@@ -153,7 +151,7 @@ def mutants(file: str, source: str) -> list[Mutant]:
             known |= {inner.id for target in node.targets for inner in ast.walk(target) if isinstance(inner, ast.Name)}
 
     visit(ast.parse(source), (), set(), (0, 0), False)
-    return [one for one in found if "pragma: no mutant" not in lines[one.line - 1]]
+    return found
 
 
 def describe(node: ast.AST, other: ast.AST) -> str:
@@ -216,16 +214,19 @@ class Traced:
 
 
 class Limits:
-    """A plugin of pytest: write down which test runs, and begin none after some seconds."""
+    """A plugin of pytest: write down which test runs, and begin none some seconds after the first."""
 
     def __init__(self, note: Path, seconds: float):
-        self.note, self.end = note, time.monotonic() + seconds
+        self.note, self.seconds, self.end = note, seconds, float("inf")
 
-    def pytest_collection_finish(self, session) -> None:
+    def pytest_configure(self, config) -> None:  # after conftest.py, before the tests are imported
         from hypothesis import Phase, settings
 
         settings.register_profile("mutants", settings.default, phases=[Phase.explicit, Phase.generate])  # no shrinking
         settings.load_profile("mutants")
+
+    def pytest_collection_finish(self, session) -> None:
+        self.end = time.monotonic() + self.seconds
 
     def pytest_runtest_logstart(self, nodeid, location) -> None:
         self.note.write_text(nodeid)
@@ -250,18 +251,7 @@ def forked(tree: Path, arguments: list[str], plugin: Any, finish: Any, log: Path
             os.dup2(out, 2)
             import pytest
 
-            options = [
-                "-x",
-                "-q",
-                "-p",
-                "no:cacheprovider",
-                "-p",
-                "no:xdist",
-                "-p",
-                "no:randomly",
-                "--tb=line",
-                "--assert=plain",
-            ]
+            options = ["-x", "-q", "--tb=line", "--assert=plain", "-p", "no:cacheprovider", "-p", "no:xdist"]
             code = int(pytest.main([*options, *arguments], plugins=[plugin]))
             finish(plugin)
         finally:
@@ -320,8 +310,8 @@ def judged(one: Mutant, tree: Path, covered: dict[str, Any], folder: Path, secon
     before = path.read_text()
     try:
         path.write_text(one.source(tree))
-        code = forked(tree, tests, Limits(note, seconds), lambda plugin: (folder / "ended").touch(), folder / "mutant.log",
-                      seconds + 3 * SLOW)  # fmt: skip
+        limits, ended = Limits(note, seconds), folder / "ended"
+        code = forked(tree, tests, limits, lambda plugin: ended.touch(), folder / "mutant.log", seconds + 3 * SLOW)
     finally:
         path.write_text(before)
     if code == 0:
@@ -385,9 +375,10 @@ def main() -> None:
         for number, one in enumerate(chosen):
             began = time.monotonic()
             results.append(judged(one, tree, covered, folder, arguments.seconds))
-            last = results[-1]
-            print(f"{number + 1}/{len(chosen)} {last['state']:8} {time.monotonic() - began:5.1f} s  {one.file}:{one.line}  "
-                  f"{one.change}   {last['by'][-60:]}", flush=True)  # fmt: skip
+            what = f"{results[-1]['state']:8} {time.monotonic() - began:5.1f} s"
+            print(
+                f"{number + 1}/{len(chosen)} {what} {one.file}:{one.line} {one.change} {results[-1]['by']}", flush=True
+            )
             arguments.output.write_text(json.dumps(results, indent=1))
     finally:
         shutil.rmtree(folder, ignore_errors=True)

@@ -130,7 +130,7 @@ def test_what_a_sample_hides_does_not_depend_on_its_neighbours(masking):
     whole, some = model.encode_masked(batch), model.encode_masked(picked)
     for name, plan in whole.plans.items():
         n = whole.patches[name].time.shape[1]
-        for slots, filled in (("visible", "shown"), ("hidden", "asked")):
+        for slots, filled in (("visible", "visible_valid"), ("hidden", "hidden_valid")):
             before = tiny.chosen(getattr(plan, slots), getattr(plan, filled), n)[order]
             after = tiny.chosen(getattr(some.plans[name], slots), getattr(some.plans[name], filled), n)
             assert torch.equal(before, after)

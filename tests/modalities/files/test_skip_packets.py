@@ -42,11 +42,8 @@ def moving(path: Path, options: dict[str, str], count: int = LAST) -> Path:
     """A texture that drifts, 25 pictures per second."""
     ground = np.random.default_rng(0).integers(0, 256, (20, 20, 3), dtype=np.uint8).repeat(8, 0).repeat(8, 1)
     with av.open(str(path), "w") as out:
-        stream = out.add_stream(
-            "libx265" if "x265-params" in options else "libx264",
-            rate=25,
-            options={"preset": "ultrafast", "g": "250", **options},
-        )
+        codec = "libx265" if "x265-params" in options else "libx264"
+        stream = out.add_stream(codec, rate=25, options={"preset": "ultrafast", "g": "250", **options})
         stream.width = stream.height = 64
         stream.pix_fmt = "yuv420p"
         for n in range(count):
