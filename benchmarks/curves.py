@@ -27,10 +27,10 @@ from transformers import VideoMAEForPreTraining
 
 from fusion.masking import Noise
 from mmmae import Recipe
+from mmmae.api import MaskedAutoencoder
 from mmmae.convert.write import write
 from mmmae.data.loader import Loader
 from mmmae.data.source import open_data
-from mmmae.model import MaskedAutoencoder
 from mmmae.parallel.ranks import Ranks
 from mmmae.probe.features import reading
 from mmmae.probe.fitting import Probe

@@ -26,7 +26,7 @@ from rich.table import Table
 
 from mmmae import Recipe
 from mmmae.corpora import prepare
-from mmmae.recipes.merge import names
+from mmmae.recipes.files import names
 
 ROOT = Path(__file__).resolve().parent.parent
 BEAT = 0.5  # seconds between looks at the memory

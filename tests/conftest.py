@@ -36,6 +36,6 @@ def people(tmp_path_factory):
 @pytest.fixture(scope="session")
 def model(people):
     """The model of the people."""
-    from mmmae.model import MaskedAutoencoder
+    from mmmae.api import MaskedAutoencoder
 
     return MaskedAutoencoder.from_pretrained(people / "run")

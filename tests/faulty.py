@@ -17,8 +17,8 @@ from dataclasses import replace
 import torch
 from torch.optim import AdamW
 
+from mmmae.api import MaskedAutoencoder
 from mmmae.launch import leave
-from mmmae.model import MaskedAutoencoder
 from mmmae.parallel import reduce as world
 from mmmae.train import main
 

@@ -12,8 +12,9 @@ from hostile import CANARY, Cases, Payload, embedding, put
 from safetensors.torch import save_file
 
 from mmmae import Recipe
+from mmmae.api import MaskedAutoencoder
+from mmmae.build import build_readers
 from mmmae.convert import read as convert
-from mmmae.model import MaskedAutoencoder
 from mmmae.storage import checkpoint
 from mmmae.storage import tensors as weights
 from modalities.errors import InputError
@@ -129,7 +130,7 @@ def elsewhere(folder: Path, name: str, listed: bool = True) -> None:
     inner = folder / "run"
     inner.mkdir(exist_ok=True)
     run(inner, recipe=tree, files={"text": ["vocabulary"]} if listed else {})
-    checkpoint.load_recipe(inner).readers()
+    build_readers(checkpoint.load_recipe(inner))
 
 
 @case

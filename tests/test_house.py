@@ -19,7 +19,7 @@ import torch
 from no_sync import NoSync
 from places import ROOT
 
-from mmmae.recipes import merge as recipes
+from mmmae.recipes import files as recipes
 from mmmae.recipes.lookup import names
 
 ROOMS = ("modalities", "fusion", "mmmae")

@@ -16,7 +16,7 @@ import torch
 from places import TESTS
 
 from mmmae import Recipe
-from mmmae.recipes import merge as recipes
+from mmmae.recipes import files as recipes
 from mmmae.recipes.lookup import RecipeError
 from modalities.records import Batch
 

@@ -12,10 +12,10 @@ from typing import Any
 import torch
 
 from mmmae import Recipe
+from mmmae.api import MaskedAutoencoder
 from mmmae.example import contents
-from mmmae.model import MaskedAutoencoder
 from mmmae.objectives import Encoded
-from mmmae.recipes import merge as recipes
+from mmmae.recipes import files as recipes
 from mmmae.recipes.lookup import check, find, names, signature
 from modalities.noise import sample_key
 from modalities.records import Batch, Patches, Signal

@@ -15,7 +15,7 @@ def run(arguments: argparse.Namespace) -> int:
     from rich.console import Console
     from rich.table import Table
 
-    from mmmae.recipes.merge import header, names
+    from mmmae.recipes.files import header, names
     from mmmae.recipes.recipe import RecipeSpec
 
     console = Console()

@@ -39,7 +39,7 @@ class Diffusion(Prediction):
         steps: of diffusion.
         strides: of sampling, at most `steps`.
         eta: noise added again between strides: 0 none (DDIM, arXiv:2010.02502), 1 as much as DDPM does.
-        predict: share of the hidden patches that is predicted in each encoded.
+        predict: share of the hidden patches that is predicted in each step.
         weight, weights: of this objective in the total, and of each stream in this objective.
     """
 

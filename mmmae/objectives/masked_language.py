@@ -19,7 +19,7 @@ class MaskedLanguage(Prediction):
 
     Args:
         decoder: who predicts; its last layer scores the vocabulary.
-        predict: share of the hidden words that is predicted in each encoded.
+        predict: share of the hidden words that is predicted in each step.
         weight: of this objective in the total.
     """
 

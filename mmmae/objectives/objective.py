@@ -82,7 +82,7 @@ class Encoded:
         return self.encode(tuple(other for other in self.tokens if other != name))
 
     def encode(self, names: tuple[str, ...]) -> dict[str, Tokens]:
-        """Some streams' visible tokens as the trunk encodes them together; each set is encoded once a encoded."""
+        """Some streams' visible tokens as the trunk encodes them together; each set is encoded once a step."""
         if not names:
             return {}
         if not self.trunk.mixes or len(names) == len(self.tokens):

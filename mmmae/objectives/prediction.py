@@ -37,7 +37,7 @@ Pick = tuple[Int[Tensor, "b m"], Bool[Tensor, "b m"] | None]
 class Prediction(Objective, ABC):
     """Owns a decoder and asks it about hidden patches of some streams.
 
-    streams: those whose hidden patches it predicts. predict: the share of them that is asked for in each encoded.
+    streams: those whose hidden patches it predicts. predict: the share of them that is asked for in each step.
     inpaint: predict each stream from what is visible of the others alone (AV-MAE, arXiv:2212.05922), in samples that
         have another.
     """

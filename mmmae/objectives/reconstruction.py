@@ -25,7 +25,7 @@ class Reconstruction(Prediction):
         normalise: by which mean and variance targets are normalised, one for all streams or one each: `none`,
             `patch_channel` (each channel of a patch, VideoMAE) or `patch` (a patch, MAE).
         distance: `mse`, the mean squared error; or `cosine`, 1 - cos, which asks for directions only.
-        predict: share of the hidden patches that is predicted in each encoded.
+        predict: share of the hidden patches that is predicted in each step.
         inpaint: predict each stream from what is visible of the others alone (AV-MAE, arXiv:2212.05922).
         weight, weights: of this objective in the total, and of each stream in this objective.
     """

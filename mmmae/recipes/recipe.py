@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from mmmae.recipes.files import read
 from mmmae.recipes.lookup import RecipeError, check, find, in_context, make, nearest, signature
-from mmmae.recipes.merge import changed, narrowed, overlay, overridden, read
+from mmmae.recipes.merge import changed, narrowed, overlay, overridden
 from mmmae.recipes.renamed import renamed
 from mmmae.recipes.sections import SECTIONS, SIZED, Sections, checked, refuse_misshapen
 from mmmae.recipes.streams import Change, Stream, inherited

@@ -13,6 +13,7 @@ from modalities.embedding.contents import RowContents
 from modalities.errors import InputError, SampleError
 from modalities.files import limits, parquet
 from modalities.files.media import existing
+from modalities.files.npy import mapped
 from modalities.reader import Reader, Reading
 from modalities.shapes import Float, Shaped, Tensor
 
@@ -155,15 +156,11 @@ def load(source: Any) -> Rows:
 
 
 def from_array(path: Path) -> list[Tensor]:
+    rows = mapped(path)
+    limits.refuse_above(limits.NUMBERS, rows.size, path, "numbers", "keep the features of one recording in a file")
     try:
-        rows = np.load(path, mmap_mode="r", allow_pickle=False)  # a header may claim more than the file holds
-        if not isinstance(rows, np.ndarray):
-            raise SampleError(path, "is an archive of arrays", "save one array with numpy.save")
-        limits.refuse_above(limits.NUMBERS, rows.size, path, "numbers", "keep the features of one recording in a file")
         return [torch.from_numpy(np.array(rows))]
-    except (ValueError, TypeError, AttributeError, OSError, EOFError, OverflowError) as error:
-        if isinstance(error, SampleError):
-            raise
+    except (ValueError, TypeError, OSError) as error:
         raise SampleError(path, f"is no .npy array of numbers ({error})", "save it with numpy.save") from error
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from modalities.errors import SampleError
 from modalities.files import limits
 from modalities.files.cache import Recent
+from modalities.files.npy import mapped
 from modalities.imu.columns import Layout
 from modalities.imu.gravity import LOOKED, SEGMENT
 from modalities.imu.names import Column
@@ -21,18 +22,13 @@ SHORT = 8  # steps, from which a middle axis may be the steps of windows
 COMMON = (3, 6, 9)  # channels of a sensor
 
 
-def mapped(path: Path) -> np.ndarray:
-    """The array in a .npy file, mapped and not read.
+def readings(path: Path) -> np.ndarray:
+    """The readings in a .npy file, mapped and not read.
 
     Raises:
-        SampleError: it is no array of numbers.
+        SampleError: it is no array of readings.
     """
-    try:
-        values = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, TypeError, OSError, EOFError, OverflowError) as error:
-        raise SampleError(path, f"is no .npy array of numbers ({error})", "save it with numpy.save") from error
-    if not isinstance(values, np.ndarray):
-        raise SampleError(path, "is an archive of arrays", "save one array with numpy.save")
+    values = mapped(path)
     if values.ndim not in (2, 3, 4) or values.dtype.kind not in "fiu" or not values.size:
         reason = "holds no readings" if not values.size else f"holds {values.dtype} of shape {values.shape}"
         raise SampleError(path, reason, "save numbers of shape (rows, sensors, channels) or (rows, channels)")
@@ -47,7 +43,7 @@ def from_array(path: Path, layout: Layout, rate: float, window: int | None) -> T
     Raises:
         SampleError: the shape is none of these, or more likely another one.
     """
-    array = mapped(path)
+    array = readings(path)
     values = array
     if window is not None:
         if array.ndim < 3:
@@ -86,7 +82,7 @@ def scales_of_windows(
     path: Path, layout: Layout, rate: float, columns: tuple[tuple[int, tuple[Place, Column]], ...]
 ) -> tuple[dict[int, float], list[str], list[str]]:
     """Factors of each column (see `scales`), judged by windows from the whole array: all windows are in one unit."""
-    array = mapped(path)
+    array = readings(path)
     steps = min(array.shape[1], max(1, round(SEGMENT * rate)))
     some = array[np.linspace(0, len(array) - 1, min(len(array), LOOKED)).astype(int), :steps]
     return scales(path, some.reshape(len(some) * steps, -1), dict(columns), layout, 1 / rate)

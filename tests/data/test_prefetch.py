@@ -12,7 +12,7 @@ import pytest
 import torch
 from clocks import Clock, assert_same, recordings
 
-from mmmae.data import prefetch as ahead
+from mmmae.data import worker_status
 from mmmae.data.bad_samples import Fault
 from mmmae.data.clips import Clips
 from mmmae.data.inspection import inspect_all
@@ -47,7 +47,7 @@ def deadly(folder: Path, how: signal.Signals | None) -> Clips:
 def impatient(monkeypatch):
     waiting = torch.utils.data.dataloader._MultiProcessingDataLoaderIter._try_get_data
     monkeypatch.setattr(waiting, "__defaults__", (0.2,))  # seconds after which it looks whether workers live
-    monkeypatch.setattr(ahead, "LONGEST", 0.3)
+    monkeypatch.setattr(worker_status, "LONGEST", 0.3)
 
 
 @pytest.mark.parametrize("how", [signal.SIGSEGV, signal.SIGABRT, signal.SIGPROF])

@@ -19,17 +19,19 @@ import numpy as np
 import pytest
 import torch
 from pages import FENCED, PAGES, ROOT
+from torch.nn.functional import relu
+from torch.testing import assert_close
 
 from mmmae import Recipe, corpora
 from mmmae.__main__ import COMMANDS, main
+from mmmae.api import MaskedAutoencoder
 from mmmae.data import cells, rows
 from mmmae.data.clips import Clips
 from mmmae.data.loader import Loader
 from mmmae.data.manifest import Manifest
 from mmmae.data.open_settings import fit
 from mmmae.launch import listed, overrides_of, training_parser
-from mmmae.model import MaskedAutoencoder
-from mmmae.recipes import merge as recipes
+from mmmae.recipes import files as recipes
 from mmmae.recipes.lookup import RecipeError, names
 from modalities.imu.table import load
 from modalities.records import Batch
@@ -101,6 +103,20 @@ def test_samples_without_a_label_cost_nothing(mylab):
     with torch.no_grad():
         assert model(batch)["label/label"] == 0
         assert model(labelled(batch))["label/label"] > 0
+
+
+def test_a_pair_objective_from_outside_is_the_formula_of_its_paper(mylab):
+    recipe = Recipe.load(mylab / "mylab" / "foveal.yaml", modalities=["video", "text"])
+    model, batch = recipe.build(), replace(recipe.example(batch_size=6, ragged=True), label=None)
+    objective, encoded = model.objectives["vicreg"], model.encode_masked(batch)
+    parts = objective(encoded)
+    both = encoded.tokens["video"].present() & encoded.tokens["text"].present()
+    assert 1 < both.sum() < 6
+    a, b = (objective.project[name](encoded.alone(name).mean())[both] for name in ("video", "text"))
+    assert_close(parts["invariance"], (a - b).square().mean())
+    assert_close(parts["variance"], torch.stack([relu(1 - (x.var(0) + 1e-4).sqrt()).mean() for x in (a, b)]).mean())
+    off = [(x.T.cov() - x.T.cov().diagonal().diag()).square().sum() / x.shape[1] for x in (a, b)]
+    assert_close(parts["covariance"], off[0] + off[1])
 
 
 def test_a_modality_from_outside_is_checked_and_trained_from_files(mylab, tmp_path, capsys):

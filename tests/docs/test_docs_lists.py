@@ -11,7 +11,7 @@ from pages import FENCED, PAGES
 from fusion.sizes import SIZES
 from mmmae import Recipe, corpora
 from mmmae.data import cells
-from mmmae.recipes import merge as recipes
+from mmmae.recipes import files as recipes
 from mmmae.recipes.lookup import find, names, signature
 from mmmae.recipes.sections import SIZED, Data, Optimizer, Section, Training
 

@@ -28,7 +28,7 @@ from mmmae import Recipe
 from mmmae.__main__ import COMMANDS, main
 from mmmae.corpora import prepare
 from mmmae.launch import training_parser
-from mmmae.recipes.merge import names
+from mmmae.recipes.files import names
 from modalities.imu.table import load
 
 GUIDES = sorted((ROOT / "docs").glob("guide-*.md"))

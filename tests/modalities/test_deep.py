@@ -13,7 +13,7 @@ from measured import DEPTH, PHOTO, expected, noted, read, write_frames, write_ti
 from PIL import Image
 
 from mmmae.__main__ import main
-from mmmae.model import MaskedAutoencoder
+from mmmae.api import MaskedAutoencoder
 from mmmae.panels import draw
 from modalities.errors import SampleError
 from modalities.records import Signal

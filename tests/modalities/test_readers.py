@@ -97,7 +97,7 @@ def test_wide_pixels_are_as_wide_as_they_are_shown():
     picture = np.zeros((32, 32, 3), np.uint8)
     picture[:, 12:20] = 255
     frame = av.VideoFrame.from_ndarray(picture)
-    square, wide = (VideoReader(size=32).framing(frame, aspect).picture(frame, "rgb24") for aspect in (1, 2))
+    square, wide = (VideoReader(size=32).shots.framing(frame, aspect).picture(frame, "rgb24") for aspect in (1, 2))
     assert (square[16, :, 0] > 127).sum() == 8 and (wide[16, :, 0] > 127).sum() == 16
 
 

@@ -109,16 +109,16 @@ def test_one_message_ends_all_processes(walks, tmp_path):
 @pytest.mark.parametrize("rank", range(WORLD))
 def test_a_process_that_fails_on_its_way_ends_the_others(walks, tmp_path, rank):
     def prepare(here: int) -> None:
-        import mmmae.features
+        from mmmae.probe import features
 
-        whole = mmmae.features.encoded
+        whole = features.encoded
 
         def encoded(*given):
             if here == rank:
                 raise InputError(f"rank {rank} cannot go on")
             return whole(*given)
 
-        mmmae.features.encoded = encoded
+        features.encoded = encoded
 
     found = together(command(walks, "probe", "--output", str(tmp_path / "out")), tmp_path, prepare)
     for here, (code, out, err) in enumerate(found):

@@ -9,8 +9,8 @@ import pytest
 from people import invented
 from sklearn.linear_model import LogisticRegression
 
+from mmmae.api import MaskedAutoencoder
 from mmmae.data.classes import Classes
-from mmmae.model import MaskedAutoencoder
 from mmmae.probe.attentive import attentive
 from mmmae.probe.classifiers import STRENGTHS, Examples, knn, linear, log_loss, prepared, strongest
 from mmmae.probe.features import Frozen

@@ -19,12 +19,12 @@ from rich.progress import Progress
 
 from mmmae import Recipe
 from mmmae.__main__ import main
+from mmmae.api import MaskedAutoencoder
 from mmmae.corpora.writing import write_imu
 from mmmae.data.augment import prepared
 from mmmae.data.classes import Classes
 from mmmae.data.manifest import Manifest
 from mmmae.data.open_settings import fit
-from mmmae.model import MaskedAutoencoder
 from mmmae.parallel.ranks import Ranks
 from mmmae.probe import finetune
 from mmmae.probe.features import reading
@@ -168,7 +168,7 @@ def test_words_are_not_mixed_but_fine_tuned():
     assert both.sections.data.mixup == 0
     losses = both.build()(both.example(batch_size=2))
     assert losses.total.isfinite()
-    step = both.build().step(both.example(batch_size=2))
+    step = both.build().encode_masked(both.example(batch_size=2))
     assert all(plan.hidden.shape[1] == 0 for plan in step.plans.values())
 
 

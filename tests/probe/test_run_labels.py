@@ -14,6 +14,7 @@ from places import CASES
 
 from mmmae.__main__ import main
 from mmmae.api import Recipe
+from mmmae.build import build
 from mmmae.commands.predict import predict
 from mmmae.data.classes import Classes, LabelSet
 from mmmae.data.manifest import Manifest
@@ -132,7 +133,7 @@ def test_identifiers_are_names(tmp_path, labels):
     assert main(["train", "--recipe", str(case / "tune.yaml"), "--data", str(data), "size=tiny", *more]) == 0
     kept = load_recipe(find(tmp_path / "run"))
     assert kept.tree["objectives"]["classification"]["classes"] == names
-    assert kept.build().objectives["classification"].head.out_features == len(names)
+    assert build(kept).objectives["classification"].head.out_features == len(names)
 
 
 # Streams with columns of their own

@@ -18,6 +18,7 @@ import pytest
 import torch.distributed as dist
 from failing import Disk, Saving, fork, loaded, on
 
+from mmmae.api import MaskedAutoencoder
 from mmmae.launch import Elsewhere
 from mmmae.storage import atomic as durable
 from mmmae.storage import checkpoint
@@ -150,7 +151,7 @@ def test_every_flipped_bit_is_found_and_the_checkpoint_before_is_taken(place):
         folder, faults = resumed(root / "run", "auto")
         assert folder == before, (path.name, at, bit)
         assert len(faults) == 1 and str(newest) in faults[0] and "damaged" in faults[0]
-        for use in (lambda: checkpoint.load_model(newest), lambda: resumed(place, str(newest))):
+        for use in (lambda: checkpoint.load_model(newest, MaskedAutoencoder), lambda: resumed(place, str(newest))):
             with pytest.raises(InputError, match=r"(?s)damaged: .*step-4") as caught:
                 use()
             assert path.name in str(caught.value) or path.name == durable.CHECKSUMS

@@ -11,7 +11,7 @@ import torch
 from torch.nn.functional import normalize
 from torch.testing import assert_close
 
-from mmmae.model import MaskedAutoencoder
+from mmmae.api import MaskedAutoencoder
 from mmmae.objectives import Encoded
 from mmmae.recipes.lookup import RecipeError
 from mmmae.training.warm_start import begin

@@ -9,7 +9,7 @@ import tiny
 import torch
 from torch.testing import assert_close
 
-from mmmae.model import MaskedAutoencoder
+from mmmae.api import MaskedAutoencoder
 from mmmae.objectives import Encoded
 from mmmae.objectives.diffusion import signal_left
 from modalities.noise import normal, numbered, uniform

@@ -20,13 +20,13 @@ from fusion.masking import Noise
 from fusion.masking.novelty import Novelty
 from mmmae import Recipe
 from mmmae.__main__ import main
+from mmmae.api import MaskedAutoencoder
 from mmmae.commands.embed import reading
 from mmmae.data.clips import Clips
 from mmmae.data.manifest import Manifest
 from mmmae.data.open_settings import fit
 from mmmae.data.sample import collate
 from mmmae.data.segments import Segments
-from mmmae.model import MaskedAutoencoder
 from mmmae.storage import atomic as durable
 from mmmae.storage.embeddings import damage
 from modalities.embedding import EmbeddingReader, EmbeddingTokenizer

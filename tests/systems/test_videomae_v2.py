@@ -15,6 +15,7 @@ from torch.testing import assert_close
 from fusion.masking import Noise
 from fusion.masking.running_cell import RunningCell
 from mmmae import MaskedAutoencoder, Recipe
+from mmmae.build import build
 from mmmae.corpora import prepare
 from mmmae.data.open_settings import fit
 from mmmae.data.source import open_data
@@ -150,7 +151,7 @@ def test_three_stages_start_from_each_other(world, tmp_path, capsys):
             assert not (output / "panels").exists()
             old, new = (lasting(MaskedAutoencoder.from_pretrained(run)) for run in (previous, output))
             assert all(torch.allclose(new[key], old[key], atol=1e-7) for key in old)
-            fresh = lasting(load_recipe(output / "checkpoints" / "step-1").build())
+            fresh = lasting(build(load_recipe(output / "checkpoints" / "step-1")))
             assert not all(torch.allclose(new[key], fresh[key], atol=1e-7) for key in old)
         previous = output
     kept = load_recipe(output / "checkpoints" / "step-1").tree["objectives"]["classification"]["classes"]

@@ -87,7 +87,8 @@ def test_a_view_left_alone_keeps_the_tokenizer():
     assert tree["text_2"]["length"] == 16 and tree["text_2"]["use"] == tree["text_2"]["source"] == "text"
     assert tree["text_2"]["lag"] == -3.2 and "share" not in tree["text_2"] and tree["text_4"]["share"] == "text_2"
     both = Recipe.load("siam_mae")
-    assert both.narrow(["future"]).split("future") == both.split("future")
+    alone, shared = both.narrow(["future"]).parts["future"], both.parts["future"]
+    assert (alone.reader, alone.tokenizer) == (shared.reader, shared.tokenizer)
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from walks import QUIET, SMALL, walks
 
 from mmmae.api import Recipe
 from mmmae.launch import guarded, out_of_memory
-from mmmae.recipes import merge as recipes
+from mmmae.recipes import files as recipes
 from mmmae.train import main
 from mmmae.training import machine
 from mmmae.training.batching import LEAST, STEPS, fitting_batch, pieces_for
