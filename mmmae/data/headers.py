@@ -6,10 +6,11 @@ a speaker that is not made the `group` would stand on both sides of a split with
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+
+from modalities.errors import did_you_mean
 
 PLAIN = (
     "id", "text", "start", "end", "label", "split", "group", "regions", "imu_rate", "imu_window", "edges",
@@ -127,8 +128,7 @@ def refused(unknown: Sequence[str], columns: Collection[str]) -> str:
         name, column = maybe[0]
         reason = f": {REASON[column]}" if column in REASON else ""
         return f"{listed}\n  Rename {name!r} to {column!r} if it is that{reason}; else remove it. {others(unknown)}"
-    near = difflib.get_close_matches(unknown[0].strip(), columns, 1)
-    hint = f", did you mean {near[0]!r}?" if near else ""
+    hint = f", {did_you_mean(unknown[0], columns)}".rstrip(", ")
     return f"{listed}{hint}\n  Columns are {', '.join(columns)}; rename or remove the others. {others(unknown)}"
 
 

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from modalities.errors import SampleError
+from modalities.files.cache import remembered
 from modalities.files.clock import counted, unstamped
-from modalities.files.media import film, kind_of, opened, path_of, remembered, sound, to_byte
+from modalities.files.media import film, kind_of, opened, path_of, sound, to_byte
 
 if TYPE_CHECKING:
     from av import Packet
