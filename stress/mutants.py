@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import itertools
 import json
 import os
 import random
@@ -31,14 +32,13 @@ from pathlib import Path
 from typing import Any
 
 os.environ |= {"OMP_NUM_THREADS": "1", "HYPOTHESIS_STORAGE_DIRECTORY": tempfile.mkdtemp(prefix="hypothesis-")}
-sys.dont_write_bytecode = True  # a file may change twice within the resolution of its time
-
 ROOT = Path(__file__).resolve().parents[1]
 FILES = ["fusion", "mmmae/objectives", "mmmae/training/optim.py", "mmmae/probe/metrics.py"]
 TESTS = [
     "tests/fusion", "tests/objectives", "tests/training/test_optim.py", "tests/probe/test_metrics.py",
     "tests/test_laws.py", "tests/test_parity.py", "tests/systems",
 ]  # fmt: skip
+TIMES = itertools.count(1)  # seconds
 SLOW = 20.0  # seconds of a test that is left out
 COMPARED = {
     ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq,
@@ -309,11 +309,11 @@ def judged(one: Mutant, tree: Path, covered: dict[str, Any], folder: Path, secon
     path, note = tree / one.file, folder / "running"
     before = path.read_text()
     try:
-        path.write_text(one.source(tree))
+        write(path, one.source(tree))
         limits, ended = Limits(note, seconds), folder / "ended"
         code = forked(tree, tests, limits, lambda plugin: ended.touch(), folder / "mutant.log", seconds + 3 * SLOW)
     finally:
-        path.write_text(before)
+        write(path, before)
     if code == 0:
         ended = (folder / "ended").exists()
         (folder / "ended").unlink(missing_ok=True)
@@ -322,6 +322,12 @@ def judged(one: Mutant, tree: Path, covered: dict[str, Any], folder: Path, secon
     by = note.read_text() if note.exists() else "collection"
     note.unlink(missing_ok=True)
     return record | {"state": "killed", "by": by + (" (hangs)" if code is None else "")}
+
+
+def write(path: Path, source: str) -> None:
+    """Change a file, with a time that no version of it had before, so that no compiled one is taken for this."""
+    path.write_text(source)
+    os.utime(path, (now := next(TIMES), now))
 
 
 def report(results: list[dict[str, Any]]) -> None:
