@@ -178,7 +178,8 @@ def stamped(
                 raise SampleError(path, "its frames carry no time stamps", remedy)
             for passed in sorted(before for before in skipped if stamp is not None and before < stamp):
                 come(passed * over / under - origin, skipped.pop(passed))
-            skipped.pop(stamp, None)
+            if stamp is not None:
+                skipped.pop(stamp, None)
             # ASF stamps only the first frame of a packet.
             moment = (time or 0.0) + span if stamp is None else stamp * over / under - origin
             sounds = stream.type == "audio"
