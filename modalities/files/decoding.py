@@ -1,4 +1,4 @@
-"""Decoding film and sound from a moment on, and telling lost frames from late ones and from pauses."""
+"""Decoding video and sound from a point in time on, distinguishing lost frames from late ones and from pauses."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from modalities.errors import SampleError
 from modalities.files.clock import TICK, counted, number_of, period, reordered, unstamped, zero
 from modalities.files.extent import offsets
 from modalities.files.gaps import intact
-from modalities.files.media import base, film, kind_of, opened, path_of, sound, span_of, to_byte, to_stamp
+from modalities.files.media import base, kind_of, opened, path_of, sound, span_of, to_byte, to_stamp, video_stream
 from modalities.files.packet_count import RESTART, measured, starts_again
-from modalities.files.skip_packets import Skipping
+from modalities.files.skip_packets import Sparing
 from modalities.files.truncated import REMEDY
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def decode(
 ) -> Iterator[tuple[float, Any]]:
     """Frames with their seconds in the recording, from the last key frame at or before `moment` (or the first of all).
 
-    Film comes in the order of display, sound in its own; a container that cannot seek is decoded from its beginning.
+    Video comes in the order of display, sound in its own; a container that cannot seek is decoded from its beginning.
     Recordings that were joined in one file follow each other.
 
     container: the first of these. shown: ascending moments from `moment` on; where there are some, frames that are on
@@ -56,7 +56,7 @@ def decode(
             yield from decode_one(container, stream, moment, later)
             continue
         with opened(path, number) as part:
-            track: Any = film(part) if stream.type == "video" else sound(part)
+            track: Any = video_stream(part) if stream.type == "video" else sound(part)
             if track is None:
                 continue
             if prepare is not None:
@@ -83,7 +83,7 @@ def decode_one(
         frames = stamped(container, stream, shown, passed)
         first = next(frames, None)
         if first is None and (stream.type == "audio" or back >= min(moment, STEPS_BACK[-2])):
-            return  # elsewhere the last key frame of a film that has no index may have been missed
+            return  # elsewhere the last key frame of a video that has no index may have been missed
         if first is not None and (first[0] <= moment + TICK or back >= moment):
             yield first
             yield from frames
@@ -93,7 +93,7 @@ def decode_one(
 def seek(container: InputContainer, stream: Stream, moment: float) -> int:
     """Go to a key frame at or before a moment of the recording, if the container can (else stay at its beginning).
 
-    Returns how many packets of the stream are to be passed over from there.
+    Returns how many packets of the stream are to be ignored from there.
     """
     origin, kind = zero(container), kind_of(container)
     if kind == "mpeg":  # few frames have stamps, and those of the others are right only when counted from the beginning
@@ -111,7 +111,7 @@ def seek(container: InputContainer, stream: Stream, moment: float) -> int:
 def stamped(
     container: InputContainer, stream: Stream, shown: Sequence[float], passed_over: int = 0
 ) -> Iterator[tuple[float, Any]]:
-    """Frames with their seconds in the recording, from where the container stands.
+    """Frames with their seconds in the recording, from the container's current position.
 
     shown: see `decode`. passed_over: packets of the stream that are not decoded.
     """
@@ -127,8 +127,8 @@ def stamped(
     due, lost = set(), 0  # stamps of packets that are still to give their frame
     shuffled = ordered and reordered(stream)
     countable = stream.type == "video" and stream.codec_context.name in FRAME_BY_FRAME
-    skipping = Skipping(stream.codec_context, shown, TICK, usual) if shown and not ordered else None
-    skipped: dict[int, float] = {}  # stamps and seconds of frames that may not come
+    sparing = Sparing(stream.codec_context, shown, TICK) if shown and not ordered else None
+    spared: dict[int, float] = {}  # stamps and seconds of frames that are left out
     raw, after, first = unstamped(container, stream), 0, None
 
     def come(moment: float, lasts: float) -> None:
@@ -155,13 +155,10 @@ def stamped(
             if ordered:
                 heappush(stamps, packet.dts)
             if countable and not shuffled and packet.pts is not None and not packet.is_discard:
-                lasts = (packet.duration or 0) * over / under
-                if skipping is not None and skipping.may_skip(packet.pts * over / under - origin, lasts):
-                    skipped[packet.pts] = lasts
-                else:
-                    due.add(packet.pts)
-            elif skipping is not None:
-                skipping.set(False)
+                if sparing is not None and sparing.spares(packet, packet.pts * over / under - origin):
+                    spared[packet.pts] = (packet.duration or 0) * over / under
+                    continue
+                due.add(packet.pts)
         try:
             frames: list[Any] = packet.decode()
         except av.FFmpegError:
@@ -176,10 +173,8 @@ def stamped(
             if stamp is None and time is None:
                 remedy = "put it into a container: `ffmpeg -i FILE -c copy FILE.mp4`"
                 raise SampleError(path, "its frames carry no time stamps", remedy)
-            for passed in sorted(before for before in skipped if stamp is not None and before < stamp):
-                come(passed * over / under - origin, skipped.pop(passed))
-            if stamp is not None:
-                skipped.pop(stamp, None)
+            for passed in sorted(before for before in spared if stamp is not None and before < stamp):
+                come(passed * over / under - origin, spared.pop(passed))
             # ASF stamps only the first frame of a packet.
             moment = (time or 0.0) + span if stamp is None else stamp * over / under - origin
             sounds = stream.type == "audio"
