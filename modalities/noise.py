@@ -51,7 +51,7 @@ def sample_key(seed: int, epoch: int, index: int) -> int:
     return signed(mix(mix(mix(seed & WORD) ^ (epoch & WORD)) ^ (index & WORD)))
 
 
-def draw(key: int, purpose: str, count: int = 1) -> list[float]:
+def uniform_scalar(key: int, purpose: str, count: int = 1) -> list[float]:
     """`count` uniform numbers in [0, 1) for one sample; equals `uniform` on a tensor of one key."""
     base = mix((key & WORD) ^ word(purpose))
     return [(mix((base + i) & WORD) >> 40) / (1 << 24) for i in range(count)]
@@ -65,10 +65,10 @@ def word(purpose: str) -> int:
 
 def uniform(key: Int[Tensor, " b"], purpose: str, count: int) -> Float[Tensor, "b count"]:
     """`count` uniform numbers in [0, 1) for every sample, drawn on the key's device."""
-    return numbered(key, purpose, torch.arange(count, device=key.device)[None])
+    return uniform_at(key, purpose, torch.arange(count, device=key.device)[None])
 
 
-def numbered(key: Int[Tensor, " b"], purpose: str, index: Int[Tensor, "#b count"]) -> Float[Tensor, "b count"]:
+def uniform_at(key: Int[Tensor, " b"], purpose: str, index: Int[Tensor, "#b count"]) -> Float[Tensor, "b count"]:
     """Those of the numbers of `uniform` that stand at `index`, without drawing the others."""
     base = mix_tensor(key ^ word(purpose))
     words = mix_tensor(base[:, None] + index)
@@ -80,7 +80,7 @@ def normal(u: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
     return math.sqrt(2) * torch.erfinv(2 * u - 1 + 2**-24)  # the middle of each 2^-24: never the infinite ends
 
 
-def apart(key: Int[Tensor, " b"], name: str) -> Int[Tensor, " b"]:
+def fold_in(key: Int[Tensor, " b"], name: str) -> Int[Tensor, " b"]:
     """Other keys of the same samples: whatever is drawn from them is drawn independently of the plain keys."""
     return mix_tensor(key ^ word(name))
 

@@ -82,18 +82,18 @@ class Tokenizer(nn.Module, ABC):
         """Cut the signal, accepted first, into patches in its natural units; no parameter is involved."""
 
     @abstractmethod
-    def lift(self, values: Shaped[Tensor, "b k p"], places: Places) -> Float[Tensor, "b k d"]:
+    def embed_values(self, values: Shaped[Tensor, "b k p"], places: Places) -> Float[Tensor, "b k d"]:
         """Embed patches already gathered: a hidden patch never gets here, so it costs nothing and cannot leak."""
 
     @abstractmethod
-    def assemble(self, values: Shaped[Tensor, "b n p"], grid: tuple[int, ...]) -> Tensor:
+    def unpatchify(self, values: Shaped[Tensor, "b n p"], grid: tuple[int, ...]) -> Tensor:
         """Put patches in natural units back together: the inverse of cutting."""
 
     def standardise(self, values: Shaped[Tensor, "b k p"]) -> Float[Tensor, "b k p"]:
         """Natural units to the units the network works in."""
         return values.float()
 
-    def natural(self, x: Float[Tensor, "b k p"]) -> Float[Tensor, "b k p"]:
+    def unstandardise(self, x: Float[Tensor, "b k p"]) -> Float[Tensor, "b k p"]:
         """The inverse of `standardise`."""
         return x
 
@@ -111,7 +111,7 @@ class Tokenizer(nn.Module, ABC):
         """Tokens of the patches at `keep` (all by default); `valid` (b, k) tells which slots of `keep` are filled."""
         values = patches.values if keep is None else take(patches.values, keep)
         places = patches.places(keep, valid)
-        return Tokens.at(places, self.lift(values, places) + self.positions(places))
+        return Tokens.at(places, self.embed_values(values, places) + self.positions(places))
 
     def target(self, patches: Patches, pick: Int[Tensor, "b m"]) -> Shaped[Tensor, "b m p"]:
         """What a decoder must say about the patches at `pick`, in the network's units."""
@@ -125,7 +125,7 @@ class Tokenizer(nn.Module, ABC):
         """The signal with predictions (in the network's units) in place of the patches at `pick`."""
         values = patches.values.to(predicted.dtype)
         index = pick[..., None].expand_as(predicted)
-        return self.assemble(values.scatter(1, index, self.natural(predicted)), patches.grid)
+        return self.unpatchify(values.scatter(1, index, self.unstandardise(predicted)), patches.grid)
 
 
 class Tokenizers(nn.Module, Mapping[str, Tokenizer]):

@@ -124,7 +124,7 @@ def tokenizers() -> list[tuple[str, dict[str, Any]]]:
     return [(name, SHAPES.get(name, {}) | kind) for name in names("tokenizer") for kind in KINDS.get(name, [{}])]
 
 
-def cutter(name: str, settings: Mapping[str, Any], dim: int = 32) -> Tokenizer:
+def make_tokenizer(name: str, settings: Mapping[str, Any], dim: int = 32) -> Tokenizer:
     cls = find("tokenizer", name, name)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
@@ -161,7 +161,7 @@ def beyond(signal: Signal) -> torch.Tensor:
     return outside.expand_as(signal.values)
 
 
-def littered(signal: Signal) -> Signal:
+def with_garbage(signal: Signal) -> Signal:
     """The same signal with garbage wherever nothing is meant to be."""
     garbage = torch.full_like(signal.values, torch.nan if signal.values.is_floating_point() else 7)
     return replace(signal, values=torch.where(beyond(signal), garbage, signal.values))

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from modalities.noise import normal, numbered, uniform
+from modalities.noise import normal, uniform, uniform_at
 from modalities.records import Patches
 from modalities.shapes import Bool, Float, Int, Tensor
 
@@ -101,7 +101,7 @@ class Noise:
 
     def normal(self, purpose: str, index: Int[Tensor, "b count"]) -> Float[Tensor, "b count"]:
         """Standard normal numbers, those that stand at `index`: what a patch is given depends on no other."""
-        return normal(numbered(self.key, purpose, index))
+        return normal(uniform_at(self.key, purpose, index))
 
 
 class Scheduled(nn.Module):

@@ -6,7 +6,7 @@ from einops import rearrange
 
 from fusion.masking.guide import guide, hide_in_steps
 from fusion.masking.masking import Masking, Plan, Ratio, further
-from modalities.records import Patches, beside, lattice
+from modalities.records import Patches, constant_like, lattice
 from modalities.shapes import Float, Tensor
 
 
@@ -30,7 +30,7 @@ class Motion(Masking):
         motion, places = rearrange(guide(patches, "motion"), "b (t p) -> b t p", t=steps), noise.shape[1] // steps
         sides = [max(1, round(self.ratio ** (1 / len(sizes)) * size)) for size in sizes]
         first = lattice(tuple(size - side + 1 for size, side in zip(sizes, sides, strict=True)), noise.device)
-        side = beside(sides, noise)
+        side = constant_like(sides, noise)
         middle = first + (side - 1) / 2  # of each block that lies inside the picture
         apart = (patches.coords[:places, 1:] - middle[:, None]) / side
         away = apart.abs().amax(-1)  # below 1/2 in the block: (blocks, p)

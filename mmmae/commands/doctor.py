@@ -1,4 +1,4 @@
-"""`mmmae doctor`: use every dependency for real and say what is broken and how to mend it."""
+"""`mmmae doctor`: use every dependency for real and say what is broken and how to correct it."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def tensorboard_works() -> str:
 
 TORCH_PAIR = 'pip install "torch>=2.11,<2.13" "torchaudio>=2.11,<2.12"  (other pairs are built for different CUDAs)'
 
-# package: (a use of it, how to mend it)
+# package: (a use of it, how to correct it)
 CHECKS: dict[str, tuple[Callable[[], str], str]] = {
     "torch": (torch_works, TORCH_PAIR),
     "torchaudio": (torchaudio_works, TORCH_PAIR),
@@ -140,7 +140,7 @@ def run(arguments: argparse.Namespace) -> int:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("package", "version", "works", "seconds", "what was tried, or how to mend it")
+    table = Table("package", "version", "works", "seconds", "what was tried, or how to correct it")
     broken = 0
     for name, (use, remedy) in CHECKS.items():
         begin = time.perf_counter()

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from mmmae.api import MaskedAutoencoder
     from mmmae.data.clips import Clips
     from mmmae.data.manifest import Manifest
-    from mmmae.data.segments import Piece
+    from mmmae.data.segments import Segment
     from mmmae.parallel.ranks import Ranks
     from modalities.embedding.reader import Rows
     from modalities.records import Batch
@@ -184,7 +184,7 @@ def paths(out: Path, names: Sequence[str], suffix: str) -> list[Path]:
 
 
 def embedded(
-    model: MaskedAutoencoder, pieces: Iterator[Piece], batch_size: int
+    model: MaskedAutoencoder, pieces: Iterator[Segment], batch_size: int
 ) -> Iterator[tuple[int, Rows | SampleError]]:
     """Each recording's embeddings as soon as its last segment is encoded."""
     from mmmae.data.segments import encoded

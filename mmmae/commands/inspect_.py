@@ -108,7 +108,9 @@ def rows(files: Sequence[Path], recipe: Recipe, start: float) -> list[dict[str, 
     found: dict[str, dict[str, Any]] = {}
     for file in files:
         if not file.is_file():
-            raise InputError(f"{file}: {'a folder, not a file' if file.is_dir() else 'no such file'}\n  mend the path")
+            raise InputError(
+                f"{file}: {'a folder, not a file' if file.is_dir() else 'no such file'}\n  correct the path"
+            )
         column = next((column for column, endings in taken.items() if file.suffix.lower() in endings), None)
         if column is None:
             known = "; ".join(f"{column}: {' '.join(endings)}" for column, endings in taken.items())

@@ -75,7 +75,7 @@ def probe(arguments: argparse.Namespace, ranks: Ranks) -> int:
     from mmmae.probe import pictures
     from mmmae.probe.features import reading
     from mmmae.probe.fitting import majority
-    from mmmae.probe.results import WIDE, Wish, table, written
+    from mmmae.probe.results import WIDE, EvalRequest, table, written
     from mmmae.probe.splits import split
     from mmmae.storage.checkpoint import find
 
@@ -102,7 +102,7 @@ def probe(arguments: argparse.Namespace, ranks: Ranks) -> int:
     console = Console()
     with Progress(console=console, transient=True, disable=not ranks.main) as progress:
         size, workers = arguments.batch_size, arguments.workers
-        wish = Wish(clips, shots, progress, ranks, drop=arguments.drop, batch_size=size, workers=workers)
+        wish = EvalRequest(clips, shots, progress, ranks, drop=arguments.drop, batch_size=size, workers=workers)
         outcome = study(arguments, models, list(clips.readers), folds, tuning).run(wish)
     noted = Notes.lines(ranks.gathered(clips.notes))
     if not ranks.main:

@@ -13,7 +13,7 @@ from mmmae.data.targets import unlabelled
 from mmmae.recipes.lookup import RecipeError
 from mmmae.recipes.streams import Change
 from modalities.augmentation import Augmentation
-from modalities.noise import apart, mix, mix_tensor, signed, uniform
+from modalities.noise import fold_in, mix, mix_tensor, signed, uniform
 from modalities.records import Batch, Mixed, Signal
 from modalities.shapes import Float, Int, Tensor
 
@@ -154,5 +154,5 @@ class Augment(nn.Module):
             change = self.changes[name]
             if name in signals and (self.training or change.always):
                 signal = signals.get(change.after or name, signals[name])
-                signals[name] = augment(signal, batch.key if change.draw is None else apart(batch.key, change.draw))
+                signals[name] = augment(signal, batch.key if change.draw is None else fold_in(batch.key, change.draw))
         return replace(batch, signals=signals)

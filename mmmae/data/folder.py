@@ -1,4 +1,4 @@
-"""A folder of recordings as rows: files of one name belong together, and what is passed over is counted."""
+"""A folder of recordings as rows: files of one name belong together, and what is ignored is counted."""
 
 from __future__ import annotations
 
@@ -145,7 +145,7 @@ def is_list(path: Path, one: Recording, recordings: Mapping[Path, Recording], fi
 
 
 def gathered(path: Path, enclosure: Enclosure, findings: Findings) -> dict[Path, Recording]:
-    """The files of known endings, by the path without its ending; the others are counted as passed over."""
+    """The files of known endings, by the path without its ending; the others are counted as ignored."""
     recordings: dict[Path, Recording] = {}
     for file in sorted(walk(path, enclosure, findings)):
         if kind := kinds.kind(file):
@@ -233,7 +233,7 @@ def read_captions(path: Path) -> list[str] | SampleError:
             return SampleError(path, f"holds {size} bytes", f"write captions of {LONGEST} bytes at most", "text")
         text = read_text(path)
     except OSError as error:
-        return SampleError(path, f"cannot be opened ({error.strerror})", "mend the file or remove it", "text")
+        return SampleError(path, f"cannot be opened ({error.strerror})", "correct the file or remove it", "text")
     except InputError:
         return SampleError(path, "is no UTF-8 text", "save it as UTF-8", "text")
     if "\0" in text:

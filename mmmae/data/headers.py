@@ -98,7 +98,7 @@ def plan(names: tuple[object, ...], modalities: tuple[str, ...]) -> Plan:
         elif low in METADATA:
             continue
         elif low in INDEX:
-            notes.append("the index that pandas wrote (a column without a name) is passed over")
+            notes.append("the index that pandas wrote (a column without a name) is ignored")
             continue
         else:
             unknown.append(str(name))
@@ -111,7 +111,7 @@ def plan(names: tuple[object, ...], modalities: tuple[str, ...]) -> Plan:
     if unknown:
         return Plan((), problem=refused(unknown, columns))
     if extra:
-        notes.append(f"columns that mmmae does not use are passed over: {', '.join(extra)}")
+        notes.append(f"columns that mmmae does not use are ignored: {', '.join(extra)}")
     return Plan(tuple(pairs.items()), tuple(notes))
 
 

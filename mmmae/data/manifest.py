@@ -54,7 +54,7 @@ class Manifest(LabelColumn):
     labels: every different one in the file, as text (mmmae/data/labels.py).
     modalities: those that at least one row has, counting the sound track of a video as audio.
     target: what rows give for their label; by default its place among the names, those that are lists left out.
-    notes: what was assumed, converted or passed over while the rows were read, a plain sentence each.
+    notes: what was assumed, converted or ignored while the rows were read, a plain sentence each.
     """
 
     path: Path | str

@@ -75,7 +75,7 @@ class Classification(Labelled):
         if said.certain:
             raise InputError(
                 f"{labels.place(strange[0])} holds {strange[0]!r}, which is none of the recipe's classes "
-                f"({', '.join(said.names[:10])})\n  add it to objectives.classification.classes, or mend the label"
+                f"({', '.join(said.names[:10])})\n  add it to objectives.classification.classes, or correct the label"
             )
         if len(found.names) != classes:
             raise InputError(

@@ -60,7 +60,7 @@ class Multilabel(Labelled):
         if strange := [label for label in found.names if label not in said.places]:
             raise InputError(
                 f"{labels.path}: column 'label' has {strange[0]!r}, which is none of objectives.multilabel.labels "
-                f"({', '.join(said.names[:10])})\n  add it there, or mend the label"
+                f"({', '.join(said.names[:10])})\n  add it there, or correct the label"
             )
         return said.settings()
 

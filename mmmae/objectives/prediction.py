@@ -139,7 +139,7 @@ class Prediction(Objective, ABC):
             truth = tokenizer.target(patches, answer.index)
             keep = filled.reshape(*filled.shape, *[1] * (truth.ndim - 2))
             guess = torch.where(keep, guess.to(truth.dtype), truth)  # an empty slot overwrites nothing
-            original = tokenizer.assemble(patches.values, patches.grid)
+            original = tokenizer.unpatchify(patches.values, patches.grid)
             unseen = replace(patches, values=torch.where(hidden[..., None], blank(tokenizer, patches), patches.values))
             pictures[name] = Picture(original, tokenizer.restore(unseen, guess, answer.index), hidden)
         return pictures
@@ -169,4 +169,4 @@ def accompanied(encoded: Encoded, name: str, pick: Int[Tensor, "b m"], asked: Bo
 def blank(tokenizer: Tokenizer, patches: Patches) -> Tensor:
     """Patches of which nothing is known: zero in the network's units, which is grey in a picture."""
     zero = torch.zeros_like(patches.values, dtype=torch.float32)
-    return tokenizer.natural(zero).to(patches.values.dtype)
+    return tokenizer.unstandardise(zero).to(patches.values.dtype)

@@ -76,7 +76,7 @@ def seen(
     """A stream, sample by sample; without a picture as the tokenizer sees it, nothing hidden."""
     patches = tokenizer.patchify(signal)
     nowhere = torch.zeros(patches.time.shape, dtype=torch.bool, device=patches.time.device)
-    original = tokenizer.assemble(patches.values, patches.grid) if picture is None else picture.original
+    original = tokenizer.unpatchify(patches.values, patches.grid) if picture is None else picture.original
     hidden = spread(tokenizer, patches, nowhere if picture is None else picture.hidden)
     valid = spread(tokenizer, patches, ~nowhere if patches.valid is None else patches.valid)
     predicted = None if picture is None else picture.predicted.cpu().numpy()
@@ -97,7 +97,7 @@ def spread(tokenizer: Tokenizer, patches: Patches, marked: torch.Tensor) -> torc
     values = marked[..., None].expand(patches.values.shape)
     if patches.observed is not None:
         values = values & by_value(patches.observed, values.shape[-1])
-    return tokenizer.assemble(values.to(patches.values.dtype), patches.grid).bool()
+    return tokenizer.unpatchify(values.to(patches.values.dtype), patches.grid).bool()
 
 
 def show(page: Page, view: View) -> None:

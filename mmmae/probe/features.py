@@ -23,7 +23,7 @@ from mmmae.data.labels import Label, parsed
 from mmmae.parallel.ranks import Ranks
 from mmmae.pretrained import evaluating, loaded, reading
 from modalities.errors import InputError
-from modalities.noise import apart, uniform
+from modalities.noise import fold_in, uniform
 from modalities.records import Batch, Signal, Tokens
 from modalities.shapes import Tensor
 
@@ -36,7 +36,7 @@ MEMORY = 0.5  # share of the free memory that tokens may take
 
 
 @dataclass(frozen=True)
-class Given:
+class VisibleStreams:
     """What a model is shown of each window: a joint pass over `streams`, with some sensors of one of them withheld.
 
     withheld: (stream, sensors, draw): so many of its sensors, which ones a hash of recording and draw decides; those of
@@ -52,7 +52,7 @@ class Given:
         if self.withheld is None:
             return batch
         name, count, draw = self.withheld
-        signals = {**batch.signals, name: withhold(batch[name], apart(batch.key, f"withheld/{draw}"), count)}
+        signals = {**batch.signals, name: withhold(batch[name], fold_in(batch.key, f"withheld/{draw}"), count)}
         return replace(batch, signals=signals)
 
 
@@ -65,7 +65,7 @@ def withhold(signal: Signal, key: Tensor, count: int) -> Signal:
 
 
 @dataclass(frozen=True)
-class Frozen:
+class FrozenFeatures:
     """Features of n recordings, in the order of the manifest.
 
     indices: (n,) of the recordings in the manifest.
@@ -88,7 +88,7 @@ class Frozen:
         return np.concatenate([self.tokens[name] for name in streams if name in self.tokens], axis=1)
 
     def rows(self, indices: Iterable[int] | np.ndarray) -> np.ndarray:
-        """Where some recordings of the manifest stand here; those that could not be read are passed over."""
+        """Where some recordings of the manifest stand here; those that could not be read are ignored."""
         place = {int(index): row for row, index in enumerate(self.indices)}
         return np.array([place[index] for index in map(int, indices) if index in place], dtype=int)
 
@@ -138,7 +138,7 @@ def features(
     clips = reading(model, manifest, modalities, views)
     settings: dict[str, Any] = {"batch_size": batch_size, "workers": workers, "pool": pool}
     with evaluating(model):
-        given = {"all": (model, Given(tuple(clips.readers)))}
+        given = {"all": (model, VisibleStreams(tuple(clips.readers)))}
         found, bad = frozen(clips, range(len(manifest)), given, **settings)
     if bad:
         warnings.warn(f"{len(bad)} of {len(manifest)} recordings are bad, e.g. {bad[0]}", stacklevel=2)
@@ -153,7 +153,7 @@ def features(
 def frozen(
     clips: Clips,
     indices: Sequence[int],
-    asked: Mapping[Key, tuple[MaskedAutoencoder, Given]],
+    asked: Mapping[Key, tuple[MaskedAutoencoder, VisibleStreams]],
     *,
     batch_size: int = 32,
     workers: int = 0,
@@ -161,7 +161,7 @@ def frozen(
     tokens: bool = False,
     tick: Callable[[int], None] | None = None,
     ranks: Ranks | None = None,
-) -> tuple[dict[Key, Frozen], list[Fault]]:
+) -> tuple[dict[Key, FrozenFeatures], list[Fault]]:
     """The features of some recordings, for each model and what it is given; and the recordings that cannot be read.
 
     Every recording is read once. A feature is the mean over those of its windows in which the stream is there. Of
@@ -179,7 +179,7 @@ def frozen(
         InputError: no recording can be read, or the tokens do not fit into the memory.
     """
     ranks = ranks or Ranks()
-    found: dict[Key, list[Frozen]] = {key: [] for key in asked}
+    found: dict[Key, list[FrozenFeatures]] = {key: [] for key in asked}
     faults: list[Fault] = []
     augment = {id(model): augmentation(model) for model, _ in asked.values()}
     for part in views(clips, ranks.share(indices, batch_size), batch_size, workers):
@@ -213,8 +213,13 @@ def augmentation(model: MaskedAutoencoder) -> Callable[[Batch], Batch]:
 
 @torch.inference_mode()
 def encoded(
-    model: MaskedAutoencoder, augment: Callable[[Batch], Batch], given: Given, part: Views, pool: Pool, keep: bool
-) -> Frozen:
+    model: MaskedAutoencoder,
+    augment: Callable[[Batch], Batch],
+    given: VisibleStreams,
+    part: Views,
+    pool: Pool,
+    keep: bool,
+) -> FrozenFeatures:
     """The features of one batch, averaged over the windows of each recording."""
     assert part.batch is not None
     batch = augment(part.batch.to(next(model.parameters()).device))
@@ -222,7 +227,7 @@ def encoded(
     count = len(part.indices)
     pooled = {name: averaged(tokens, count, pool) for name, tokens in streams.items()}
     kept = {name: laid_out(tokens, count) for name, tokens in streams.items()} if keep else {}
-    return Frozen(np.array(part.indices), pooled, kept)
+    return FrozenFeatures(np.array(part.indices), pooled, kept)
 
 
 def averaged(tokens: Tokens, recordings: int, pool: Pool) -> np.ndarray:
@@ -243,16 +248,16 @@ def laid_out(tokens: Tokens, recordings: int) -> np.ndarray:
     return x.half().cpu().numpy().reshape(recordings, -1, x.shape[-1])
 
 
-def joined(parts: Sequence[Frozen]) -> Frozen:
+def joined(parts: Sequence[FrozenFeatures]) -> FrozenFeatures:
     """The features of several batches, or processes, one after the other."""
-    return Frozen(
+    return FrozenFeatures(
         np.concatenate([part.indices for part in parts]),
         {name: np.concatenate([part.pooled[name] for part in parts]) for name in parts[0].pooled},
         {name: np.concatenate([part.tokens[name] for part in parts]) for name in parts[0].tokens},
     )
 
 
-def require_memory(first: Iterable[Sequence[Frozen]], recordings: int) -> None:
+def require_memory(first: Iterable[Sequence[FrozenFeatures]], recordings: int) -> None:
     """Refuse before hours of encoding what would not fit, judged by the first batch.
 
     Raises:

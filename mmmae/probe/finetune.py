@@ -17,8 +17,8 @@ from mmmae.data.augment import prepared
 from mmmae.data.bad_samples import Fault
 from mmmae.data.loader import Loader
 from mmmae.probe.classifiers import selection
-from mmmae.probe.own_head import Told, refuse_drop, tested, together, told
-from mmmae.probe.results import Outcome, Result, Wish
+from mmmae.probe.own_head import ClassScores, refuse_drop, tested, together, told
+from mmmae.probe.results import EvalRequest, Outcome, Result
 from mmmae.recipes.sections import Optimizer
 from mmmae.training.optim import adamw, clip, learning_rate, set_learning_rate
 from mmmae.training.warm_start import inherit
@@ -106,7 +106,7 @@ class Finetuning:
     tuning: Tuning = Tuning()
     faults: dict[str, Fault] = field(default_factory=dict, init=False)
 
-    def run(self, wish: Wish) -> Outcome:
+    def run(self, wish: EvalRequest) -> Outcome:
         """A result for each model, with all labels first, then with so many of each class.
 
         Each process trains some of the models; the outcome is in the main one.
@@ -122,7 +122,7 @@ class Finetuning:
         bar = wish.progress.add_task("fine-tuning", total=sum(self.recordings(fit, batch_size) for fit in fits))
         tick = lambda count: wish.progress.advance(bar, ranks.counted(count))  # noqa: E731
         settings = {**wish.reading, "tick": tick}
-        done: dict[int, tuple[Told, int]] = {}
+        done: dict[int, tuple[ClassScores, int]] = {}
         for number in range(ranks.number, len(fits), ranks.world):
             model, step = self.tuned(fits[number], clips, **settings)
             done[number] = together([told(model, clips, self.rows.test.tolist(), **settings)], clips), step

@@ -12,9 +12,9 @@ import numpy as np
 from mmmae.probe import multi_output as several
 from mmmae.probe.attentive import attentive
 from mmmae.probe.classifiers import Examples, Fitted, knn, linear
-from mmmae.probe.features import Frozen, Given, Pool, frozen
-from mmmae.probe.late_fusion import JOINT, LATE, Said, together
-from mmmae.probe.results import Outcome, Result, Wish
+from mmmae.probe.features import FrozenFeatures, Pool, VisibleStreams, frozen
+from mmmae.probe.late_fusion import JOINT, LATE, ClassScores, together
+from mmmae.probe.results import EvalRequest, Outcome, Result
 
 if TYPE_CHECKING:
     from mmmae.api import MaskedAutoencoder
@@ -26,7 +26,7 @@ CLASSIFIERS = {"linear": linear, "knn": knn, "attentive": attentive}
 SEVERAL = {"linear": several.linear, "knn": several.knn, "attentive": attentive}  # of labels or numbers
 
 
-class Case(NamedTuple):
+class Ablation(NamedTuple):
     """What is withheld in a test: a stream, or (how many, of how many) sensors of it, drawn by `draw`."""
 
     features: str
@@ -52,7 +52,7 @@ class Probe:
 
     def __post_init__(self) -> None:
         self.fitted: dict[tuple[str, int, int], Fitted] = {}  # of the checkpoint with all labels: features, seed, fold
-        self.said: dict[tuple[str, str, int | None, int, int], Said] = {}  # features, model, shots, seed, fold
+        self.said: dict[tuple[str, str, int | None, int, int], ClassScores] = {}  # features, model, shots, seed, fold
 
     @property
     def target(self) -> Target:
@@ -69,10 +69,10 @@ class Probe:
         """The features: each stream alone, and all of them in one pass."""
         return [*self.streams, *([JOINT.join(self.streams)] if len(self.streams) > 1 else [])]
 
-    def asked(self) -> dict[tuple[str, str], tuple[MaskedAutoencoder, Given]]:
+    def asked(self) -> dict[tuple[str, str], tuple[MaskedAutoencoder, VisibleStreams]]:
         """What to encode, by features and model."""
         return {
-            (features, name): (model, Given(tuple(features.split(JOINT))))
+            (features, name): (model, VisibleStreams(tuple(features.split(JOINT))))
             for features in self.kinds
             for name, model in self.models.items()
         }
@@ -81,7 +81,7 @@ class Probe:
         """How many classifiers `results` fits."""
         return len(self.kinds) * len(self.models) * (1 + shots) * self.seeds * len(self.folds)
 
-    def run(self, wish: Wish) -> Outcome:
+    def run(self, wish: EvalRequest) -> Outcome:
         """Encode the rows of the clips, fit the probes, and test them; with `drop` also where something is withheld.
 
         All processes encode, the main one does the rest; the outcome is there.
@@ -103,7 +103,10 @@ class Probe:
         return Outcome(results, self.dropped(less), faults)
 
     def results(
-        self, found: Mapping[tuple[str, str], Frozen], shots: Sequence[int], tick: Callable[[], object] = lambda: None
+        self,
+        found: Mapping[tuple[str, str], FrozenFeatures],
+        shots: Sequence[int],
+        tick: Callable[[], object] = lambda: None,
     ) -> list[Result]:
         """The figures of every kind of feature and model: with all labels first, then with so many of each class."""
         done = []
@@ -131,11 +134,11 @@ class Probe:
             add(result, [self.judged(one) for one in said], self.target)
         return result
 
-    def judged(self, said: Said) -> tuple[np.ndarray, np.ndarray]:
+    def judged(self, said: ClassScores) -> tuple[np.ndarray, np.ndarray]:
         """The true labels beside what is said."""
         return self.folds[0].labels[said.indices], said.probabilities
 
-    def fit(self, result: Result, part: Frozen, seed: int, tick: Callable[[], object]) -> None:
+    def fit(self, result: Result, part: FrozenFeatures, seed: int, tick: Callable[[], object]) -> None:
         """Fit one classifier in each fold and add the figures of their tests."""
         told = []
         few = result.shots is not None
@@ -152,7 +155,7 @@ class Probe:
             fit = (CLASSIFIERS if self.target.kind == "class" else SEVERAL)[self.kind]
             fitted = fit(parts, target=rows.target, seed=seed, few=few)
             here = self.shown(part, rows.test, streams)
-            said = Said(part.indices[here], fitted.predict(self.inputs(part, streams)[here]))
+            said = ClassScores(part.indices[here], fitted.predict(self.inputs(part, streams)[here]))
             self.said[result.features, result.model, result.shots, seed, number] = said
             told.append(self.judged(said))
             learned, selecting = parts[0]
@@ -163,24 +166,24 @@ class Probe:
             tick()
         add(result, told, self.target)
 
-    def shown(self, part: Frozen, rows: np.ndarray, streams: Sequence[str]) -> np.ndarray:
+    def shown(self, part: FrozenFeatures, rows: np.ndarray, streams: Sequence[str]) -> np.ndarray:
         """Where some rows stand among the features; those that have none of the streams, or are bad, do not."""
         here = part.rows(rows)
         return here[[any(not np.isnan(part.pooled[m][row, 0]) for m in streams if m in part.pooled) for row in here]]
 
-    def examples(self, part: Frozen, rows: np.ndarray, streams: Sequence[str]) -> Examples:
+    def examples(self, part: FrozenFeatures, rows: np.ndarray, streams: Sequence[str]) -> Examples:
         """Inputs and labels of the rows that are shown."""
         here = self.shown(part, rows, streams)
         return Examples(self.inputs(part, streams)[here], self.folds[0].labels[part.indices[here]])
 
-    def inputs(self, part: Frozen, streams: Sequence[str]) -> np.ndarray:
+    def inputs(self, part: FrozenFeatures, streams: Sequence[str]) -> np.ndarray:
         return part.sequence(streams) if self.sequences else part.matrix(streams)
 
-    def dropped(self, less: Mapping[Case, Frozen]) -> list[Result]:
+    def dropped(self, less: Mapping[Ablation, FrozenFeatures]) -> list[Result]:
         """The figures of the probes fitted by `results` where the test rows lack something."""
         done: dict[tuple, Result] = {}
 
-        def told(case: Case, features: str, said: Sequence[Said]) -> None:
+        def told(case: Ablation, features: str, said: Sequence[ClassScores]) -> None:
             key = features, case.withheld, case.sensors
             result = done.setdefault(key, Result(features, "pretrained", withheld=case.withheld, sensors=case.sensors))
             add(result, [self.judged(one) for one in said], self.target)
@@ -191,7 +194,9 @@ class Probe:
                 said = []
                 for number, rows in enumerate(self.folds):
                     here = part.rows(rows.test)
-                    said.append(Said(part.indices[here], self.fitted[case.features, seed, number].predict(x[here])))
+                    said.append(
+                        ClassScores(part.indices[here], self.fitted[case.features, seed, number].predict(x[here]))
+                    )
                 told(case, case.features, said)
                 if case.features == case.withheld and len(self.streams) > 1:  # a stream alone without some sensors
                     others = [name for name in self.streams if name != case.withheld]
@@ -227,18 +232,18 @@ def majority(folds: Sequence[Split]) -> Result:
     return result
 
 
-def cases(clips: Clips, kinds: Sequence[str], draws: int) -> dict[Case, Given]:
+def cases(clips: Clips, kinds: Sequence[str], draws: int) -> dict[Ablation, VisibleStreams]:
     """Everything that may be missing in a test: each stream of several, and 1 to n - 1 of n sensors of a stream."""
     found = {}
     for features in kinds:
         streams = tuple(features.split(JOINT))
         for name in streams:
             if len(streams) > 1:
-                found[Case(features, name)] = Given(tuple(other for other in streams if other != name))
+                found[Ablation(features, name)] = VisibleStreams(tuple(other for other in streams if other != name))
             observed = clips.readers[name].blank(clips.spans[name]).observed
             count = 1 if observed is None else observed.shape[1]
             for missing in range(1, count):
                 for draw in range(draws):
-                    given = Given(streams, (name, missing, draw))
-                    found[Case(features, name, (missing, count), draw)] = given
+                    given = VisibleStreams(streams, (name, missing, draw))
+                    found[Ablation(features, name, (missing, count), draw)] = given
     return found

@@ -14,14 +14,14 @@ import numpy as np
 JOINT, LATE = "+", "|"  # between the names of streams that are encoded in one pass, or each alone
 
 
-class Said(NamedTuple):
+class ClassScores(NamedTuple):
     """What a probe says of recordings: their indices in the manifest (n,), probabilities or numbers (n, outputs)."""
 
     indices: np.ndarray
     probabilities: np.ndarray
 
 
-def together(voices: Sequence[Said], kind: str = "class") -> Said:
+def together(voices: Sequence[ClassScores], kind: str = "class") -> ClassScores:
     """What those that say something of a recording say together.
 
     Classes: products of their probabilities, scaled to a sum of one. Several labels: the same for each label and its
@@ -36,11 +36,11 @@ def together(voices: Sequence[Said], kind: str = "class") -> Said:
         total[here] += voice.probabilities if kind == "regression" else logarithm(voice.probabilities)
         absent[here] += 0 if kind == "regression" else logarithm(1 - voice.probabilities)
     if kind == "regression":
-        return Said(indices, total / count)
+        return ClassScores(indices, total / count)
     highest = np.maximum(total, absent) if kind == "multilabel" else total.max(1, keepdims=True)
     products = np.exp(total - highest)
     whole = products + np.exp(absent - highest) if kind == "multilabel" else products.sum(1, keepdims=True)
-    return Said(indices, products / whole)
+    return ClassScores(indices, products / whole)
 
 
 def logarithm(probabilities: np.ndarray) -> np.ndarray:

@@ -15,7 +15,7 @@ from mmmae.data.eval_windows import views
 from mmmae.data.targets import Target
 from mmmae.objectives.labelled import Labelled
 from mmmae.probe.features import augmentation
-from mmmae.probe.results import Outcome, Result, Wish
+from mmmae.probe.results import EvalRequest, Outcome, Result
 from modalities.errors import InputError
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Told:
+class ClassScores:
     """What a model says of n recordings: indices (n,) in the manifest, probabilities or numbers (n, outputs)."""
 
     indices: np.ndarray
@@ -44,7 +44,7 @@ def told(
     batch_size: int,
     workers: int,
     tick: Callable[[int], object] = lambda count: None,
-) -> Told:
+) -> ClassScores:
     """What a model says of labels, nothing hidden, averaged over those windows of a recording that have a stream.
 
     Raises:
@@ -63,7 +63,7 @@ def told(
     read, probabilities = (np.concatenate(parts) for parts in zip(*(found or [nothing]), strict=True))
     if not np.isfinite(probabilities).all():
         raise InputError("the model says nothing finite any more\n  lower --lr")
-    return Told(read, probabilities, faults)
+    return ClassScores(read, probabilities, faults)
 
 
 @torch.no_grad()
@@ -81,7 +81,7 @@ def averages(model: MaskedAutoencoder, batch: Batch, recordings: int) -> np.ndar
     return objective.target.restore(mean.double().cpu().numpy())
 
 
-def together(parts: Sequence[Told], clips: Clips) -> Told:
+def together(parts: Sequence[ClassScores], clips: Clips) -> ClassScores:
     """What several processes were told.
 
     Raises:
@@ -90,7 +90,7 @@ def together(parts: Sequence[Told], clips: Clips) -> Told:
     faults = [fault for part in parts for fault in part.faults]
     if not any(len(part.indices) for part in parts):
         raise InputError(f"{clips.manifest.path}: no recording can be read\n  {faults[0] if faults else ''}")
-    return Told(
+    return ClassScores(
         np.concatenate([part.indices for part in parts]), np.concatenate([part.probabilities for part in parts]), faults
     )
 
@@ -155,7 +155,7 @@ class Head:
     models: Mapping[str, MaskedAutoencoder]
     rows: Split
 
-    def run(self, wish: Wish) -> Outcome:
+    def run(self, wish: EvalRequest) -> Outcome:
         """One result for each model, on all streams of the clips together; in the main process.
 
         Raises:
@@ -182,7 +182,7 @@ class Head:
         return Outcome(results, [], list(faults.values()))
 
 
-def tested(result: Result, found: Told, rows: Split) -> None:
+def tested(result: Result, found: ClassScores, rows: Split) -> None:
     """Add one seed's figures; labels that the model does not know are never found."""
     unknown = len(rows.target.names) - found.probabilities.shape[1]
     result.add(rows.labels[found.indices], np.pad(found.probabilities, ((0, 0), (0, unknown))), rows.target)

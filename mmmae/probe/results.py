@@ -74,7 +74,7 @@ class Result:
 
 
 @dataclass(frozen=True)
-class Wish:
+class EvalRequest:
     """What every kind of evaluation is asked for.
 
     clips: the windows of the rows that it encodes or tests. shots: also with so many labels of each class.

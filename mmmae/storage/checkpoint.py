@@ -134,7 +134,7 @@ def find(folder: Path) -> Path:
 
 
 def saved(output: Path) -> dict[int, Path]:
-    """The checkpoints of a run by their step, oldest first; what else lies among them is passed over."""
+    """The checkpoints of a run by their step, oldest first; what else lies among them is ignored."""
     home = output / "checkpoints"
     names = {path.name.removeprefix(".").removesuffix(ASIDE) for path in home.glob("*step-*")}
     steps = sorted(int(name.removeprefix("step-")) for name in names if re.fullmatch(r"step-(0|[1-9]\d*)", name))

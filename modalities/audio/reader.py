@@ -14,7 +14,7 @@ from modalities.errors import SampleError
 from modalities.files.cache import remembered
 from modalities.files.decoding import decode
 from modalities.files.extent import assumed, lasting
-from modalities.files.media import film, kind_of, opened, sound
+from modalities.files.media import kind_of, opened, sound, video_stream
 from modalities.files.truncated import REMEDY, states_length
 from modalities.reader import Reader, Reading
 
@@ -51,7 +51,7 @@ class AudioReader(Reader):
         count, first, stop = round(self.rate * duration), round(self.rate * start), start + duration
         with opened(source) as container:
             if (track := sound(container)) is None:
-                if film(container) is None:
+                if video_stream(container) is None:
                     raise SampleError(source, "has neither sound nor pictures", "name a recording, or drop the row")
                 return None
             pieces, rate = [], 0
@@ -67,7 +67,9 @@ class AudioReader(Reader):
                     remedy = "write the sound again, or drop the row"
                     raise SampleError(source, f"its samples are no finite numbers at {time:.2f} s", remedy)
                 pieces.append((time, piece))
-            if not pieces and (start < (says := lasting(source, "audio") or 0.0) or not (says or film(container))):
+            if not pieces and (
+                start < (says := lasting(source, "audio") or 0.0) or not (says or video_stream(container))
+            ):
                 raise SampleError(source, f"no sound can be decoded from {start:.2f} s", "re-encode it or drop the row")
             ended = max((time + len(samples) / rate for time, samples in pieces), default=stop)
             says = lasting(source, "audio") or 0.0 if ended < stop - SHORT else 0.0

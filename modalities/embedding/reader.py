@@ -84,7 +84,7 @@ class EmbeddingReader(Reader):
         features = rows.features[here].float()
         wrong = (~features.isfinite()).any(1).nonzero()
         if len(wrong):
-            raise SampleError(source, f"row {here[int(wrong[0])] + 1} is not finite", "mend the file")
+            raise SampleError(source, f"row {here[int(wrong[0])] + 1} is not finite", "correct the file")
         if not len(features):
             return None
         blank[: len(features)] = features

@@ -33,7 +33,7 @@ def existing(source: Any) -> Path:
         raise
     except ValueError:  # a NUL character
         pass
-    remedy = "mend the path (relative ones start at the manifest's folder) or drop the row"
+    remedy = "correct the path (relative ones start at the manifest's folder) or drop the row"
     raise SampleError(source, "a folder, not a file" if Path(source).is_dir() else "no such file", remedy)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from modalities.files.cache import remembered
-from modalities.files.media import base, film, kind_of, layout, opened, path_of, sound
+from modalities.files.media import base, kind_of, layout, opened, path_of, sound, video_stream
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -47,7 +47,7 @@ def zero(container: InputContainer) -> float:
 
     Stamps need not begin at 0 (MPEG-TS), and sound may begin before or after the film: one zero keeps them in sync.
     """
-    stream = film(container) or sound(container)
+    stream = video_stream(container) or sound(container)
     if stream is None:
         return 0.0
     kind = kind_of(container)
@@ -72,7 +72,7 @@ def first_shown(source: Any, number: int) -> float:
     import av
 
     with opened(source, number) as container:
-        stream: Any = film(container)
+        stream: Any = video_stream(container)
         if stream.codec_context is None:
             return starting(stream)
         stream.codec_context.thread_count = 1

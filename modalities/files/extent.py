@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from modalities.errors import SampleError
 from modalities.files.cache import remembered
 from modalities.files.clock import LATE, RAW, TICK, counted, number_of, period, reordered, starting, zero
-from modalities.files.media import base, film, kind_of, layout, opened, path_of, sound, still, to_stamp
+from modalities.files.media import base, kind_of, layout, opened, path_of, sound, still, to_stamp, video_stream
 from modalities.files.packet_count import measured
 from modalities.files.truncated import require_data, require_end, states_length
 
@@ -67,7 +67,7 @@ def guessed(container: InputContainer, stream: Stream) -> bool:
 def part_length(source: Any, number: int, kind: str) -> float | None:
     """`length` of the "video" or "audio" of one of the recordings in a file; None where it has none, or is an image."""
     with opened(source, number) as container:
-        stream = film(container) if kind == "video" else sound(container)
+        stream = video_stream(container) if kind == "video" else sound(container)
         return None if stream is None or (kind == "video" and still(container)) else length(container, stream)
 
 
@@ -120,7 +120,7 @@ def begins_late(source: Any) -> bool:
     """Whether the first frames of a recording in the file cannot be decoded."""
     for number in range(len(layout(source).names)):
         with opened(source, number) as container:
-            stream = film(container)
+            stream = video_stream(container)
             if stream is not None and zero(container) > starting(stream) + 1.5 * period(stream):
                 return True
     return False

@@ -141,7 +141,7 @@ def span_of(container: InputContainer) -> tuple[int, int]:
     return int(begin), int(end)
 
 
-def film(container: InputContainer) -> VideoStream | None:
+def video_stream(container: InputContainer) -> VideoStream | None:
     """The first video stream that is no cover picture of a song."""
     from av.stream import Disposition
 

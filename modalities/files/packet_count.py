@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from modalities.errors import SampleError
 from modalities.files.cache import remembered
 from modalities.files.clock import counted, unstamped
-from modalities.files.media import film, kind_of, opened, path_of, sound, to_byte
+from modalities.files.media import kind_of, opened, path_of, sound, to_byte, video_stream
 
 if TYPE_CHECKING:
     from av import Packet
@@ -42,7 +42,7 @@ def measured(source: Any, number: int) -> Extent:
     """
     for tail in (True, False):
         with opened(source, number) as container:
-            wanted = {stream.index for stream in (film(container), sound(container)) if stream is not None}
+            wanted = {stream.index for stream in (video_stream(container), sound(container)) if stream is not None}
             if tail and (kind_of(container) != "mpegts" or container.size < 2 * TAIL):
                 continue
             if tail:
@@ -77,7 +77,7 @@ def count(container: InputContainer) -> Extent:
 
 def timed(container: InputContainer) -> Iterator[tuple[int, float, float, Packet]]:
     """The index of a stream, the moment and the seconds of each packet of film and sound."""
-    streams = [stream for stream in (film(container), sound(container)) if stream is not None]
+    streams = [stream for stream in (video_stream(container), sound(container)) if stream is not None]
     raw = {stream.index for stream in streams if unstamped(container, stream)}
     ordered = {stream.index for stream in streams if counted(container, stream)}
     waits = set(raw)

@@ -95,7 +95,7 @@ def with_units(path: Path, header: Header, form: text.Form) -> Header:
             unit = units.parse(cell, column.quantity)
             if column.unit is not None and unit != column.unit:
                 reason = f"column {form.names[place]!r} states {column.unit} in its name and {cell} below"
-                raise SampleError(path, reason, "mend the header")
+                raise SampleError(path, reason, "correct the header")
             column = replace(column, unit=unit or cell, known=unit is not None)
         slots[slot] = (place, column)
     clocks = []

@@ -52,7 +52,7 @@ def timed(
             raise SampleError(path, reason, f"say which is right: `modalities.imu.columns.time={first.name}`")
     if len(clocks) > 1:
         rest = listed([clock.name for clock, _, _ in clocks if clock.name != first.name])
-        notes = [*notes, f"time is read from column {first.name!r}, passed over: {rest}"]
+        notes = [*notes, f"time is read from column {first.name!r}, ignored: {rest}"]
     return times, notes
 
 

@@ -191,7 +191,7 @@ class IMUTokenizer(Tokenizer):
     def standardise(self, values: Shaped[Tensor, "b k p"]) -> Float[Tensor, "b k p"]:
         return values if self.apart else (values - self.mean) / self.std  # contents do not tell a channel, places do
 
-    def natural(self, x: Float[Tensor, "b k p"]) -> Float[Tensor, "b k p"]:
+    def unstandardise(self, x: Float[Tensor, "b k p"]) -> Float[Tensor, "b k p"]:
         return x if self.apart else x * self.std + self.mean
 
     def scaled(self, values: Shaped[Tensor, "b k p"], coords: Int[Tensor, "b k axes"]) -> Float[Tensor, "b k p"]:
@@ -202,7 +202,7 @@ class IMUTokenizer(Tokenizer):
         """Patches of one channel each, standardised as the channel at their place is."""
         return (values - self.mean[coords[..., 1:2]]) / self.std[coords[..., 1:2]]
 
-    def lift(self, values: Shaped[Tensor, "b k p"], places: Places) -> Float[Tensor, "b k d"]:
+    def embed_values(self, values: Shaped[Tensor, "b k p"], places: Places) -> Float[Tensor, "b k d"]:
         return self.project(self.scaled(values, places.coords))
 
     def contents(self, patches: Patches, pick: Int[Tensor, "b m"]) -> Float[Tensor, "b m p"]:
@@ -215,7 +215,7 @@ class IMUTokenizer(Tokenizer):
             predicted = predicted * self.std[channel] + self.mean[channel]
         return super().restore(patches, predicted, pick)
 
-    def assemble(self, values: Shaped[Tensor, "b n p"], grid: tuple[int, ...]) -> Float[Tensor, "b t s c"]:
+    def unpatchify(self, values: Shaped[Tensor, "b n p"], grid: tuple[int, ...]) -> Float[Tensor, "b t s c"]:
         """Readings (b, t, sensors, channels); for `stft`, log magnitudes (b, frames, sensors, frequency * channels)."""
         cut = "b (t c s) (p f)" if self.apart else "b (t s) (p f c)"
         frames = self.patch if self.kind == "raw" else self.patch // self.hop

@@ -137,4 +137,4 @@ def during(caption: dict[str, Any], start: float, duration: float) -> bool:
 def unreadable(text: Any, expected: str) -> SampleError:
     shown = repr(text)
     shown = shown if len(shown) <= 60 else shown[:57] + "..."
-    return SampleError("text", f"{shown} is not {expected}", "mend the row's `text`, or leave it empty")
+    return SampleError("text", f"{shown} is not {expected}", "correct the row's `text`, or leave it empty")

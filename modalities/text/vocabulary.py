@@ -64,7 +64,7 @@ class Vocabulary:
         if file.is_file():
             return cls.from_json(file)
         if not path.is_dir() and (path.is_absolute() or path.suffix == ".json" or str(name).startswith(".")):
-            raise InputError(f"text vocabulary {name}: no such file or folder\n  mend `modalities.text.vocabulary`")
+            raise InputError(f"text vocabulary {name}: no such file or folder\n  correct `modalities.text.vocabulary`")
         return cls.from_transformers(str(name))
 
     @classmethod

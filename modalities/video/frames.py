@@ -11,7 +11,7 @@ from modalities.files.cache import remembered
 from modalities.files.clock import TICK, period
 from modalities.files.decoding import decode
 from modalities.files.extent import lasting
-from modalities.files.media import film, kind_of, opened, still
+from modalities.files.media import kind_of, opened, still, video_stream
 from modalities.video import tiff
 from modalities.video.framing import Framing
 
@@ -77,7 +77,7 @@ class Frames:
         frame = tiff.decode(source) if stream.codec_context.name == "tiff" else None
         frame = next(container.decode(stream), None) if frame is None else frame
         if frame is None:
-            raise SampleError(source, "holds no picture", "mend the file or drop the row")
+            raise SampleError(source, "holds no picture", "correct the file or drop the row")
         return frame
 
     def shown(
@@ -97,7 +97,9 @@ class Frames:
         chosen: list[Any] = []
         held, note, shot, begun = None, None, None, 0.0
         if start < -usual:
-            raise SampleError(source, f"the window starts at {start:g} s, before the recording", "mend the row's start")
+            raise SampleError(
+                source, f"the window starts at {start:g} s, before the recording", "correct the row's start"
+            )
         shown = wanted if along is None and self.skips else ()
         for time, frame in decode(container, stream, max(wanted[0], 0.0), shown, None if along is None else along.ask):
             if held is None and time > wanted[0] + usual + TICK:
@@ -165,7 +167,7 @@ def path_of(source: Any) -> Any:
 
 def pictures(container: InputContainer, source: Any) -> VideoStream:
     """The video stream of a file that must have one."""
-    stream = film(container)
+    stream = video_stream(container)
     if stream is None:
         raise SampleError(source, "has no video stream", "name a video, or leave the row's video empty")
     return stream

@@ -109,8 +109,8 @@ class VideoReader(Reader):
         if hint is None:
             return [Reading(clip, self.frames, notes=told) for clip in clips]
         levels = clips if self.range is None else (clips * 255).round().to(torch.uint8)
-        film = hints.Film(source, levels, framings, notes, moments, starts, duration)
-        found = zip(clips, hint.maps(film), strict=True)
+        windows = hints.DecodedWindows(source, levels, framings, notes, moments, starts, duration)
+        found = zip(clips, hint.maps(windows), strict=True)
         return [Reading(clip, self.frames, hint=maps, notes=told) for clip, maps in found]
 
     def contents(self) -> PictureContents:

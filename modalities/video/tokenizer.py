@@ -126,14 +126,14 @@ class VideoTokenizer(Tokenizer):
         scaled = values / self.full_scale  # a clip of its own: written to once, not thrice
         return scaled.sub_(self.mean[:p]).div_(self.std[:p])
 
-    def natural(self, x: Float[Tensor, "b k p"]) -> Float[Tensor, "b k p"]:
+    def unstandardise(self, x: Float[Tensor, "b k p"]) -> Float[Tensor, "b k p"]:
         p = x.shape[-1]
         return (x * self.std[:p] + self.mean[:p]) * self.full_scale
 
-    def lift(self, values: Shaped[Tensor, "b k p"], places: Places) -> Float[Tensor, "b k d"]:
+    def embed_values(self, values: Shaped[Tensor, "b k p"], places: Places) -> Float[Tensor, "b k d"]:
         return self.project(self.standardise(values))
 
-    def assemble(self, values: Shaped[Tensor, "b n p"], grid: tuple[int, ...]) -> Shaped[Tensor, "b t c h w"]:
+    def unpatchify(self, values: Shaped[Tensor, "b n p"], grid: tuple[int, ...]) -> Shaped[Tensor, "b t c h w"]:
         t, h, w = grid
         if self.range is None and values.is_floating_point():
             values = values.round().clamp(0, 255).to(torch.uint8)

@@ -139,7 +139,7 @@ def test_a_modality_from_outside_is_checked_and_trained_from_files(mylab, tmp_pa
     assert sorted(batch["radar"].length.tolist()) == [0, 30, 40, 40, 40, 40]
     model = recipe.build()
     patches = model.tokenizers["radar"].patchify(batch["radar"])
-    whole = model.tokenizers["radar"].assemble(patches.values, patches.grid)
+    whole = model.tokenizers["radar"].unpatchify(patches.values, patches.grid)
     assert torch.equal(whole, batch["radar"].silenced().values)
     learn(model, batch)
 

@@ -49,7 +49,7 @@ def alone(patches: Patches, index: int, crop: bool = False) -> Patches:
 def own_masking(use: str, **settings):
     """A masking of one stream; one that learns is given who cuts patches of one number."""
     cls = find("masking", use, use)
-    context = [tiny.cutter("embedding", {"width": 1}, dim=16)] if in_context(cls) else []
+    context = [tiny.make_tokenizer("embedding", {"width": 1}, dim=16)] if in_context(cls) else []
     with torch.random.fork_rng():
         torch.manual_seed(0)
         return cls(*context, **settings)
@@ -92,7 +92,9 @@ def joint_masking(use: str, **settings):
     if use == "independent":
         return Independent(maskings={"a": Random(ratio=0.5), "b": Random(ratio=0.9), "c": Random(ratio=0.1)})
     cls = find("joint masking", use, use)
-    context = [{name: tiny.cutter("embedding", {"width": 1}, dim=16) for name in "abc"}] if in_context(cls) else []
+    context = (
+        [{name: tiny.make_tokenizer("embedding", {"width": 1}, dim=16) for name in "abc"}] if in_context(cls) else []
+    )
     with torch.random.fork_rng():
         torch.manual_seed(0)
         return cls(*context, **settings)

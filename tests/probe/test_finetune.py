@@ -30,7 +30,7 @@ from mmmae.probe import finetune
 from mmmae.probe.features import reading
 from mmmae.probe.finetune import Finetuning, Fit, Tuning
 from mmmae.probe.own_head import told
-from mmmae.probe.results import Result, Wish
+from mmmae.probe.results import EvalRequest, Result
 from mmmae.probe.splits import Split, split
 from modalities.records import Batch, Signal
 
@@ -133,7 +133,9 @@ def test_fine_tuning_learns_and_repeats_itself_without_the_labels_of_the_test(pe
     for side, shots in ((rows, (2,)), (replace(rows, labels=poisoned), ())):
         study = Finetuning({"pretrained": model}, side, 1, Tuning(steps=30, epochs=1, rounds=2, rate=3e-3))
         with Progress(disable=True) as progress:
-            outcomes.append(study.run(Wish(clips, shots, progress, Ranks(), drop=False, batch_size=8, workers=0)))
+            outcomes.append(
+                study.run(EvalRequest(clips, shots, progress, Ranks(), drop=False, batch_size=8, workers=0))
+            )
             assert all(task.finished for task in progress.tasks)
     (whole, few), (other,) = (outcome.results for outcome in outcomes)
     assert whole.seeds[0]["accuracy"] > 0.8 and other.seeds[0]["accuracy"] < 0.2

@@ -91,7 +91,7 @@ def test_pictures_show_nothing_that_was_neither_seen_nor_predicted():
     model, batch = recipe.build(), recipe.example(batch_size=2)
     tokenizer, picture = model.tokenizers["video"], model.reconstruct(batch)["video"]
     patches = tokenizer.patchify(batch["video"])
-    hidden = tokenizer.assemble(picture.hidden[..., None].expand(patches.values.shape).to(torch.uint8), patches.grid)
+    hidden = tokenizer.unpatchify(picture.hidden[..., None].expand(patches.values.shape).to(torch.uint8), patches.grid)
     unsaid = hidden.bool()
     unsaid[:, tokenizer.frames_said(16)] = False
     assert unsaid.any() and (picture.predicted[unsaid] == int(MEAN * 255)).all()

@@ -22,7 +22,7 @@ from mmmae.corpora.mocap.body import DENSE, LIMBS, MARGIN, RATE, Body, disturb, 
 from mmmae.corpora.mocap.motion import Motion
 from mmmae.corpora.mocap.studio import FPS, Studio, View
 from mmmae.corpora.writing import write_credits, write_imu, write_manifest, write_video
-from modalities.noise import draw, sample_key
+from modalities.noise import sample_key, uniform_scalar
 
 INSTALL = "pip install pybullet==3.2.7"
 
@@ -114,7 +114,7 @@ class Take:
 def plan_take(key: int, index: int) -> Take:
     """The takes visit the motions in turn; all else is drawn."""
     turn, place = divmod(index, len(ACTIONS))
-    where, how, phase, sway, lift, away, *colour = draw(key, "mocap/take", 9)
+    where, how, phase, sway, lift, away, *colour = uniform_scalar(key, "mocap/take", 9)
     if turn % TEST_EVERY == TEST_EVERY - 1:
         camera, azimuth, manner, speed = TEST_CAMERA, TEST_ANGLE, "", TEST_SPEED
     else:

@@ -1,4 +1,4 @@
-"""Hints: what a masking may follow, read along with a film."""
+"""Hints: what a masking may follow, read along with a windows."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import pkgutil
 
 from modalities.errors import did_you_mean
 from modalities.import_class import resolve
-from modalities.video.hints.hint import CELL, Film, Hint, pooled
+from modalities.video.hints.hint import CELL, DecodedWindows, Hint, pooled
 
-__all__ = ["CELL", "Film", "Hint", "find", "pooled"]
+__all__ = ["CELL", "DecodedWindows", "Hint", "find", "pooled"]
 
 
 def names() -> list[str]:

@@ -31,7 +31,7 @@ CELL = 4  # pixels of the picture, each way, that share one value of a map
 
 
 @dataclass(frozen=True)
-class Film:
+class DecodedWindows:
     """What a reader took from a source in one pass: n windows of t pictures.
 
     clips: uint8 (n, t, c, h, w). framings, notes, moments (seconds): of each picture, n * t.
@@ -72,7 +72,7 @@ class Hint(ABC):
         """What to remember of a frame; every decoded one comes by, in the order of display."""
 
     @abstractmethod
-    def maps(self, film: Film) -> Shaped[Tensor, "n t ..."]:
+    def maps(self, windows: DecodedWindows) -> Shaped[Tensor, "n t ..."]:
         """The maps of all windows: (n, t, [2,] h, w)."""
 
 

@@ -10,10 +10,9 @@ import torch
 from einops import rearrange
 
 from modalities.errors import SampleError
-from modalities.files.media import film as film_of
-from modalities.files.media import opened
+from modalities.files.media import opened, video_stream
 from modalities.shapes import Shaped, Tensor
-from modalities.video.hints.hint import CELL, Film, Hint
+from modalities.video.hints.hint import CELL, DecodedWindows, Hint
 
 if TYPE_CHECKING:
     from av import VideoFrame
@@ -30,25 +29,25 @@ class Regions(Hint):
 
     dtype = torch.uint8
 
-    def maps(self, film: Film) -> Shaped[Tensor, "n t h w"]:
-        path = film.source.get("regions") if isinstance(film.source, dict) else None
+    def maps(self, windows: DecodedWindows) -> Shaped[Tensor, "n t h w"]:
+        path = windows.source.get("regions") if isinstance(windows.source, dict) else None
         if path is None:
             remedy = "fill the manifest's column `regions` (docs/data.md), or drop the row"
-            raise SampleError(film.source, "has no file of regions, which `hint: regions` reads", remedy)
-        window = (min(film.starts), max(film.starts) + film.duration)
+            raise SampleError(windows.source, "has no file of regions, which `hint: regions` reads", remedy)
+        window = (min(windows.starts), max(windows.starts) + windows.duration)
 
         def take(frame: VideoFrame, aspect: Fraction | int, note: Any) -> np.ndarray:
             return self.frames.framing(frame, aspect).cells(classes(frame, path), CELL)
 
         refuse_lossy(path)
-        found = self.frames.read(path, film.moments, window, take, still_lasts=True)
-        return rearrange(torch.from_numpy(np.stack(found)), "(n t) h w -> n t h w", n=len(film.starts))
+        found = self.frames.read(path, windows.moments, window, take, still_lasts=True)
+        return rearrange(torch.from_numpy(np.stack(found)), "(n t) h w -> n t h w", n=len(windows.starts))
 
 
 def refuse_lossy(path: Any) -> None:
     """A codec that cannot keep a grey level cannot keep a class."""
     with opened(path) as container:
-        stream = film_of(container)
+        stream = video_stream(container)
         codec = None if stream is None else stream.codec_context.codec
         if codec is not None and not codec.lossless:
             raise SampleError(path, f"is {codec.name}, which changes grey levels, and so classes", REMEDY)
