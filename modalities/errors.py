@@ -1,5 +1,7 @@
 """The error for unusable input; commands print it without a traceback and exit with code 2."""
 
+from collections.abc import Iterable
+
 
 class InputError(ValueError):
     """A file, a manifest row or a recipe key that cannot be used; the message names it and the remedy.
@@ -31,3 +33,11 @@ class SampleError(InputError):
 
     def __reduce__(self):  # exceptions pickle by their message only; loader workers hand these over whole
         return type(self), (self.path, self.reason, self.remedy, self.modality)
+
+
+def did_you_mean(name: object, known: Iterable[str]) -> str:
+    """A question that names the known name nearest in spelling; empty where none is near."""
+    from difflib import get_close_matches
+
+    close = get_close_matches(str(name).strip(), list(known), n=1, cutoff=0.5)
+    return f"did you mean {close[0]!r}?" if close else ""

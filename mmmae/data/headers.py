@@ -6,12 +6,12 @@ a speaker that is not made the `group` would stand on both sides of a split with
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
 from mmmae.data import kinds
+from modalities.errors import did_you_mean
 from modalities.manifest.columns import Columns
 
 GENERAL = ("id", "start", "end", "label", "segments", "split", "group")  # columns of no modality
@@ -152,8 +152,7 @@ def refused(unknown: Sequence[str], headers: Names) -> str:
         name, column = maybe[0]
         reason = f": {headers.reasons[column]}" if column in headers.reasons else ""
         return f"{listed}\n  Rename {name!r} to {column!r} if it is that{reason}; else remove it. {others(unknown)}"
-    near = difflib.get_close_matches(unknown[0].strip(), headers.columns, 1)
-    hint = f", did you mean {near[0]!r}?" if near else ""
+    hint = f", {did_you_mean(unknown[0], headers.columns)}".rstrip(", ")
     return f"{listed}{hint}\n  Columns are {', '.join(headers.columns)}; rename or remove the others. {others(unknown)}"
 
 

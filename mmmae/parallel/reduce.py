@@ -57,7 +57,11 @@ def compared(both: Bool[Tensor, " b"]) -> Float[Tensor, ""]:
 
 
 class Gather(torch.autograd.Function):
-    """Rows of all processes; the backward pass sums the gradients of all of them for a process's own rows."""
+    """Rows of all processes; the backward pass sums the gradients of all of them for a process's own rows.
+
+    `torch.distributed.nn.functional.all_gather` (2.11) is wrong over gloo where a gradient's strides are transposed:
+    what it receives keeps their layout. tests/parallel/test_reduce.py notices it.
+    """
 
     @staticmethod
     def forward(ctx, x: Tensor) -> Tensor:

@@ -6,12 +6,11 @@ import inspect
 import pkgutil
 import typing
 from collections.abc import Callable, Iterable, Mapping
-from difflib import get_close_matches
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
-from modalities.errors import InputError
+from modalities.errors import InputError, did_you_mean
 from modalities.import_class import resolve
 
 # kind: (package, module in each entry's folder or "" where an entry is a file, what it must subclass)
@@ -35,9 +34,8 @@ class RecipeError(InputError):
 def nearest(name: str, known: Iterable[str]) -> str:
     """A hint at what was meant: the nearest known name, or all of them."""
     known = list(known)
-    close = get_close_matches(name, known, n=1, cutoff=0.5)
-    if close:
-        return f"did you mean {close[0]!r}?"
+    if hint := did_you_mean(name, known):
+        return hint
     return f"known: {', '.join(known)}" if known else "nothing can be set here"
 
 

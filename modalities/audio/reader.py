@@ -11,9 +11,10 @@ from einops import rearrange
 
 from modalities.audio.contents import SoundContents
 from modalities.errors import SampleError
+from modalities.files.cache import remembered
 from modalities.files.decoding import decode
 from modalities.files.extent import assumed, lasting
-from modalities.files.media import kind_of, opened, remembered, sound, video_stream
+from modalities.files.media import kind_of, opened, sound, video_stream
 from modalities.files.truncated import REMEDY, states_length
 from modalities.reader import Reader, Reading
 

@@ -12,7 +12,7 @@ import torch
 from modalities.embedding.contents import RowContents
 from modalities.errors import InputError, SampleError
 from modalities.files import limits, parquet
-from modalities.files.media import existing
+from modalities.files.cache import existing
 from modalities.files.npy import mapped
 from modalities.reader import Reader, Reading
 from modalities.shapes import Float, Shaped, Tensor

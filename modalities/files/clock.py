@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from modalities.files.media import base, kind_of, layout, opened, path_of, remembered, sound, video_stream
+from modalities.files.cache import remembered
+from modalities.files.media import base, kind_of, layout, opened, path_of, sound, video_stream
 
 if TYPE_CHECKING:
     from av.container import InputContainer

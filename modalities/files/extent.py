@@ -9,19 +9,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from modalities.errors import SampleError
+from modalities.files.cache import remembered
 from modalities.files.clock import LATE, RAW, TICK, counted, number_of, period, reordered, starting, zero
-from modalities.files.media import (
-    base,
-    kind_of,
-    layout,
-    opened,
-    path_of,
-    remembered,
-    sound,
-    still,
-    to_stamp,
-    video_stream,
-)
+from modalities.files.media import base, kind_of, layout, opened, path_of, sound, still, to_stamp, video_stream
 from modalities.files.packet_count import measured
 from modalities.files.truncated import require_data, require_end, states_length
 

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from modalities.errors import SampleError
+from modalities.files.cache import remembered
 from modalities.files.clock import counted, unstamped
-from modalities.files.media import kind_of, opened, path_of, remembered, sound, to_byte, video_stream
+from modalities.files.media import kind_of, opened, path_of, sound, to_byte, video_stream
 
 if TYPE_CHECKING:
     from av import Packet

@@ -7,10 +7,11 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from modalities.errors import SampleError
+from modalities.files.cache import remembered
 from modalities.files.clock import TICK, period
 from modalities.files.decoding import decode
 from modalities.files.extent import lasting
-from modalities.files.media import kind_of, opened, remembered, still, video_stream
+from modalities.files.media import kind_of, opened, still, video_stream
 from modalities.video import tiff
 from modalities.video.framing import Framing
 

@@ -153,3 +153,9 @@ def test_a_block_may_lie_anywhere():
     patches = cut((5, 5), 0, batch=400, ragged=False)
     plan = find("masking", "block", "")(ratio=0.05).plan(patches, Noise(tiny.keys(400))("mask", 25))
     assert plan.hidden.unique().numel() == 25
+
+
+@pytest.mark.parametrize("ratio", [(0.5, 1.2), (-0.1, 0.5), 1.2, -0.1], ids=str)
+def test_a_ratio_lies_in_its_range_at_both_ends(ratio):
+    with pytest.raises(ValueError, match="ratio"):
+        Random(ratio=ratio)

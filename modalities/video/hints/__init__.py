@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import inspect
 import pkgutil
-from difflib import get_close_matches
 
+from modalities.errors import did_you_mean
 from modalities.import_class import resolve
 from modalities.video.hints.hint import CELL, DecodedWindows, Hint, pooled
 
@@ -25,8 +25,7 @@ def find(name: str) -> type[Hint]:
     """
     outside = "." in name
     if not outside and name not in names():
-        near = get_close_matches(name, names(), 1)
-        raise ValueError(f"video hint={name!r}: {f'did you mean {near[0]!r}?' if near else f'known: {names()}'}")
+        raise ValueError(f"video hint={name!r}: {did_you_mean(name, names()) or f'known: {names()}'}")
     try:
         found = resolve(name if outside else f"{__name__}.{name}")
     except (ImportError, AttributeError, ValueError) as error:
