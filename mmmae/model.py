@@ -13,8 +13,7 @@ from fusion.masking import JointMasking, Masking, Noise, Plan
 from fusion.masking.masking import Scheduled
 from fusion.trunks import Trunk
 from mmmae.inputs import admitted
-from mmmae.objectives.objective import Encoded, Losses, Objective, check, counted
-from mmmae.objectives.prediction import Picture, Prediction
+from mmmae.objectives.objective import Encoded, Losses, Objective, Picture, check, counted
 from modalities.records import Tokens
 from modalities.tokenizer import Tokenizer, Tokenizers
 
@@ -75,18 +74,16 @@ class MaskedAutoencoder(nn.Module):
         patches = {name: self.tokenizers[name].cut(signal) for name, signal in batch.items()}
         return self.trunk({name: self.tokenizers[name].embed(patches[name]) for name in patches})
 
-    def predicts(self) -> bool:
-        """Whether there is anything to `reconstruct`."""
-        return any(isinstance(objective, Prediction) for objective in self.objectives.values())
-
-    @torch.no_grad()
     def reconstruct(self, batch: Mapping[str, Any], plans: Mapping[str, Plan] | None = None) -> dict[str, Picture]:
-        """Hide, predict and put back, for every stream that an objective predicts."""
+        """Hide, predict and put back, for every stream that an objective predicts; empty if none predicts any.
+
+        Gradients flow back to the values of the batch and to the parameters; who wants none calls it in
+        `torch.no_grad()`.
+        """
         encoded = self.encode_masked(batch, plans)
-        pictures = {}
+        pictures: dict[str, Picture] = {}
         for objective in self.objectives.values():
-            if isinstance(objective, Prediction):
-                pictures |= objective.picture(encoded)
+            pictures |= objective.pictures(encoded)
         return pictures
 
     def advance(self, progress: float) -> None:

@@ -22,6 +22,19 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
+class Picture:
+    """One stream as it was, and with its hidden patches replaced by predictions.
+
+    original, predicted: as the tokenizer restores them (frames, log-mel spectrogram, readings, ids).
+    hidden: which patches were predicted.
+    """
+
+    original: Tensor
+    predicted: Tensor
+    hidden: Bool[Tensor, "b n"]
+
+
+@dataclass(frozen=True)
 class Predicted:
     """What a decoder predicts for the patches at `index` of one stream, and the target.
 
@@ -199,6 +212,16 @@ class Objective(nn.Module, ABC):
         """Scalar losses by part, in float32; where nothing is valid exactly 0, still reaching every parameter.
 
         Returned as `Parts`, each weighs in the means that are reported by its count; in a plain dictionary all alike.
+        """
+
+    def pictures(self, encoded: Encoded) -> dict[str, Picture]:
+        """What it predicts of the batch, put back into each stream, for people to look at; nothing by default."""
+        return {}
+
+    def after_step(self, model: nn.Module, progress: float, taken: bool) -> None:
+        """Update state that no gradient moves; called once after every optimizer step. Nothing by default.
+
+        progress: how far training is, from 0 to 1. taken: whether the step was made, or skipped as not finite.
         """
 
 

@@ -4,30 +4,17 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 
 from fusion.decoders import Contents, Decoder
 from fusion.masking.masking import Plan, filled, rank, share
-from mmmae.objectives.objective import Encoded, Objective, Parts, Predicted
+from mmmae.objectives.objective import Encoded, Objective, Parts, Picture, Predicted
 from mmmae.parallel.reduce import count, mean
 from modalities.records import Patches, take
 from modalities.shapes import Bool, Float, Int, Shaped, Tensor
 from modalities.tokenizer import Tokenizer
-
-
-@dataclass(frozen=True)
-class Picture:
-    """One stream as it was, and with its hidden patches replaced by guesses.
-
-    original, predicted: as the tokenizer restores them (frames, log-mel spectrogram, readings, ids).
-    hidden: which patches were guessed.
-    """
-
-    original: Tensor
-    predicted: Tensor
-    hidden: Bool[Tensor, "b n"]
 
 
 Pick = tuple[Int[Tensor, "b m"], Bool[Tensor, "b m"] | None]
@@ -124,7 +111,7 @@ class Prediction(Objective, ABC):
             parts.put(name, mean(error, answer.valid), count(error, answer.valid))
         return parts
 
-    def picture(self, encoded: Encoded) -> dict[str, Picture]:
+    def pictures(self, encoded: Encoded) -> dict[str, Picture]:
         """What each stream was and what the decoder makes of everything that is not visible."""
         encoded = replace(
             encoded, plans={name: plan.complete(encoded.patches[name]) for name, plan in encoded.plans.items()}
