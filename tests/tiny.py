@@ -59,6 +59,8 @@ for use in names("decoder"):
     SYSTEMS[f"decoder {use}"] = ("default", [f"objectives.{name}.decoder.use={use}" for name in ASKING])
 for use in names("masking"):
     hides = [f"masking.{name}={{use: {use}, ratio: 0.5}}" for name in STREAMS]
+    if use == "target":
+        continue
     if hint := find("masking", use, use).follows:  # which only a film comes with
         hides = [hides[0], f"modalities.video.hint={hint}"]
     SYSTEMS[f"masking {use}"] = ("default", hides)
@@ -68,6 +70,8 @@ for use in names("objective"):
     if use not in Recipe.load("default").tree["objectives"]:
         SYSTEMS[f"objective {use}"] = ("default", [f"objectives.{use}.weight=1.0"])
 SYSTEMS |= {
+    "masking target": ("default", ["masking.imu={use: target}", "objectives.matching.weight=1.0"]),
+    "masking ratio 1": ("default", ["masking.video.ratio=1.0", "masking.text.ratio=[0.2, 1]", "trunk.use=separate"]),
     "masking complement": ("default", ["masking={use: synchronous, mode: complement}"]),
     "objective ntxent": ("default", ["objectives.contrastive.kind=ntxent"]),
     "objective sigmoid": ("default", ["objectives.contrastive={kind: sigmoid, learnable: true}"]),

@@ -45,7 +45,8 @@ class Plan:
         """
         if valid is None:
             order = hide.byte().argsort(dim=1, stable=True)
-            return cls(order[:, :visible], order[:, visible:])
+            none = order[:, :0].bool() if visible == 0 else None  # so that a stream of which nothing is visible is absent
+            return cls(order[:, :visible], order[:, visible:], none)
         shown, asked = filled(~hide & valid, visible), filled(hide & valid, hidden)
         return cls(shown[0], asked[0], shown[1], asked[1])
 
@@ -107,14 +108,14 @@ class Noise:
 class Scheduled(nn.Module):
     """Something with a ratio that may move while training progresses.
 
-    ratio: a number in [0, 1), or a pair: from the first at the start linearly to the second at the end.
+    ratio: a number in [0, 1], or a pair: from the first at the start linearly to the second at the end.
     """
 
     def __init__(self, ratio: Ratio):
         super().__init__()
         ends = tuple(ratio) if isinstance(ratio, (tuple, list)) else (ratio, ratio)
-        if len(ends) != 2 or not all(0 <= end < 1 for end in ends):
-            raise ValueError(f"the ratio to hide is a number in [0, 1) or a pair of them, got {ratio}")
+        if len(ends) != 2 or not all(0 <= end <= 1 for end in ends):
+            raise ValueError(f"the ratio to hide is a number in [0, 1] or a pair of them, got {ratio}")
         self.ends = ends
         self.advance(0.0)
 
@@ -129,10 +130,15 @@ class Masking(Scheduled, ABC):
 
     learns: whether its plans carry a `log_prob` that an objective must teach it by.
     follows: the hint that it is made for and cannot do without (fusion/masking/guide.py).
+    target_only: whether it hides everything at all times.
     """
 
     learns: bool = False
     follows: str | None = None
+
+    @property
+    def target_only(self) -> bool:
+        return min(self.ends) == 1
 
     @abstractmethod
     def plan(self, patches: Patches, noise: Float[Tensor, "b n"]) -> Plan:
@@ -143,9 +149,14 @@ class JointMasking(nn.Module, ABC):
     """Decides what is hidden in all modalities together.
 
     learns: whether its plans carry something that an objective must teach it by.
+    target_only: the streams that it hides completely at all times, so that they are predicted and never shown.
     """
 
     learns: bool = False
+
+    @property
+    def target_only(self) -> frozenset[str]:
+        return frozenset()
 
     @abstractmethod
     def plan(self, streams: Mapping[str, Patches], noise: Noise) -> dict[str, Plan]:

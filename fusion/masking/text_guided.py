@@ -45,12 +45,17 @@ class TextGuided(JointMasking):
         if frames < 1 or width < 1:
             raise ValueError(f"frames and width count from 1, got {frames} and {width}")
         self.hide, self.guide = hide or next(iter(tokenizers)), guide or list(tokenizers)[-1]
-        self.best, self.others = Random(ratio=ratio), Random(ratio=others)
+        self.best, self.others, self.streams = Random(ratio=ratio), Random(ratio=others), tuple(tokenizers)
         self.similarity: Similarity | None = None
         if self.hide in tokenizers and self.guide in tokenizers and self.hide != self.guide:
             pair = tokenizers[self.hide], tokenizers[self.guide]
             self.similarity = Learned(*pair, width) if scorer is None else Clip(scorer, *pair, frames)
         self.learns = isinstance(self.similarity, Learned)
+
+    @property
+    def target_only(self) -> frozenset[str]:
+        of = {name: self.best if name == self.hide else self.others for name in self.streams}
+        return frozenset(name for name, masking in of.items() if masking.target_only)
 
     def plan(self, streams: Mapping[str, Patches], noise: Noise) -> dict[str, Plan]:
         chance = {name: noise(f"mask/{name}", patches.time.shape[1]) for name, patches in streams.items()}
