@@ -100,9 +100,13 @@ class Noise:
     def __call__(self, purpose: str, count: int) -> Float[Tensor, "b count"]:
         return uniform(self.key, purpose, count)
 
+    def at(self, purpose: str, index: Int[Tensor, "b count"]) -> Float[Tensor, "b count"]:
+        """Those that stand at `index`: what a patch is given depends on no other."""
+        return numbered(self.key, purpose, index)
+
     def normal(self, purpose: str, index: Int[Tensor, "b count"]) -> Float[Tensor, "b count"]:
-        """Standard normal numbers, those that stand at `index`: what a patch is given depends on no other."""
-        return normal(numbered(self.key, purpose, index))
+        """Standard normal numbers, those that stand at `index`."""
+        return normal(self.at(purpose, index))
 
 
 class Scheduled(nn.Module):

@@ -22,6 +22,7 @@ KINDS = {
     "masking": ("fusion.masking", "", ["fusion.masking:Masking"]),
     "joint masking": ("fusion.masking", "", ["fusion.masking:JointMasking"]),
     "trunk": ("fusion.trunks", "", ["fusion.trunks:Trunk"]),
+    "codes": ("fusion.codes", "", ["fusion.codes:Codes"]),
     "decoder": ("fusion.decoders", "", ["fusion.decoders:Decoder"]),
     "objective": ("mmmae.objectives", "", ["mmmae.objectives:Objective"]),
 }
