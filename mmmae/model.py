@@ -13,8 +13,7 @@ from fusion.masking import JointMasking, Masking, Noise, Plan
 from fusion.schedule import advance
 from fusion.trunks import Trunk
 from mmmae.inputs import admitted
-from mmmae.objectives.objective import Encoded, Losses, Objective, check, counted
-from mmmae.objectives.prediction import Picture, Prediction
+from mmmae.objectives.objective import Encoded, Losses, Objective, Picture, check, counted
 from modalities.records import Tokens
 from modalities.tokenizer import Tokenizer, Tokenizers
 
@@ -34,6 +33,11 @@ class MaskedAutoencoder(nn.Module):
         self.tokenizers = Tokenizers(tokenizers)
         separate = [] if trunk.ties_streams else list(dict.fromkeys(self.tokenizers.owners.values()))
         check(objectives, any(module.learns for module in maskings), separate)
+        if not set(self.tokenizers) - masking.target_only:
+            raise ValueError(
+                f"every stream is target-only ({', '.join(self.tokenizers)}): all is hidden and nothing is visible "
+                "to predict it from; give one of them a masking with a ratio below 1"
+            )
         self.masking = masking
         self.trunk = trunk
         self.objectives = cast("Mapping[str, Objective]", nn.ModuleDict(objectives))
@@ -68,11 +72,16 @@ class MaskedAutoencoder(nn.Module):
     def encode(self, batch: Mapping[str, Any]) -> dict[str, Tokens]:
         """Representations of every patch with nothing hidden, for any subset of the modalities.
 
+        Streams that the model only predicts (`masking: {NAME: {use: target}}`) are not shown here either, and left out.
+
         Raises:
-            ValueError: a stream is unknown or its values are not what its tokenizer takes.
+            ValueError: a stream is unknown or its values are not what its tokenizer takes, or all are target-only.
         """
         batch = admitted(batch, self.tokenizers)
-        patches = {name: self.tokenizers[name].cut(signal) for name, signal in batch.items()}
+        shown = [name for name in batch if name not in self.masking.target_only]
+        if not shown:
+            raise ValueError(f"{', '.join(batch)}: the model predicts it and is never shown it; give another stream")
+        patches = {name: self.tokenizers[name].cut(batch[name]) for name in shown}
         return self.trunk({name: self.tokenizers[name].embed(patches[name]) for name in patches})
 
     def train(self, mode: bool = True) -> MaskedAutoencoder:
@@ -83,18 +92,16 @@ class MaskedAutoencoder(nn.Module):
                 module.train(False)
         return self
 
-    def predicts(self) -> bool:
-        """Whether there is anything to `reconstruct`."""
-        return any(isinstance(objective, Prediction) for objective in self.objectives.values())
-
-    @torch.no_grad()
     def reconstruct(self, batch: Mapping[str, Any], plans: Mapping[str, Plan] | None = None) -> dict[str, Picture]:
-        """Hide, predict and put back, for every stream that an objective predicts."""
+        """Hide, predict and put back, for every stream that an objective predicts; empty if none predicts any.
+
+        Gradients flow back to the values of the batch and to the parameters; who wants none calls it in
+        `torch.no_grad()`.
+        """
         encoded = self.encode_masked(batch, plans)
-        pictures = {}
+        pictures: dict[str, Picture] = {}
         for objective in self.objectives.values():
-            if isinstance(objective, Prediction):
-                pictures |= objective.picture(encoded)
+            pictures |= objective.pictures(encoded)
         return pictures
 
     def advance(self, progress: float) -> None:

@@ -31,7 +31,7 @@ class Flow(Masking):
         places = patches.grid[1] * patches.grid[2]
         cell = lattice(patches.grid[1:], noise.device).to(noise.dtype)
         order = noise[:, :places].argsort(1)
-        shown = cell[order[:, : places - int(self.ratio * places)]]
+        shown = cell[order[:, : max(1, places - int(self.ratio * places))]]
         origin = self.origins(patches, cell)
         away = (origin[:, :, None] - shown[:, None]).square().sum(-1).amin(-1)  # nearest: the highest of Gaussians
         chance = noise[:, :places].repeat(1, patches.grid[0])

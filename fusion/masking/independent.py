@@ -18,6 +18,10 @@ class Independent(JointMasking):
         super().__init__()
         self.maskings = cast("Mapping[str, Masking]", nn.ModuleDict(maskings))
 
+    @property
+    def target_only(self) -> frozenset[str]:
+        return frozenset(name for name, masking in self.maskings.items() if masking.target_only)
+
     def plan(self, streams: Mapping[str, Patches], noise: Noise) -> dict[str, Plan]:
         return {
             name: self.maskings[name].plan(patches, noise(f"mask/{name}", patches.time.shape[1]))

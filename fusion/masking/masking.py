@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from fusion.schedule import values
 from modalities.noise import normal, uniform, uniform_at
 from modalities.records import Patches
 from modalities.shapes import Bool, Float, Int, Tensor
@@ -44,7 +45,10 @@ class Plan:
         """
         if valid is None:
             order = hide.byte().argsort(dim=1, stable=True)
-            return cls(order[:, :visible], order[:, visible:])
+            none = (
+                order[:, :0].bool() if visible == 0 else None
+            )  # so that a stream of which nothing is visible is absent
+            return cls(order[:, :visible], order[:, visible:], none)
         shown, asked = filled(~hide & valid, visible), filled(hide & valid, hidden)
         return cls(shown[0], asked[0], shown[1], asked[1])
 
@@ -98,9 +102,13 @@ class Noise:
     def __call__(self, purpose: str, count: int) -> Float[Tensor, "b count"]:
         return uniform(self.key, purpose, count)
 
+    def at(self, purpose: str, index: Int[Tensor, "b count"]) -> Float[Tensor, "b count"]:
+        """Those that stand at `index`: what a patch is given depends on no other."""
+        return uniform_at(self.key, purpose, index)
+
     def normal(self, purpose: str, index: Int[Tensor, "b count"]) -> Float[Tensor, "b count"]:
-        """Standard normal numbers, those that stand at `index`: what a patch is given depends on no other."""
-        return normal(uniform_at(self.key, purpose, index))
+        """Standard normal numbers, those that stand at `index`."""
+        return normal(self.at(purpose, index))
 
 
 def checked(ratio: float) -> float:
@@ -109,8 +117,8 @@ def checked(ratio: float) -> float:
     Raises:
         ValueError: it is out of range.
     """
-    if not 0 <= ratio < 1:
-        raise ValueError(f"the ratio to hide is a number in [0, 1), got {ratio}")
+    if not 0 <= ratio <= 1:
+        raise ValueError(f"the ratio to hide is a number in [0, 1], got {ratio}")
     return ratio
 
 
@@ -120,6 +128,7 @@ class Masking(nn.Module, ABC):
     schedulable: settings that may follow a schedule (fusion/schedule.py). stages: in how many steps they do.
     learns: whether its plans carry a `log_prob` that an objective must teach it by.
     follows: the hint that it is made for and cannot do without (fusion/masking/guide.py).
+    target_only: whether it hides everything at all times.
     """
 
     schedulable: tuple[str, ...] = ("ratio",)
@@ -131,6 +140,10 @@ class Masking(nn.Module, ABC):
         super().__init__()
         self.ratio = checked(ratio)
 
+    @property
+    def target_only(self) -> bool:
+        return min(values(self, "ratio")) == 1
+
     @abstractmethod
     def plan(self, patches: Patches, noise: Float[Tensor, "b n"]) -> Plan:
         """The same noise gives the same plan; invalid patches are neither visible nor hidden."""
@@ -141,11 +154,16 @@ class JointMasking(nn.Module, ABC):
 
     schedulable, stages: see `Masking`.
     learns: whether its plans carry something that an objective must teach it by.
+    target_only: the streams that it hides completely at all times, so that they are predicted and never shown.
     """
 
     schedulable: tuple[str, ...] = ()
     stages = STAGES
     learns: bool = False
+
+    @property
+    def target_only(self) -> frozenset[str]:
+        return frozenset()
 
     @abstractmethod
     def plan(self, streams: Mapping[str, Patches], noise: Noise) -> dict[str, Plan]:

@@ -28,6 +28,8 @@ class Synchronous(JointMasking):
             raise ValueError(f"mode is 'same' or 'complement', got {mode!r}")
         if segments < 2:
             raise ValueError(f"there must be at least 2 segments, got {segments}")
+        if mode == "same" and ratio == 1:
+            raise ValueError("a ratio of 1 hides the whole window in every stream; hide less, or set mode=complement")
         self.ratio, self.segments, self.mode = checked(ratio), segments, mode
 
     def plan(self, streams: Mapping[str, Patches], noise: Noise) -> dict[str, Plan]:

@@ -8,6 +8,7 @@ from dataclasses import replace
 import torch
 
 from fusion.masking.masking import JointMasking, Noise, Plan, checked, hide_lowest
+from fusion.schedule import values
 from fusion.similarity import Clip, Learned, Similarity
 from modalities.records import Patches
 from modalities.tokenizer import Tokenizer
@@ -46,12 +47,17 @@ class TextGuided(JointMasking):
         if frames < 1 or width < 1:
             raise ValueError(f"frames and width count from 1, got {frames} and {width}")
         self.hide, self.guide = hide or next(iter(tokenizers)), guide or list(tokenizers)[-1]
-        self.ratio, self.others = checked(ratio), checked(others)
+        self.ratio, self.others, self.streams = checked(ratio), checked(others), tuple(tokenizers)
         self.similarity: Similarity | None = None
         if self.hide in tokenizers and self.guide in tokenizers and self.hide != self.guide:
             pair = tokenizers[self.hide], tokenizers[self.guide]
             self.similarity = Learned(*pair, width) if scorer is None else Clip(scorer, *pair, frames)
         self.learns = isinstance(self.similarity, Learned)
+
+    @property
+    def target_only(self) -> frozenset[str]:
+        ratios = {name: "ratio" if name == self.hide else "others" for name in self.streams}
+        return frozenset(name for name, ratio in ratios.items() if min(values(self, ratio)) == 1)
 
     def plan(self, streams: Mapping[str, Patches], noise: Noise) -> dict[str, Plan]:
         chance = {name: noise(f"mask/{name}", patches.time.shape[1]) for name, patches in streams.items()}

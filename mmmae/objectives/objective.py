@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
+from fusion.codes import Codes, Term
 from fusion.masking import Noise, Plan
 from fusion.schedule import values
 from fusion.trunks import Trunk
@@ -21,6 +22,19 @@ from modalities.tokenizer import Tokenizer
 if TYPE_CHECKING:
     from mmmae.data.targets import Target
     from mmmae.data.window_targets import WindowTarget
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One stream as it was, and with its hidden patches replaced by predictions.
+
+    original, predicted: as the tokenizer restores them (frames, log-mel spectrogram, readings, ids).
+    hidden: which patches were predicted.
+    """
+
+    original: Tensor
+    predicted: Tensor
+    hidden: Bool[Tensor, "b n"]
 
 
 @dataclass(frozen=True)
@@ -62,6 +76,7 @@ class Encoded:
     embedded: the visible tokens as they enter the trunk; tokens: as they leave it.
     predictions: by stream, those of earlier objectives, for later ones (see `Objective.needs_predictions`).
     passes: further passes of the trunk, over some of the streams only, by the names of these.
+    coded: the tokens that decoders are given in place of `tokens`, and the losses of that, by their codes.
     """
 
     batch: Batch
@@ -73,7 +88,16 @@ class Encoded:
     trunk: Trunk
     noise: Noise
     predictions: dict[str, Predicted] = field(default_factory=dict, init=False)
+    coded: dict[Codes, tuple[Mapping[str, Tokens], Mapping[str, Term]]] = field(default_factory=dict, init=False)
     passes: dict[tuple[str, ...], dict[str, Tokens]] = field(default_factory=dict, init=False)
+
+    def codes(self, codes: Codes | None) -> tuple[Mapping[str, Tokens], Mapping[str, Term]]:
+        """The tokens that a decoder is given, with the losses of codes; coded once, whoever else is given them."""
+        if codes is None:
+            return self.tokens, {}
+        if codes not in self.coded:
+            self.coded[codes] = codes(self.tokens, self.noise)
+        return self.coded[codes]
 
     def alone(self, name: str) -> Tokens:
         """A stream's visible tokens as the trunk encodes them when it sees no other stream."""
@@ -182,7 +206,11 @@ class Objective(nn.Module, ABC):
 
     def weigh(self, parts: Mapping[str, Tensor]) -> Float[Tensor, ""]:
         """The objective's share of the total loss."""
-        return self.weight * torch.stack([self.weights.get(name, 1.0) * part for name, part in parts.items()]).sum()
+        return self.weight * torch.stack([self.weight_of(name) * part for name, part in parts.items()]).sum()
+
+    def weight_of(self, part: str) -> float:
+        """The weight of one of its parts among them."""
+        return self.weights.get(part, 1.0)
 
     @classmethod
     def survey(cls, settings: Mapping[str, Any], labels: LabelColumn) -> dict[str, Any]:
@@ -212,6 +240,16 @@ class Objective(nn.Module, ABC):
         """Scalar losses by part, in float32; where nothing is valid exactly 0, still reaching every parameter.
 
         Returned as `Parts`, each weighs in the means that are reported by its count; in a plain dictionary all alike.
+        """
+
+    def pictures(self, encoded: Encoded) -> dict[str, Picture]:
+        """What it predicts of the batch, put back into each stream, for people to look at; nothing by default."""
+        return {}
+
+    def after_step(self, model: nn.Module, progress: float, taken: bool) -> None:
+        """Update state that no gradient moves; called once after every optimizer step. Nothing by default.
+
+        progress: how far training is, from 0 to 1. taken: whether the step was made, or skipped as not finite.
         """
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import torch
 
-from mmmae.objectives.prediction import Picture
+from mmmae.objectives.objective import Picture
 from mmmae.panels.page import QUIET, Page, View
 from modalities.records import Batch, Patches, Signal, by_value
 from modalities.tokenizer import Tokenizer
@@ -33,6 +33,7 @@ def draw(
     title: str = "",
     vocabulary: Any = None,
     samples: int = 3,
+    pictures: Mapping[str, Picture] | None = None,
 ) -> Path:
     """Draw input, masked input and reconstruction of every stream that the model predicts, and write them as one PNG.
 
@@ -40,9 +41,10 @@ def draw(
         title: what the page begins with, such as "step 200, loss 0.31"; the recipe follows.
         vocabulary: turns ids into words by its `pieces(ids)`; by default the one that the recipe names.
         samples: how many of the batch to draw, its first ones.
+        pictures: what `predicted` returned for this batch, where that was called already.
     """
     batch = part(Batch.of(batch), slice(samples))
-    drawn = views(model, batch, vocabulary)
+    drawn = views(model, batch, vocabulary, pictures)
     page = Page()
     recipe = [model.recipe.name.removesuffix(".yaml")]
     page.line(" · ".join([*filter(None, [title]), *recipe, ", ".join(drawn)]), size=10.5, weight="bold", height=0.24)
@@ -51,17 +53,26 @@ def draw(
         for stream in drawn.values():
             show(page, stream[number])
     page.skip(0.04)
-    predicted = [name for name, stream in drawn.items() if stream[0].predicted is not None]
-    page.line(footnote(model, predicted), size=6.5, colour=QUIET, height=0.14)
+    guessed = [name for name, stream in drawn.items() if stream[0].predicted is not None]
+    page.line(footnote(model, guessed), size=6.5, colour=QUIET, height=0.14)
     return page.save(Path(path))
 
 
-def views(model: MaskedAutoencoder, batch: Batch, vocabulary: Any = None) -> dict[str, list[View]]:
-    """The views of each stream, for every sample; a stream that is not predicted is shown as recorded."""
+@torch.no_grad()
+def predicted(model: MaskedAutoencoder, batch: Batch) -> dict[str, Picture]:
+    """What the model reconstructs in evaluation mode, by stream; it stays in the mode that it was in."""
     training = model.training
     model.eval()
     pictures = model.reconstruct(batch)
     model.train(training)
+    return pictures
+
+
+def views(
+    model: MaskedAutoencoder, batch: Batch, vocabulary: Any = None, pictures: Mapping[str, Picture] | None = None
+) -> dict[str, list[View]]:
+    """What there is to draw of each stream, for every sample: of one that is not predicted, how it was."""
+    pictures = predicted(model, batch) if pictures is None else pictures
     readers = model.recipe.readers()
     tokenizers = cast("Mapping[str, Tokenizer]", model.tokenizers)
     return {

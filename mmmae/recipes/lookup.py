@@ -22,6 +22,7 @@ KINDS = {
     "masking": ("fusion.masking", "", ["fusion.masking:Masking"]),
     "joint masking": ("fusion.masking", "", ["fusion.masking:JointMasking"]),
     "trunk": ("fusion.trunks", "", ["fusion.trunks:Trunk"]),
+    "codes": ("fusion.codes", "", ["fusion.codes:Codes"]),
     "decoder": ("fusion.decoders", "", ["fusion.decoders:Decoder"]),
     "objective": ("mmmae.objectives", "", ["mmmae.objectives:Objective"]),
 }
@@ -109,10 +110,26 @@ def only(kind: str, module: str, where: str) -> type:
     return classes[0]
 
 
+def constructors(cls: type) -> list[Callable[..., Any]]:
+    """The constructor of a class, before it that of the class it extends where it passes `**settings` on to it."""
+    found: list[Callable[..., Any]] = []
+    for home in cls.__mro__:
+        if "__init__" in vars(home):
+            found.insert(0, vars(home)["__init__"])
+            if not any(p.kind is p.VAR_KEYWORD for p in inspect.signature(found[0]).parameters.values()):
+                break
+    return found
+
+
 def signature(cls: type) -> dict[str, inspect.Parameter]:
-    """The settings of a class: the keyword-only parameters of its constructor."""
-    parameters = inspect.signature(cls.__init__).parameters
-    return {name: p for name, p in parameters.items() if p.kind is p.KEYWORD_ONLY}
+    """The settings of a class: the keyword-only parameters of its constructor, and those that it passes on."""
+    parameters = [p for made in constructors(cls) for p in inspect.signature(made).parameters.values()]
+    return {p.name: p for p in parameters if p.kind is p.KEYWORD_ONLY}
+
+
+def hints(cls: type) -> dict[str, Any]:
+    """The types of the settings of a class."""
+    return {name: hint for made in constructors(cls) for name, hint in typing.get_type_hints(made).items()}
 
 
 def in_context(cls: type) -> bool:
@@ -133,9 +150,9 @@ def check(cls: type, given: Mapping[str, Any], where: str) -> dict[str, Any]:
     for key in given:
         if key not in known:
             raise RecipeError(f"{where}.{key}: unknown setting of {cls.__name__}; {nearest(key, known)}")
-    hints = typing.get_type_hints(cls.__init__)
+    types = hints(cls)
     fields: dict[str, Any] = {
-        name: (hints.get(name, Any), ... if p.default is p.empty else p.default)
+        name: (types.get(name, Any), ... if p.default is p.empty else p.default)
         for name, p in known.items()
         if name in given or p.default is p.empty
     }

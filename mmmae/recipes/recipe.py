@@ -162,7 +162,7 @@ class RecipeSpec:
         return type(self)(overlay(self.tree, changes), self.name, self.narrowed)
 
     def part(self, kind: str, settings: Any, key: str) -> Part:
-        """Class and checked settings of one section; a nested `decoder` becomes a constructor."""
+        """Class and checked settings of one section; nested ones (`decoder`, `codes`) become constructors."""
         where = f"{self.name}: {key}"
         if not isinstance(settings, Mapping) or "use" not in settings:
             raise RecipeError(f"{where}: name one with `use:`, got {settings!r}")
@@ -174,6 +174,8 @@ class RecipeSpec:
                 given.setdefault(name, value)
         if "decoder" in known:
             given["decoder"] = self.part("decoder", given.get("decoder", {"use": "joint"}), f"{key}.decoder").make
+        if "codes" in known and given.get("codes") is not None:
+            given["codes"] = self.part("codes", given["codes"], f"{key}.codes").make
         schedules: dict[str, Schedule] = {}
         for name in getattr(cls, "schedulable", ()):
             if (schedule := make(Schedule.of, (given.get(name),), {}, f"{where}.{name}")) is not None:

@@ -150,7 +150,7 @@ class Trainer:
                     self.report.say(f"stopped at step {self.step} of {self.steps} as asked; launch again to go on")
                     return
         self.report.say(f"log          {self.output / 'log.jsonl'}")
-        if self.accelerator.unwrap_model(self.model).predicts():
+        if (self.output / "panels").exists():
             self.report.say(f"pictures     {self.output / 'panels'}")
         if self.data.remarks.known:
             self.report.say(f"notes        {self.data.remarks.path}")

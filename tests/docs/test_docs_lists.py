@@ -48,7 +48,7 @@ def require_keys(kind: str, name: str, cell: str) -> None:
         assert (key if sized or parameter.default is parameter.empty else f"{key}={written(parameter.default)}") in told
 
 
-@pytest.mark.parametrize("kind", ["masking", "joint masking", "trunk", "decoder", "objective"])
+@pytest.mark.parametrize("kind", ["masking", "joint masking", "trunk", "decoder", "codes", "objective"])
 def test_every_part_and_every_key_of_it_is_listed(kind):
     known = table("recipes.md", kind.capitalize())
     assert sorted(known) == names(kind)

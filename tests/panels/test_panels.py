@@ -15,7 +15,7 @@ from media import coded, tone, write_film
 from tiny import chosen, make_tokenizer, poisoned, record, tiny, tokenizers
 
 from mmmae.commands import inspect_ as look
-from mmmae.objectives.prediction import Picture
+from mmmae.objectives.objective import Picture
 from mmmae.panels import audio, draw, embedding, footnote, kind, part, seen, show, spread, text, video, views
 from mmmae.panels.page import COVER, DOTS, WIDTH, Page, View
 from mmmae.recipes.lookup import names
