@@ -4,7 +4,7 @@
 
 length, modalities: seconds of a training step (forward, backward, AdamW; batch 4, float32) of videomae at size=small
 with 8 to 64 frames, and of everything at size=small with one to four modalities; medians and quartiles of interleaved
-rounds. processes: samples/s of `mmmae train` on the embedded world by torchrun with one process and with two, one
+rounds. processes: samples/s of `mmmae train` on the synthetic world by torchrun with one process and with two, one
 thread each. startup: seconds until `mmmae --help` ends, until `import mmmae` does, and from launch to the first loss.
 """
 

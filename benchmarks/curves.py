@@ -34,7 +34,7 @@ from mmmae.data.source import open_data
 from mmmae.parallel.ranks import Ranks
 from mmmae.probe.features import reading
 from mmmae.probe.fitting import Probe
-from mmmae.probe.results import Wish
+from mmmae.probe.results import EvalRequest
 from mmmae.probe.splits import split
 from mmmae.training.optim import adamw, clip, learning_rate, set_learning_rate
 from modalities.records import Batch
@@ -118,7 +118,7 @@ def probed(models: Mapping[str, MaskedAutoencoder], data: str, seeds: int, views
     rows = split(manifest, 0.1)
     clips = reading(first, manifest, None, views)
     with Progress(disable=True) as progress:
-        wish = Wish(clips, [], progress, Ranks(), drop=False, batch_size=32, workers=1)
+        wish = EvalRequest(clips, [], progress, Ranks(), drop=False, batch_size=32, workers=1)
         results = Probe(models, ["video"], [rows], "linear", seeds).run(wish).results
     return {result.model: [seed["accuracy"] for seed in result.seeds] for result in results}
 

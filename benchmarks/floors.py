@@ -25,7 +25,7 @@ from mmmae.data.eval_windows import views
 from mmmae.data.open_settings import fit
 from mmmae.data.source import open_data
 from mmmae.launch import listed
-from mmmae.probe.features import Frozen, reading
+from mmmae.probe.features import FrozenFeatures, reading
 from mmmae.probe.fitting import Probe, majority
 from mmmae.probe.results import table
 from mmmae.probe.splits import split
@@ -105,7 +105,7 @@ def main() -> None:
                 found[name].append(np.where(there[:, None], values, np.nan))
     width = max(parts[0].shape[1] for parts in found.values())
     means = {name: padded(np.concatenate(parts), width) for name, parts in found.items()}
-    frozen = Frozen(np.array(indices), means)
+    frozen = FrozenFeatures(np.array(indices), means)
     folds = [rows] if arguments.folds is None else rows.folds(arguments.folds)
     probe = Probe({"simple": recipe.build()}, names, folds, "linear", arguments.seeds)
     results = probe.results({(kind, "simple"): frozen for kind in probe.kinds}, [])

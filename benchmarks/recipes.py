@@ -1,4 +1,4 @@
-"""Launch every recipe by its name alone on the embedded world at size=tiny; a table of what each run used and reached.
+"""Launch every recipe by its name alone on the synthetic world at size=tiny; a table of what each run used and reached.
 
     python benchmarks/recipes.py --output runs/recipes [--steps 3] [NAME ...]
 

@@ -2,7 +2,7 @@
 
     python benchmarks/subsets.py --output runs/subsets [--steps 150] [--jobs 2]
 
-Each row is a run of `mmmae train --modalities SUBSET` on the embedded world, measured by benchmarks/learned.py: the
+Each row is a run of `mmmae train --modalities SUBSET` on the synthetic world, measured by benchmarks/learned.py: the
 held-out error of each stream divided by that of the best constant, and R@1 of retrieval averaged over all directions.
 """
 

@@ -1,1 +1,1 @@
-"""How streams are hidden and joined: maskings, trunks and decoders over the tokens of any set of modalities."""
+"""Masking and fusion: maskings, trunks and decoders over the tokens of any set of modalities."""

@@ -1,8 +1,9 @@
-"""Transformer blocks (pre-norm, ViT) that know about tokens that are not there."""
+"""Transformer blocks (pre-norm, ViT) with masks for absent tokens."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
 
 import torch
 from einops import rearrange
@@ -130,7 +131,7 @@ class MLP(nn.Sequential):
 
 
 class Layer(nn.Module):
-    """One of many alike, in a trunk or a decoder: what is compiled, computed anew or spread over processes as one."""
+    """A layer of a trunk or a decoder: the unit of compilation, activation checkpointing and sharding."""
 
 
 class Block(Layer):
@@ -181,9 +182,44 @@ class Stack(nn.Module):
         self.norm = at_level(nn.LayerNorm(width, eps=EPS) if norm else nn.Identity(), first + depth)
 
     def forward(
-        self, x: Float[Tensor, "b k d"], valid: Bool[Tensor, "b k"] | None, group: Int[Tensor, "b k"] | None = None
+        self,
+        x: Float[Tensor, "b k d"],
+        valid: Bool[Tensor, "b k"] | None,
+        group: Int[Tensor, "b k"] | None = None,
+        states: list[Tensor] | None = None,
     ) -> Float[Tensor, "b k d"]:
+        """The tokens after all blocks and the final norm.
+
+        states: gets what enters the first block and what leaves each one, before the final norm.
+        """
         mask = attendable(valid, group)
+        record(states, x)
         for block in self.blocks:
             x = block(x, mask)
+            record(states, x)
         return self.norm(x)
+
+
+State = TypeVar("State")
+
+
+def record(states: list[State] | None, state: State) -> None:
+    """Add a state to those that are kept, if any are."""
+    if states is not None:
+        states.append(state)
+
+
+def by_layer(states: Mapping[str, Sequence[State]]) -> list[dict[str, State]]:
+    """The states of every stream layer by layer, those of each layer by stream."""
+    return [dict(zip(states, layer, strict=True)) for layer in zip(*states.values(), strict=True)]
+
+
+def chosen(states: Sequence[State], layers: Sequence[int], depth: int) -> dict[int, State]:
+    """The states after the layers of these numbers, counted from 1; 0 is what enters the first.
+
+    Raises:
+        ValueError: there is no layer of that number.
+    """
+    if unknown := [number for number in layers if not 0 <= number <= depth]:
+        raise ValueError(f"layers count from 0 (what enters the first) to {depth}, got {unknown}")
+    return {number: states[number] for number in layers}

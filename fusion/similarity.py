@@ -1,4 +1,4 @@
-"""How much each patch of one stream has to do with what another stream says of it."""
+"""Similarity of the patches of one stream to another stream, by a frozen CLIP or learned encoders."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 
 @dataclass(frozen=True)
 class Likeness:
-    """What one comparison found.
+    """The result of one comparison.
 
     score: cosine of each patch with the guide; no gradient enters it.
     whole, guide: both streams as unit vectors, by which a similarity that learns is taught; None from others.
@@ -87,7 +87,7 @@ class Clip(Similarity):
         if known < guide.words:
             remedy = f"set modalities.text.vocabulary={name}"
             raise ValueError(f"{name} knows {known} words, the vocabulary has {guide.words}; {remedy}")
-        self.assemble, self.frames, self.full_scale = stream.assemble, frames, stream.full_scale
+        self.unpatchify, self.frames, self.full_scale = stream.unpatchify, frames, stream.full_scale
         self.size: int = config.vision_config.image_size
         self.register_buffer("mean", torch.tensor(CLIP_MEAN)[:, None, None], persistent=False)
         self.register_buffer("std", torch.tensor(CLIP_STD)[:, None, None], persistent=False)
@@ -100,7 +100,7 @@ class Clip(Similarity):
     @torch.no_grad()
     def forward(self, patches: Patches, guide: Patches) -> Likeness:
         t, h, w = patches.grid
-        film = rearrange(self.assemble(patches.values, patches.grid), "b (t p) c h w -> b t p c h w", t=t)
+        film = rearrange(self.unpatchify(patches.values, patches.grid), "b (t p) c h w -> b t p c h w", t=t)
         tube = film.shape[2]
         frame = (torch.arange(self.frames, device=film.device) * 2 + 1) * tube // (2 * self.frames)
         pictures = rearrange(film[:, :, frame], "b t f c h w -> (b t f) c h w").float() / self.full_scale

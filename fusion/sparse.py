@@ -1,4 +1,4 @@
-"""Layers that let go, on the way up, of the tokens that the others hardly look at."""
+"""A stack of layers that drops the least attended tokens between layers."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import cast
 
-from fusion.blocks import Block, Stack, attendable
+from fusion.blocks import Block, Stack, attendable, record
 from fusion.masking.masking import filled, rank, share
 from modalities.records import Places, Tokens, take
 from modalities.shapes import Bool, Int, Tensor
@@ -32,9 +32,13 @@ class SparseStack(Stack):
         self.keep = keep
         self.after = {depth * (i + 1) // drops - 1 for i in range(drops)}  # layers, from 0; -1 is none
 
-    def sift(self, tokens: Tokens) -> Tokens:
-        """Encode: the tokens that are left, with their places, in the order they came in."""
+    def sift(self, tokens: Tokens, states: list[Tokens] | None = None) -> Tokens:
+        """Encode: the tokens that are left, with their places, in the order they came in.
+
+        states: gets what enters the first layer and what goes on after each one.
+        """
         dropping = self.training and self.keep < 1
+        record(states, tokens)
         for number, block in enumerate(cast("Iterable[Block]", self.blocks)):
             x = block(tokens.x, attendable(tokens.valid))
             if dropping and number in self.after:
@@ -42,6 +46,7 @@ class SparseStack(Stack):
                 tokens = survivors(replace(tokens, x=x), *most(received, tokens.valid, self.keep))
             else:
                 tokens = replace(tokens, x=x)
+            record(states, tokens)
         return replace(tokens, x=self.norm(tokens.x))
 
 

@@ -1,4 +1,4 @@
-"""Many streams in one sequence: telling them apart, laying them end to end, and taking them apart again."""
+"""Several streams in one sequence: stream embeddings, concatenation and splitting."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ RATES = torch.logspace(-1, 1, TICKS // 2)  # cycles per second: from ten seconds
 
 
 class StreamEmbedding(nn.Module):
-    """What is added to a token to tell its modality and, on a clock that all modalities share, its time.
+    """Embeddings of a token's stream and of its time on the clock that all streams share, added to the token.
 
     With one stream there is nothing to tell apart: nothing is added and there are no parameters.
     """

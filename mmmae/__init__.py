@@ -2,7 +2,7 @@
 
     import mmmae
     model = mmmae.Recipe.load("videomae", ["size=tiny"]).build()
-    run = mmmae.train("videomae", "films/", "runs/films", ["size=tiny"], steps=1000)
+    run = mmmae.train("videomae", "videos/", "runs/videos", ["size=tiny"], steps=1000)
     table = mmmae.predict("runs/tuned", "clips/")
 
 Names are imported when they are first used, so that `import mmmae` stays quick.

@@ -19,7 +19,7 @@ COMMANDS = {
     "retrieve": ("mmmae.commands.retrieve", "find one stream of a recording by another among all recordings"),
     "convert": ("mmmae.commands.convert", "load VideoMAE's weights from others' layouts, and write them back"),
     "export": ("mmmae.commands.export", "write the encoder of a run as an ONNX file or a program of torch.export"),
-    "doctor": ("mmmae.commands.doctor", "load every dependency for real and say what is broken and how to mend it"),
+    "doctor": ("mmmae.commands.doctor", "exercise every dependency and report what is broken and how to repair it"),
     "recipes": ("mmmae.commands.recipes", "a table of the recipes"),
     "corpus": ("mmmae.commands.corpus", "write a corpus from an installed package"),
 }

@@ -13,9 +13,10 @@ from fusion.trunks import Trunk
 from mmmae.data.augment import Augment, require_mixable
 from mmmae.data.clips import Clips
 from mmmae.data.targets import Target
+from mmmae.data.window_targets import Placed, WindowTarget, placed
 from mmmae.model import MaskedAutoencoder
 from mmmae.objectives import Objective
-from mmmae.recipes.lookup import RecipeError, make
+from mmmae.recipes.lookup import RecipeError, make, nearest
 from mmmae.recipes.recipe import Part, RecipeSpec
 from modalities.reader import Reader
 from modalities.tokenizer import Tokenizer
@@ -38,7 +39,7 @@ def build(recipe: RecipeSpec, seed: int = 0, cls: type[Model] = MaskedAutoencode
         tokenizers = build_tokenizers(recipe, trunk.width)
         objectives = build_objectives(recipe, tokenizers, trunk.width)
         if recipe.sections.data.mixup:
-            require_mixable(tokenizers, objectives, f"{recipe.name}: data.mixup")
+            require_mixable(tokenizers, objectives, asked_targets(recipe), f"{recipe.name}: data.mixup")
         masking = build_masking(recipe, tokenizers)
         return make(cls, (tokenizers, masking, trunk, objectives), {}, f"{recipe.name}: objectives")
 
@@ -106,8 +107,9 @@ def same(one: Part, other: Part) -> bool:
 def build_clips(recipe: RecipeSpec, manifest: Manifest, **settings: Any) -> Clips:
     """The dataset of a manifest's recordings as the recipe reads them; `settings` are those of Clips."""
     streams = {name: parts.stream for name, parts in recipe.parts.items()}
-    rows = manifest.aimed(build_target(recipe))
-    return Clips(rows, build_readers(recipe), window=recipe.sections.window, streams=streams, **settings)
+    rows, readers = manifest.aimed(build_target(recipe)), build_readers(recipe)
+    settings = {"targets": build_window_targets(recipe), **settings}
+    return Clips(rows, readers, window=recipe.sections.window, streams=streams, **settings)
 
 
 def build_augment(recipe: RecipeSpec) -> Augment:
@@ -130,3 +132,46 @@ def build_target(recipe: RecipeSpec) -> Target | None:
     if len(found) > 1:
         raise RecipeError(f"{recipe.name}: objectives: {' and '.join(found)} ask for one column `label`; keep one")
     return next(iter(found.values()), None)
+
+
+def asked_targets(recipe: RecipeSpec) -> dict[str, tuple[WindowTarget, str]]:
+    """What the objectives learn of each window beside its label, by the key in `Batch.targets`; and whose it is.
+
+    Raises:
+        RecipeError: two of them learn different things by one key.
+    """
+    found: dict[str, tuple[WindowTarget, str]] = {}
+    for part in recipe.objectives.values():
+        kind: Any = part.cls
+        for key, target in make(kind.targets, (part.settings,), {}, part.where).items():
+            if key in found and found[key][0] != target:
+                other = found[key][1].rpartition(".")[2]
+                raise RecipeError(f"{part.where}: {other} learns another {key!r}; give both the same settings")
+            found[key] = (target, part.where)
+    return found
+
+
+def build_window_targets(recipe: RecipeSpec, tokenizers: Mapping[str, Tokenizer] | None = None) -> dict[str, Placed]:
+    """Those targets at the times of the tokens of the streams that they follow.
+
+    tokenizers: of the recipe's model, where it is built already.
+
+    Raises:
+        RecipeError: there is no such stream, or it has no times.
+    """
+    asked = asked_targets(recipe)
+    if asked and tokenizers is None:
+        with torch.random.fork_rng(devices=[]):
+            tokenizers = build_tokenizers(recipe)
+    found = {}
+    for key, (target, where) in asked.items():
+        stream = target.stream or recipe.streams[0]
+        if stream not in recipe.parts:
+            if recipe.narrowed:
+                continue
+            raise RecipeError(f"{where}.stream: {nearest(stream, recipe.streams)}")
+        assert tokenizers is not None
+        span = recipe.stream(stream).span or recipe.sections.window
+        context = (target, stream, tokenizers[stream], recipe.parts[stream].reader.make(), span)
+        found[key] = make(placed, context, {}, where)
+    return found

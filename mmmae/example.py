@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import torch
 
-from mmmae.build import build_readers, build_target, build_tokenizers
+from mmmae.build import build_readers, build_target, build_tokenizers, build_window_targets
 from mmmae.data.targets import Target
 from mmmae.recipes.recipe import RecipeSpec
 from modalities.noise import sample_key
@@ -56,7 +56,12 @@ def example(
     label = labels(build_target(recipe), batch_size, generator)
     if ragged:
         label[1::3] = torch.nan if label.is_floating_point() else -1
-    return Batch(signals, key, [f"example-{index}" for index in range(batch_size)], label)
+    targets = {}
+    for name, one in build_window_targets(recipe, tokenizers).items():
+        found = one.target.example(batch_size, len(one.shares), generator)
+        missing = torch.arange(batch_size).reshape(-1, *[1] * (found.ndim - 1)) % 3 == 2
+        targets[name] = torch.where(missing, one.target.unknown(found), found) if ragged else found
+    return Batch(signals, key, [f"example-{index}" for index in range(batch_size)], label, targets=targets)
 
 
 def settled(recipe: RecipeSpec) -> RecipeSpec:
@@ -92,7 +97,7 @@ def contents(blank: Tensor, tokenizer: Tokenizer, generator: torch.Generator) ->
 
 
 def guided(blank: Tensor, generator: torch.Generator) -> Tensor:
-    """A hint that says something everywhere: scores and speeds up to 1, or one of eight classes."""
+    """A hint with a random value everywhere: scores and speeds up to 1, or one of eight classes."""
     if blank.is_floating_point():
         return torch.rand(blank.shape, generator=generator)
     return torch.randint(0, 8, blank.shape, generator=generator, dtype=blank.dtype)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from difflib import get_close_matches
 from typing import Any
 
+from modalities.errors import did_you_mean
 from modalities.records import Batch, Signal
 from modalities.tokenizer import Tokenizer
 
@@ -23,11 +23,8 @@ def admitted(batch: Any, tokenizers: Mapping[str, Tokenizer]) -> Batch:
         return Batch.of(batch)  # which refuses it
     for name in batch:
         if name not in tokenizers:
-            near = get_close_matches(str(name), list(tokenizers), 1)
-            raise ValueError(
-                f"the model has no stream {name!r}, it has {', '.join(tokenizers)}"
-                + (f"; did you mean {near[0]!r}?" if near else "")
-            )
+            hint = f"; {did_you_mean(name, tokenizers)}".rstrip("; ")
+            raise ValueError(f"the model has no stream {name!r}, it has {', '.join(tokenizers)}{hint}")
     if isinstance(batch, Batch) and batch.trusted:
         return replace(batch, signals={name: replace(signal, accepted=True) for name, signal in batch.items()})
     signals = {name: accepted(name, signal, tokenizers[name]) for name, signal in batch.items()}

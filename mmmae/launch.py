@@ -1,4 +1,4 @@
-"""What a command checks and says before and around its work: arguments, shadowed packages, processes, errors."""
+"""Checks and messages around a command: arguments, shadowed packages, processes, errors."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ PROCESS_FLAGS = ("--num_processes", "--num-processes", "--nproc_per_node", "--np
 
 
 class Halted(RuntimeError):
-    """A run that ends itself because going on would do harm; the message says why and how to go on."""
+    """The error of a run that stops itself, since continuing would do harm; with the reason and how to resume."""
 
 
 class Elsewhere(Exception):
-    """Another process of the command has failed and tells the user why; this one only ends."""
+    """The error in a process that ends because another one has failed, which reports the reason."""
 
 
 def training_parser() -> argparse.ArgumentParser:
@@ -35,17 +35,22 @@ def training_parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("--recipe", default="default", metavar="NAME|FILE", help="a recipe by name (`mmmae recipes`) or file")
-    add("--modalities", metavar="A,B", help="train on these only, e.g. video,text")
+    add("--modalities", metavar="A,B", help="streams to train on, e.g. video,text")
     add("--data", metavar="PATH", help="manifest, folder of recordings or name of a corpus (default: world)")
-    add("--output", type=Path, metavar="DIR", help="where the run is kept (default: runs/RECIPE-MODALITIES)")
-    add("--steps", type=int, metavar="N", help="optimizer steps; wins over --epochs")
-    add("--epochs", type=int, metavar="N", help="passes over the data")
-    add("--batch-size", type=int, metavar="N", help="samples of one optimizer step over all processes")
-    add("--workers", type=int, metavar="N", help="loader processes of each process")
-    add("--seed", type=int, metavar="N", help="of weights, order, windows, crops and masks")
+    add("--output", type=Path, metavar="DIR", help="folder of the run (default: runs/RECIPE-MODALITIES)")
+    add("--steps", type=int, metavar="N", help="optimizer steps; takes precedence over --epochs")
+    add("--epochs", type=int, metavar="N", help="epochs")
+    add(
+        "--batch-size",
+        type=int,
+        metavar="N",
+        help="global batch size: samples of one optimizer step over all processes",
+    )
+    add("--workers", type=int, metavar="N", help="loader workers per process")
+    add("--seed", type=int, metavar="N", help="random seed of weights, order, windows, crops and masks")
     add("--save-every", type=int, metavar="N", help="steps between checkpoints")
-    add("--log-every", type=int, metavar="N", help="steps between lines of the log")
-    add("--resume", default="auto", metavar="auto|none|DIR", help="go on from the newest checkpoint (default: auto)")
+    add("--log-every", type=int, metavar="N", help="steps between log lines")
+    add("--resume", default="auto", metavar="auto|none|DIR", help="resume from the newest checkpoint (default: auto)")
     add("--track", metavar="A,B", help="Accelerate's trackers (default: tensorboard), e.g. wandb; `none` for none")
     add("overrides", nargs="*", metavar="key=value", help="settings of the recipe, e.g. size=small trunk.use=joint")
     return parser
@@ -66,8 +71,8 @@ def add_checkpoint_arguments(
     add("--data", metavar="PATH", help=f"{data} (default: world)")
     add("--modalities", metavar="A,B", help="streams to use (default: all that the data has)")
     add("--batch-size", type=int, default=32, metavar="N", help=f"{unit} encoded at once")
-    add("--workers", type=int, default=2, metavar="N", help="processes that read, for each that encodes")
-    add("--outside", action="store_true", help="read files that lie outside of the data's folder, too")
+    add("--workers", type=int, default=2, metavar="N", help="loader workers per process")
+    add("--outside", action="store_true", help="also read files outside the data's folder")
 
 
 def require_counts(arguments: argparse.Namespace, *names: str) -> None:
@@ -84,7 +89,7 @@ def require_counts(arguments: argparse.Namespace, *names: str) -> None:
 
 
 def overrides_of(arguments: argparse.Namespace) -> list[str]:
-    """The recipe overrides that the flags stand for, then those given as such."""
+    """The recipe overrides of the flags, then the explicit ones."""
     flags = ("steps", "epochs", "batch_size", "workers", "seed", "save_every", "log_every")
     given = [f"training.{flag}={getattr(arguments, flag)}" for flag in flags if getattr(arguments, flag) is not None]
     if arguments.epochs is not None and arguments.steps is None:
@@ -138,8 +143,8 @@ def guarded(command: Callable[[argparse.Namespace], int], arguments: argparse.Na
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that main memory or that of the GPU ran out."""
-    named = type(error).__name__ == "OutOfMemoryError"  # torch's, told without importing it
+    """Whether an error means that main memory or GPU memory ran out."""
+    named = type(error).__name__ == "OutOfMemoryError"  # torch's, recognised without importing it
     return isinstance(error, MemoryError) or named or any(words in str(error) for words in EXHAUSTED)
 
 
@@ -157,7 +162,7 @@ def leave(code: int) -> NoReturn:
 
 
 def shadowed() -> str | None:
-    """What to say if a foreign package named like one of ours would be imported in its place; None if none would."""
+    """The message if another package named like one of ours would be imported in its place; None if none would."""
     for package in ("modalities", "fusion", "configs"):
         spec = find_spec(package)
         found = Path(spec.origin).resolve() if spec and spec.origin else None
@@ -169,8 +174,8 @@ def shadowed() -> str | None:
     return None
 
 
-def asked_processes() -> int | None:
-    """How many processes the command that started this one was asked for, as far as its command line tells."""
+def requested_processes() -> int | None:
+    """The number of processes requested from the command that started this one, by its command line."""
     import psutil
 
     words: Sequence[str] = ()
@@ -199,11 +204,11 @@ def precision(setting: str) -> str | None:
 
 
 def check_processes(started: int, script: str) -> str | None:
-    """A warning when fewer processes run than were asked for, as `accelerate launch --cpu` does."""
-    asked = asked_processes()
-    if asked is None or started >= asked:
+    """A warning if fewer processes run than were requested, as with `accelerate launch --cpu`."""
+    requested = requested_processes()
+    if requested is None or started >= requested:
         return None
     return (
-        f"{asked} processes were asked for and {started} started; `accelerate launch --cpu` starts only one. "
-        f"This works:\n  ACCELERATE_USE_CPU=true torchrun --nproc_per_node {asked} {script}"
+        f"{requested} processes were requested and {started} started; `accelerate launch --cpu` starts only one. "
+        f"This works:\n  ACCELERATE_USE_CPU=true torchrun --nproc_per_node {requested} {script}"
     )

@@ -1,4 +1,4 @@
-"""The path of a batch: read, cut, hide, embed, fuse, ask."""
+"""The model, and the path of a batch through it: patchify, mask, embed, encode, predict."""
 
 from __future__ import annotations
 
@@ -10,11 +10,10 @@ from torch import nn
 
 from fusion.blocks import initialise
 from fusion.masking import JointMasking, Masking, Noise, Plan
-from fusion.masking.masking import Scheduled
+from fusion.schedule import advance
 from fusion.trunks import Trunk
 from mmmae.inputs import admitted
-from mmmae.objectives.objective import Encoded, Losses, Objective, check, counted
-from mmmae.objectives.prediction import Picture, Prediction
+from mmmae.objectives.objective import Encoded, Losses, Objective, Picture, check, counted
 from modalities.records import Tokens
 from modalities.shapes import Tensor
 from modalities.tokenizer import Tokenizer, Tokenizers
@@ -40,6 +39,11 @@ class MaskedAutoencoder(nn.Module):
         self.tokenizers = Tokenizers(tokenizers)
         separate = [] if trunk.ties_streams else list(dict.fromkeys(self.tokenizers.owners.values()))
         check(objectives, any(module.learns for module in maskings), separate)
+        if not set(self.tokenizers) - masking.target_only:
+            raise ValueError(
+                f"every stream is target-only ({', '.join(self.tokenizers)}): all is hidden and nothing is visible "
+                "to predict it from; give one of them a masking with a ratio below 1"
+            )
         self.masking = masking
         self.trunk = trunk
         self.objectives = cast("Mapping[str, Objective]", nn.ModuleDict(objectives))
@@ -75,25 +79,36 @@ class MaskedAutoencoder(nn.Module):
     def encode(self, batch: Mapping[str, Any]) -> dict[str, Tokens]:
         """Representations of every patch with nothing hidden, for any subset of the modalities.
 
+        Streams that the model only predicts (`masking: {NAME: {use: target}}`) are not shown here either, and left out.
+
         Raises:
-            ValueError: a stream is unknown or its values are not what its tokenizer takes.
+            ValueError: a stream is unknown or its values are not what its tokenizer takes, or all are target-only.
         """
         batch = admitted(batch, self.tokenizers)
-        patches = {name: self.tokenizers[name].cut(signal) for name, signal in batch.items()}
+        shown = [name for name in batch if name not in self.masking.target_only]
+        if not shown:
+            raise ValueError(f"{', '.join(batch)}: the model predicts it and is never shown it; give another stream")
+        patches = {name: self.tokenizers[name].cut(batch[name]) for name in shown}
         return self.trunk({name: self.tokenizers[name].embed(patches[name]) for name in patches})
 
-    def predicts(self) -> bool:
-        """Whether there is anything to `reconstruct`."""
-        return any(isinstance(objective, Prediction) for objective in self.objectives.values())
+    def train(self, mode: bool = True) -> MaskedAutoencoder:
+        """Training mode, except for what is frozen (`frozen = True` on a module): it computes as in evaluation."""
+        super().train(mode)
+        for module in self.modules():
+            if getattr(module, "frozen", False):
+                module.train(False)
+        return self
 
-    @torch.no_grad()
     def reconstruct(self, batch: Mapping[str, Any], plans: Mapping[str, Plan] | None = None) -> dict[str, Picture]:
-        """Hide, predict and put back, for every stream that an objective predicts."""
+        """Hide, predict and put back, for every stream that an objective predicts; empty if none predicts any.
+
+        Gradients flow back to the values of the batch and to the parameters; who wants none calls it in
+        `torch.no_grad()`.
+        """
         encoded = self.encode_masked(batch, plans)
-        pictures = {}
+        pictures: dict[str, Picture] = {}
         for objective in self.objectives.values():
-            if isinstance(objective, Prediction):
-                pictures |= objective.picture(encoded)
+            pictures |= objective.pictures(encoded)
         return pictures
 
     def attach(self) -> None:
@@ -117,7 +132,6 @@ class MaskedAutoencoder(nn.Module):
         return {name: settings for name, settings in found.items() if settings}
 
     def advance(self, progress: float) -> None:
-        """Tell everything that follows a schedule how far training is, from 0 to 1."""
+        """Move everything that follows a schedule to where it belongs at a progress of training from 0 to 1."""
         for module in self.modules():
-            if isinstance(module, Scheduled):
-                module.advance(progress)
+            advance(module, progress)

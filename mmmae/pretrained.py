@@ -46,7 +46,7 @@ def reading(
 ) -> Clips:
     """The streams of a model that the data has, or those named, over the middle windows of equal parts of a recording.
 
-    Of streams that share a tokenizer the first stands for all, unless they are named.
+    Of streams that share a tokenizer the first represents all, unless they are named.
 
     Raises:
         InputError: the model or the data has none of them.

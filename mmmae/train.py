@@ -15,7 +15,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if __name__ == "__main__" and not __package__:
-    sys.path[0] = str(Path(__file__).resolve().parent.parent)  # a script's own folder must not come before the house
+    sys.path[0] = str(Path(__file__).resolve().parent.parent)  # a script's own folder must not come before the package
 
 from mmmae.launch import (
     Halted,
@@ -47,13 +47,13 @@ def train(
     resume: str = "auto",
     **training: Any,
 ) -> Run:
-    """Train a model as the command does, from Python or a notebook: `mmmae.train("videomae", "films/", "runs/films")`.
+    """Train a model as the command does, from Python or a notebook: `mmmae.train("videomae", "clips/", "runs/clips")`.
 
     A second call with the same arguments goes on where the first one stopped. Ctrl-C saves a checkpoint, then raises.
 
     Args:
         recipe: its name, its file, what would stand in the file, or a Recipe.
-        data: whatever `--data` may be, or recordings in memory; the embedded world by default.
+        data: whatever `--data` may be, or recordings in memory; the synthetic world by default.
         output: the run's folder; by default `runs/RECIPE-MODALITIES`.
         overrides: such as `["size=small", "masking.video.ratio=0.75"]` or `{"size": "small"}`.
         modalities: train on these only.

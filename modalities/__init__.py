@@ -1,4 +1,4 @@
-"""What enters: reading a recording over a time window, cutting it into patches, embedding the visible ones.
+"""Input modalities: readers of recordings, and tokenizers that cut them into patches and embed the visible ones.
 
 Each folder is one modality with a `reader.py` and a `tokenizer.py`. Import a modality by its own name,
 `from modalities.video import VideoTokenizer`; nothing here loads a library that another modality needs.

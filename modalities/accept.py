@@ -1,4 +1,4 @@
-"""What a caller may hand over as a signal: plain arrays wrapped, types converted where that is certain, else refused.
+"""Validation of signals from callers: arrays are wrapped, types converted where that is unambiguous, else refused.
 
 Shapes and types are checked anywhere; values only outside of compiled code, for looking at them makes the host wait.
 """
@@ -31,7 +31,7 @@ def layout(values: Tensor, axes: Sequence[str], sizes: Mapping[str, int], expect
     axes: one letter each, batch first. sizes: of the axes whose size is settled. expected: the same in words.
 
     Raises:
-        ValueError: says what was expected, what was given and how to turn the one into the other.
+        ValueError: with what was expected, what was given and how to convert it.
     """
     wanted = [sizes.get(axis) for axis in axes]
     remedy = ""
@@ -58,7 +58,7 @@ def layout(values: Tensor, axes: Sequence[str], sizes: Mapping[str, int], expect
 
 
 def fits(shape: Sequence[Any], wanted: Sequence[int | None]) -> bool:
-    """Whether a shape has the wanted sizes; None stands for any."""
+    """Whether a shape has the wanted sizes; None means any."""
     return len(shape) == len(wanted) and all(size in (None, found) for size, found in zip(wanted, shape, strict=True))
 
 
@@ -87,7 +87,7 @@ def companions(signal: Signal) -> Signal:
         observed.dtype == torch.bool and observed.ndim >= 3 and observed.shape == signal.values.shape[: observed.ndim]
     ):
         raise ValueError(
-            f"observed says by bool which of the values {tuple(signal.values.shape)} exist, got {shown(observed)}"
+            f"observed is a bool mask of which of the values {tuple(signal.values.shape)} exist, got {shown(observed)}"
         )
     if observed is not None and observed.ndim < signal.values.ndim:  # of whole sensors: each of their channels
         axes = (1,) * (signal.values.ndim - observed.ndim)
@@ -138,7 +138,7 @@ def span(signal: Signal) -> tuple[float, float]:
     values = signal.values if there is None else torch.where(there, signal.values, torch.zeros_like(signal.values))
     low, high = (float(x) for x in values.aminmax())
     if not np.isfinite(low) or not np.isfinite(high):
-        raise ValueError("values hold NaN or infinity; say what is missing by length or observed, or drop the sample")
+        raise ValueError("values hold NaN or infinity; mark what is missing by length or observed, or drop the sample")
     return low, high
 
 
@@ -146,7 +146,7 @@ def numbers(signal: Signal, expected: str) -> Signal:
     """Floats of any precision as float32.
 
     Raises:
-        ValueError: whole numbers, whose unit nothing tells, or NaN or infinity among the values.
+        ValueError: integers, whose unit is unknown, or NaN or infinity among the values.
     """
     if not signal.values.is_floating_point():
         raise ValueError(f"expected {expected}, got {shown(signal.values)}; convert it to those units in float32")
@@ -175,7 +175,7 @@ def pictures(signal: Signal, expected: str) -> Signal:
     """Levels 0..255: uint8, or float32 where the values are floats; floats in [0, 1] and bool are scaled.
 
     Raises:
-        ValueError: values outside of 0..255, or floats of which nothing tells whether 1 or 255 is white.
+        ValueError: values outside 0..255, or floats for which it is ambiguous whether 1 or 255 is white.
     """
     values = signal.values
     if values.dtype == torch.uint8:

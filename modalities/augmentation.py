@@ -1,4 +1,4 @@
-"""Augmentation changes a signal on the device, by what each sample's key draws."""
+"""Data augmentation on the device, with randomness from each sample's key."""
 
 from __future__ import annotations
 
@@ -15,4 +15,4 @@ class Augmentation(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, signal: Signal, key: Int[Tensor, " b"]) -> Signal:
-        """The signal changed as each sample's key says; the same key gives the same change."""
+        """The augmented signal; the same key gives the same augmentation."""

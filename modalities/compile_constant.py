@@ -1,4 +1,4 @@
-"""Functions of constants only: torch.compile asks them once and keeps what they say."""
+"""Functions of constants: torch.compile evaluates them once, at trace time."""
 
 from __future__ import annotations
 

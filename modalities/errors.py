@@ -1,4 +1,6 @@
-"""The one error that means "your input needs mending"; commands print it without a traceback and exit with code 2."""
+"""The error for unusable input; commands print it without a traceback and exit with code 2."""
+
+from collections.abc import Iterable
 
 
 class InputError(ValueError):
@@ -22,7 +24,7 @@ class SampleError(InputError):
         path: the file (or manifest row) at fault.
         reason: what is wrong with it, in one phrase.
         remedy: what the user can do about it.
-        modality: which of the sample's modalities it is; whoever knows it fills it in.
+        modality: which of the sample's modalities it is; filled in where it is known.
     """
 
     def __init__(self, path: object, reason: str, remedy: str, modality: str | None = None):
@@ -31,3 +33,11 @@ class SampleError(InputError):
 
     def __reduce__(self):  # exceptions pickle by their message only; loader workers hand these over whole
         return type(self), (self.path, self.reason, self.remedy, self.modality)
+
+
+def did_you_mean(name: object, known: Iterable[str]) -> str:
+    """A question that names the known name nearest in spelling; empty where none is near."""
+    from difflib import get_close_matches
+
+    close = get_close_matches(str(name).strip(), list(known), n=1, cutoff=0.5)
+    return f"did you mean {close[0]!r}?" if close else ""

@@ -12,7 +12,7 @@ from modalities.shapes import Float, Tensor
 
 
 def adjacency(tokens: Tokens, edges: Float[Tensor, "b parts parts"] | None) -> Float[Tensor, "b k k"]:
-    """Who listens to whom among the tokens that are shown: neighbouring sensors, all other coordinates being equal.
+    """Adjacency among the visible tokens: neighbouring sensors, with all other coordinates equal.
 
     edges: between sensors; None joins all of them.
     """

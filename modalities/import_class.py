@@ -1,4 +1,4 @@
-"""Classes that a recipe names outside the house: of packages that the user installed, never of Python itself."""
+"""Import of classes that a recipe names by dotted path, from packages that the user installed, never Python's own."""
 
 from __future__ import annotations
 

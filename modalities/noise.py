@@ -1,4 +1,4 @@
-"""Randomness without generators: every draw is a hash of integers.
+"""Counter-based random numbers: every number is a hash of integers, so there is no generator state.
 
 Whatever is random about sample i (its window, crop, mask) is a function of (seed, epoch, i) and of a purpose such as
 "mask/video". So it does not depend on worker count, world size or batch order, needs no state in a checkpoint, and on
@@ -51,7 +51,7 @@ def sample_key(seed: int, epoch: int, index: int) -> int:
     return signed(mix(mix(mix(seed & WORD) ^ (epoch & WORD)) ^ (index & WORD)))
 
 
-def draw(key: int, purpose: str, count: int = 1) -> list[float]:
+def uniform_scalar(key: int, purpose: str, count: int = 1) -> list[float]:
     """`count` uniform numbers in [0, 1) for one sample; equals `uniform` on a tensor of one key."""
     base = mix((key & WORD) ^ word(purpose))
     return [(mix((base + i) & WORD) >> 40) / (1 << 24) for i in range(count)]
@@ -59,17 +59,17 @@ def draw(key: int, purpose: str, count: int = 1) -> list[float]:
 
 @constant
 def word(purpose: str) -> int:
-    """The number that stands for a purpose (CRC-32)."""
+    """The number of a purpose (CRC-32)."""
     return zlib.crc32(purpose.encode())
 
 
 def uniform(key: Int[Tensor, " b"], purpose: str, count: int) -> Float[Tensor, "b count"]:
     """`count` uniform numbers in [0, 1) for every sample, drawn on the key's device."""
-    return numbered(key, purpose, torch.arange(count, device=key.device)[None])
+    return uniform_at(key, purpose, torch.arange(count, device=key.device)[None])
 
 
-def numbered(key: Int[Tensor, " b"], purpose: str, index: Int[Tensor, "#b count"]) -> Float[Tensor, "b count"]:
-    """Those of the numbers of `uniform` that stand at `index`, without drawing the others."""
+def uniform_at(key: Int[Tensor, " b"], purpose: str, index: Int[Tensor, "#b count"]) -> Float[Tensor, "b count"]:
+    """The numbers of `uniform` at `index`, without drawing the others."""
     base = mix_tensor(key ^ word(purpose))
     words = mix_tensor(base[:, None] + index)
     return ((words >> 40) & ((1 << 24) - 1)).float() / (1 << 24)  # 24 bits: exact in float32
@@ -80,8 +80,8 @@ def normal(u: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
     return math.sqrt(2) * torch.erfinv(2 * u - 1 + 2**-24)  # the middle of each 2^-24: never the infinite ends
 
 
-def apart(key: Int[Tensor, " b"], name: str) -> Int[Tensor, " b"]:
-    """Other keys of the same samples: whatever is drawn from them is drawn independently of the plain keys."""
+def fold_in(key: Int[Tensor, " b"], name: str) -> Int[Tensor, " b"]:
+    """New keys, one for each sample and name, whose random numbers are independent of those of the old keys."""
     return mix_tensor(key ^ word(name))
 
 

@@ -53,11 +53,11 @@ def ravel(coords: Int[Tensor, "b k axes"], grid: tuple[int, ...]) -> Int[Tensor,
 
 
 class Positions(nn.Module):
-    """What is added to a token to tell its place.
+    """Position embeddings, added to tokens.
 
     kind: `grid` gives each axis its own columns (He et al., 2111.06377, with wavelengths of an axis's size); `flat`
-        counts through all patches along one axis (VideoMAE, 2203.12602); `time` tells the first axis only, so that
-        patches of one moment are told alike; `learned` adds a vector for the time step and one for the place within it
+        counts through all patches along one axis (VideoMAE, 2203.12602); `time` encodes the first axis only, so that
+        patches of the same time are encoded alike; `learned` adds a vector for the time step and one for the place
         (MAE-ST, 2205.09113).
     grid: the largest that learned positions are for; a smaller one takes the first of them along each axis.
     """

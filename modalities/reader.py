@@ -99,17 +99,21 @@ class Reader(ABC):
         """
         return {}
 
+    def files(self, source: Any) -> list[str]:
+        """The files that a source consists of, for messages; none where the manifest holds it."""
+        return [source["path"] if isinstance(source, dict) else source]
+
     def contents(self) -> Contents:
-        """What looks at the windows of one recording for that report."""
+        """The collector of statistics over the windows of one recording for that report."""
         return Contents()
 
     def thorough(self) -> Reader:
-        """The same reader, which also meets what is wrong with what it passes over; most pass over nothing."""
+        """The same reader, which also decodes what it would skip, to find damage there; most skip nothing."""
         return self
 
     @abstractmethod
     def blank(self, duration: float) -> Reading:
-        """What stands for an absent modality: zeros of the usual shape, with length 0."""
+        """The reading of an absent modality: zeros of the usual shape, with length 0."""
 
     @classmethod
     def survey(cls, settings: dict[str, Any], sources: Iterable[Any], folder: Path) -> dict[str, Any]:

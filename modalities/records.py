@@ -109,6 +109,8 @@ class Batch(Mapping[str, Signal]):
 
     key: the hash of (seed, epoch, index) from which everything random about a sample is drawn.
     label: a class (b,), -1 where it is missing, or numbers (b, outputs), NaN where they are; None if no sample has one.
+    targets: what else objectives learn of the samples (b, ...), by name: labels over time (b, t, classes), NaN where
+        nothing is known.
     mixed: with which other samples these were mixed; None where they are themselves.
     trusted: whether a reader made the signals; those of a caller are checked by the tokenizers (`Batch.of`).
     """
@@ -119,6 +121,7 @@ class Batch(Mapping[str, Signal]):
     label: Shaped[Tensor, "b ..."] | None = None
     mixed: Mixed | None = None
     trusted: bool = True
+    targets: dict[str, Tensor] = field(default_factory=dict)
 
     @classmethod
     def of(cls, signals: Any) -> Batch:
@@ -172,7 +175,8 @@ class Batch(Mapping[str, Signal]):
         signals = {m: signal.map(function) for m, signal in self.signals.items()}
         label = None if self.label is None else function(self.label)
         mixed = None if self.mixed is None else self.mixed.map(function)
-        return replace(self, signals=signals, key=function(self.key), label=label, mixed=mixed)
+        targets = {name: function(x) for name, x in self.targets.items()}
+        return replace(self, signals=signals, key=function(self.key), label=label, mixed=mixed, targets=targets)
 
 
 @dataclass(frozen=True)
@@ -223,6 +227,13 @@ class Tokens:
         weight = weight.to(self.x.dtype)
         return weight.mT @ self.x / weight.sum(1).clamp_min(1)[..., None]
 
+    def filled(self, axis: int) -> Bool[Tensor, "b parts"]:
+        """At which places of an axis of the grid there is any valid token."""
+        there = self.coords[..., axis, None] == torch.arange(self.grid[axis], device=self.x.device)
+        if self.valid is not None:
+            there = there & self.valid[..., None]
+        return there.any(1)
+
     def present(self) -> Bool[Tensor, " b"]:
         """Which samples have any token at all."""
         if self.valid is None:
@@ -255,7 +266,7 @@ class Patches:
     observed: Bool[Tensor, "b n c"] | None = None
 
     def places(self, index: Int[Tensor, "b k"] | None = None, valid: Bool[Tensor, "b k"] | None = None) -> Places:
-        """Where the patches at `index` (by default all) are; `valid` tells which slots of `index` are filled."""
+        """Where the patches at `index` (by default all) are; `valid` marks the filled slots of `index`."""
         b, n = self.time.shape
         if index is None:
             return Places(self.coords.expand(b, n, -1), self.time, self.valid, self.grid)
@@ -281,6 +292,6 @@ def lattice(grid: tuple[int, ...], device=None) -> Int[Tensor, "n axes"]:
     return torch.stack(torch.meshgrid(*axes, indexing="ij"), -1).reshape(-1, len(grid))
 
 
-def beside(numbers: Sequence[int], like: Float[Tensor, "*shape"]) -> Float[Tensor, " count"]:
+def constant_like(numbers: Sequence[int], like: Float[Tensor, "*shape"]) -> Float[Tensor, " count"]:
     """Numbers of the code where another tensor is: written there, for a copy would make host and device wait."""
     return torch.stack([like.new_full((), number) for number in numbers])

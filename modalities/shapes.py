@@ -17,7 +17,7 @@ else:
     except ImportError:
 
         class Shaped:
-            """Stands for any jaxtyping dtype: subscripting it gives back the array type."""
+            """A stand-in for any jaxtyping dtype: subscripting it gives back the array type."""
 
             def __class_getitem__(cls, item):
                 return item[0]

@@ -1,4 +1,4 @@
-"""A tokenizer cuts a signal into patches, embeds the ones that are shown, and says what a decoder must predict."""
+"""Tokenizers: they cut a signal into patches, embed the visible ones, and compute the targets of a decoder."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from modalities.shapes import Float, Int, Shaped, Tensor
 
 
 class Tokenizer(nn.Module, ABC):
-    """One modality's way in and out of the model; usable on its own.
+    """Base class of tokenizers: one modality's input layer and targets; usable on its own.
 
     axes: what the coordinates of a patch count, time first.
-    sizes: how many patches lie along each axis where the settings tell; None where the recording does.
+    sizes: the number of patches along each axis if the settings determine it; None if the recording does.
     nodes: whether the last axis counts the nodes of a graph (`Patches.edges`).
     outputs: how many numbers a decoder predicts for one patch.
     channels: values of a patch are laid out (..., channel); normalisation by channel needs to know how many.
     words: size of the vocabulary where targets are ids, None where they are numbers.
-    full_scale: what natural units are divided by where they should be about one (255 for uint8 levels).
+    full_scale: the divisor that brings physical units to about one (255 for uint8 levels).
     layout: a letter for each axis of the values that it takes, batch first; empty leaves them to `patchify`.
     """
 
@@ -48,7 +48,7 @@ class Tokenizer(nn.Module, ABC):
 
     @property
     def fixed(self) -> dict[str, int]:
-        """Sizes of the axes of `layout` that the settings tell."""
+        """Sizes of the axes of `layout` that the settings determine."""
         return {}
 
     @property
@@ -60,7 +60,7 @@ class Tokenizer(nn.Module, ABC):
         """A signal, or plain values of one, in the type and layout that `patchify` cuts; see modalities/accept.py.
 
         Raises:
-            ValueError: it cannot be taken for what was expected; says both and the remedy.
+            ValueError: it does not match what was expected; the message has both and the remedy.
         """
         if isinstance(signal, Signal) and signal.accepted:
             return signal
@@ -79,22 +79,22 @@ class Tokenizer(nn.Module, ABC):
 
     @abstractmethod
     def patchify(self, signal: Any) -> Patches:
-        """Cut the signal, accepted first, into patches in its natural units; no parameter is involved."""
+        """Cut the signal, accepted first, into patches in physical units; no parameter is involved."""
 
     @abstractmethod
-    def lift(self, values: Shaped[Tensor, "b k p"], places: Places) -> Float[Tensor, "b k d"]:
+    def embed_values(self, values: Shaped[Tensor, "b k p"], places: Places) -> Float[Tensor, "b k d"]:
         """Embed patches already gathered: a hidden patch never gets here, so it costs nothing and cannot leak."""
 
     @abstractmethod
-    def assemble(self, values: Shaped[Tensor, "b n p"], grid: tuple[int, ...]) -> Tensor:
-        """Put patches in natural units back together: the inverse of cutting."""
+    def unpatchify(self, values: Shaped[Tensor, "b n p"], grid: tuple[int, ...]) -> Tensor:
+        """Assemble patches in physical units to a signal: the inverse of `patchify`."""
 
     def standardise(self, values: Shaped[Tensor, "b k p"]) -> Float[Tensor, "b k p"]:
-        """Natural units to the units the network works in."""
+        """Physical units to the network's (standardised) units."""
         return values.float()
 
-    def natural(self, x: Float[Tensor, "b k p"]) -> Float[Tensor, "b k p"]:
-        """The inverse of `standardise`."""
+    def unstandardise(self, x: Float[Tensor, "b k p"]) -> Float[Tensor, "b k p"]:
+        """Standardised to physical units: the inverse of `standardise`."""
         return x
 
     def cut(self, signal: Any) -> Patches:
@@ -108,24 +108,24 @@ class Tokenizer(nn.Module, ABC):
         return patches if signal.lag is None else replace(patches, time=patches.time + signal.lag[:, None])
 
     def embed(self, patches: Patches, keep: Int[Tensor, "b k"] | None = None, valid: Tensor | None = None) -> Tokens:
-        """Tokens of the patches at `keep` (all by default); `valid` (b, k) tells which slots of `keep` are filled."""
+        """Tokens of the patches at `keep` (all by default); `valid` (b, k) marks the filled slots of `keep`."""
         values = patches.values if keep is None else take(patches.values, keep)
         places = patches.places(keep, valid)
-        return Tokens.at(places, self.lift(values, places) + self.positions(places))
+        return Tokens.at(places, self.embed_values(values, places) + self.positions(places))
 
     def target(self, patches: Patches, pick: Int[Tensor, "b m"]) -> Shaped[Tensor, "b m p"]:
-        """What a decoder must say about the patches at `pick`, in the network's units."""
+        """The target of a decoder for the patches at `pick`, in the network's (standardised) units."""
         return self.standardise(self.contents(patches, pick))
 
     def contents(self, patches: Patches, pick: Int[Tensor, "b m"]) -> Shaped[Tensor, "b m p"]:
-        """The same in natural units."""
+        """The target in physical units."""
         return take(patches.values, pick)
 
     def restore(self, patches: Patches, predicted: Float[Tensor, "b m p"], pick: Int[Tensor, "b m"]) -> Tensor:
         """The signal with predictions (in the network's units) in place of the patches at `pick`."""
         values = patches.values.to(predicted.dtype)
         index = pick[..., None].expand_as(predicted)
-        return self.assemble(values.scatter(1, index, self.natural(predicted)), patches.grid)
+        return self.unpatchify(values.scatter(1, index, self.unstandardise(predicted)), patches.grid)
 
 
 class Tokenizers(nn.Module, Mapping[str, Tokenizer]):

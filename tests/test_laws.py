@@ -44,7 +44,7 @@ def same_tokens(one: Tokens, other: Tokens, **tolerance) -> None:
 @every_tokenizer
 @given(seed=seeds, ragged=st.booleans())
 def test_a_tokenizer_embeds_visible_patches_from_visible_patches(name, settings, seed, ragged):
-    tokenizer = tiny.cutter(name, settings)
+    tokenizer = tiny.make_tokenizer(name, settings)
     patches = tokenizer.patchify(tiny.record(name, settings, tokenizer, 3, seed, ragged))
     plan = Random(ratio=0.6).plan(patches, Noise(tiny.keys(3, seed))("mask", patches.time.shape[1]))
     other = tiny.poisoned(patches, tiny.chosen(plan.visible, plan.visible_valid, patches.time.shape[1]))
@@ -90,7 +90,7 @@ def test_hidden_pixels_change_no_encoder_output():
             tokenizer, patches = model.tokenizers[name], encoded.patches[name]
             plan = encoded.plans[name]
             other = tiny.poisoned(patches, tiny.chosen(plan.visible, plan.visible_valid, patches.time.shape[1]))
-            values = tokenizer.assemble(other.values, other.grid)
+            values = tokenizer.unpatchify(other.values, other.grid)
             assert not torch.equal(values, signals[name].values)
             signals[name] = replace(signals[name], values=values)
         after = model.encode_masked(replace(batch, signals=signals), encoded.plans)
@@ -104,9 +104,9 @@ def test_hidden_pixels_change_no_encoder_output():
 @every_tokenizer
 @given(seed=seeds)
 def test_padding_and_gaps_change_no_patch(name, settings, seed):
-    tokenizer = tiny.cutter(name, settings)
+    tokenizer = tiny.make_tokenizer(name, settings)
     signal = tiny.record(name, settings, tokenizer, 3, seed, ragged=True)
-    before, after = tokenizer.patchify(signal), tokenizer.patchify(tiny.littered(signal))
+    before, after = tokenizer.patchify(signal), tokenizer.patchify(tiny.with_garbage(signal))
     assert torch.equal(before.valid, after.valid) and not before.valid[-1].any()
     assert_close(before.values[before.valid], after.values[before.valid], **EXACT)
     same_tokens(tokenizer.embed(before), tokenizer.embed(after))
@@ -115,7 +115,7 @@ def test_padding_and_gaps_change_no_patch(name, settings, seed):
 @every_tokenizer
 @given(seed=seeds)
 def test_a_padded_sample_gives_the_tokens_it_gives_alone(name, settings, seed):
-    tokenizer = tiny.cutter(name, settings)
+    tokenizer = tiny.make_tokenizer(name, settings)
     signal = tiny.record(name, settings, tokenizer, 3, seed, ragged=True)
     together = tokenizer.embed(tokenizer.patchify(signal))
     for index, steps in enumerate(signal.length.tolist()):
@@ -144,7 +144,7 @@ def whole(tokenizer, name: str, steps: int) -> int:
 @torch.no_grad()
 def test_garbage_in_padding_changes_no_loss(system):
     model, batch = system
-    other = replace(batch, signals={name: tiny.littered(signal) for name, signal in batch.items()})
+    other = replace(batch, signals={name: tiny.with_garbage(signal) for name, signal in batch.items()})
     before, after = model(batch), model(other)
     for part, loss in before.items():
         assert torch.equal(loss, after[part]), part
@@ -203,7 +203,7 @@ def test_nothing_costs_nothing_and_reaches_every_parameter(system):
 
 def test_a_frozen_text_encoder_that_sees_nothing_says_nothing_strange():
     settings = tiny.SHAPES["text"] | {"encoder": tiny.bert()}
-    tokenizer = tiny.cutter("text", settings)
+    tokenizer = tiny.make_tokenizer("text", settings)
     signal = tiny.record("text", settings, tokenizer, 3, 0, ragged=True)
     assert tokenizer.embed(tokenizer.patchify(signal)).x.isfinite().all()
     test_a_padded_sample_gives_the_tokens_it_gives_alone.hypothesis.inner_test("text", settings, 0)
@@ -215,11 +215,11 @@ def test_a_frozen_text_encoder_that_sees_nothing_says_nothing_strange():
 @every_tokenizer
 @given(seed=seeds)
 def test_restoring_the_target_gives_back_the_input(name, settings, seed):
-    tokenizer = tiny.cutter(name, settings)
+    tokenizer = tiny.make_tokenizer(name, settings)
     signal = tiny.record(name, settings, tokenizer, 2, seed, ragged=False)
     patches = tokenizer.patchify(signal)
     n = patches.time.shape[1]
-    original = tokenizer.assemble(patches.values, patches.grid)
+    original = tokenizer.unpatchify(patches.values, patches.grid)
     if name == "audio":
         spectrogram = tokenizer.spectrogram(signal)
         assert_close(original[:, : spectrogram.shape[1]], spectrogram)
@@ -254,7 +254,7 @@ def test_one_stream_passes_every_trunk_alike(use, ragged):
     trunk = find("trunk", use, "")(["video"], **size)
     carry(separate, trunk)
     settings = tiny.SHAPES["video"]
-    tokenizer = tiny.cutter("video", settings)
+    tokenizer = tiny.make_tokenizer("video", settings)
     tokens = {"video": tokenizer.embed(tokenizer.patchify(tiny.record("video", settings, tokenizer, 3, 0, ragged)))}
     assert_close(trunk(tokens)["video"].x, separate(tokens)["video"].x, rtol=0, atol=1e-6)
 
@@ -262,7 +262,7 @@ def test_one_stream_passes_every_trunk_alike(use, ragged):
 @pytest.mark.parametrize("use", [use for use in names("decoder") if not use.startswith("cross")])  # of other layers
 def test_one_stream_passes_every_decoder_alike(use):
     settings = tiny.SHAPES["video"]
-    tokenizer = tiny.cutter("video", settings)
+    tokenizer = tiny.make_tokenizer("video", settings)
     patches = tokenizer.patchify(tiny.record("video", settings, tokenizer, 3, 0, True))
     plan = Random(ratio=0.5).plan(patches, Noise(tiny.keys(3))("mask", patches.time.shape[1]))
     tokens, asked = (

@@ -57,8 +57,12 @@ for use in names("trunk"):
     SYSTEMS[f"trunk {use}"] = ("default", [f"trunk.use={use}"])
 for use in names("decoder"):
     SYSTEMS[f"decoder {use}"] = ("default", [f"objectives.{name}.decoder.use={use}" for name in ASKING])
+for use in names("codes"):
+    SYSTEMS[f"codes {use}"] = ("default", [f"objectives.{name}.codes.use={use}" for name in ASKING])
 for use in names("masking"):
     hides = [f"masking.{name}={{use: {use}, ratio: 0.5}}" for name in STREAMS]
+    if use == "target":
+        continue
     if hint := find("masking", use, use).follows:  # which only a film comes with
         hides = [hides[0], f"modalities.video.hint={hint}"]
     SYSTEMS[f"masking {use}"] = ("default", hides)
@@ -68,6 +72,17 @@ for use in names("objective"):
     if use not in Recipe.load("default").tree["objectives"]:
         SYSTEMS[f"objective {use}"] = ("default", [f"objectives.{use}.weight=1.0"])
 SYSTEMS |= {
+    "codes by gradient": (
+        "default",
+        [
+            "objectives.reconstruction.codes={use: vector_quantised, update: gradient, entries: 16, width: 8}",
+            "objectives.masked_language=null",
+            "masking.imu.use=target",
+        ],
+    ),
+    "codes of a diffusion": ("diff_mae", ["objectives.diffusion.codes={use: resampled, tokens: 5}"]),
+    "masking target": ("default", ["masking.imu={use: target}", "objectives.matching.weight=1.0"]),
+    "masking ratio 1": ("default", ["masking.video.ratio=1.0", "masking.text.ratio=[0.2, 1]", "trunk.use=separate"]),
     "masking complement": ("default", ["masking={use: synchronous, mode: complement}"]),
     "objective ntxent": ("default", ["objectives.contrastive.kind=ntxent"]),
     "objective sigmoid": ("default", ["objectives.contrastive={kind: sigmoid, learnable: true}"]),
@@ -137,7 +152,7 @@ def tokenizers() -> list[tuple[str, dict[str, Any]]]:
     return [(name, SHAPES.get(name, {}) | kind) for name in names("tokenizer") for kind in KINDS.get(name, [{}])]
 
 
-def cutter(name: str, settings: Mapping[str, Any], dim: int = 32) -> Tokenizer:
+def make_tokenizer(name: str, settings: Mapping[str, Any], dim: int = 32) -> Tokenizer:
     cls = find("tokenizer", name, name)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
@@ -174,7 +189,7 @@ def beyond(signal: Signal) -> torch.Tensor:
     return outside.expand_as(signal.values)
 
 
-def littered(signal: Signal) -> Signal:
+def with_garbage(signal: Signal) -> Signal:
     """The same signal with garbage wherever nothing is meant to be."""
     garbage = torch.full_like(signal.values, torch.nan if signal.values.is_floating_point() else 7)
     return replace(signal, values=torch.where(beyond(signal), garbage, signal.values))

@@ -1,4 +1,4 @@
-"""How hidden patches are predicted: a file for every decoder, named as recipes name it."""
+"""Decoders, which predict hidden patches: a file for each, named as in recipes."""
 
 from fusion.decoders.decoder import Contents, Decoder, MakeDecoder
 

@@ -1,16 +1,16 @@
-"""Decode one stream by asking the others."""
+"""Decoder of one stream by cross-attention to the others."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import nn
 
-from fusion.blocks import EPS, MLP, Attention, CrossAttention, Layer, attendable
-from fusion.decoders.decoder import Contents, Decoder, Ends
+from fusion.blocks import EPS, MLP, Attention, CrossAttention, Layer, attendable, by_layer, record
+from fusion.decoders.decoder import Contents, EndedDecoder, States
 from fusion.streams import join
-from modalities.positions import Kind
 from modalities.records import Places, Tokens
 from modalities.shapes import Bool, Float, Tensor
 
@@ -40,7 +40,7 @@ class CrossSelfBlock(Layer):
         return self.norm3(x + self.attention(x, mask))
 
 
-class CrossSelf(Decoder):
+class CrossSelf(EndedDecoder):
     """A stream's visible tokens and mask tokens attend to all other streams, then to each other.
 
     What is known of the past is thus carried into the future (SiamMAE, arXiv:2305.14344, its decoder "cross-self"), or
@@ -55,29 +55,37 @@ class CrossSelf(Decoder):
         outputs: Mapping[str, int],
         *,
         width: int = 256,
-        depth: int = 4,
         heads: int = 8,
-        positions: Kind = "grid",
+        **size: Any,
     ):
-        super().__init__()
-        self.width = width
-        self.ends = Ends(streams, dim, outputs, width=width, positions=positions)
-        self.blocks = nn.ModuleList(CrossSelfBlock(width, heads) for _ in range(depth))
+        super().__init__(streams, dim, outputs, width=width, heads=heads, **size)
+        self.blocks = nn.ModuleList(CrossSelfBlock(width, heads) for _ in range(self.depth))
 
     def forward(
-        self, tokens: Mapping[str, Tokens], asked: Mapping[str, Places], contents: Contents | None = None
+        self,
+        tokens: Mapping[str, Tokens],
+        asked: Mapping[str, Places],
+        contents: Contents | None = None,
+        states: States | None = None,
     ) -> dict[str, Float[Tensor, "b m outputs"]]:
         shown = {name: self.ends.shown(name, t) for name, t in tokens.items()}
-        answers = {}
+        answers: dict[str, Tensor] = {}
+        kept: dict[str, list[Tensor]] = {}
         for name, places in asked.items():
             query = self.ends.query(name, places, contents)
             x, valid = join({"shown": shown[name], "asked": query} if name in shown else {"asked": query})
             context, seen = others(shown, name, query.x)
             there = torch.ones_like(x[:, :1, :1]) if seen is None else seen.any(1)[:, None, None].to(x.dtype)
             masks = attendable(valid), attendable(seen)
+            first = x.shape[1] - query.x.shape[1]
+            layers = None if states is None else kept.setdefault(name, [])
+            record(layers, x[:, first:])
             for block in self.blocks:
                 x = block(x, context, *masks, there)
-            answers[name] = self.ends.answer(name, x[:, x.shape[1] - query.x.shape[1] :])
+                record(layers, x[:, first:])
+            answers[name] = self.ends.answer(name, x[:, first:])
+        if states is not None:
+            states.extend(by_layer(kept))
         return answers
 
 

@@ -1,4 +1,4 @@
-"""What is hidden: a file for every masking, named as recipes name it."""
+"""Masking strategies: a file for each, named as in recipes."""
 
 from fusion.masking.masking import JointMasking, Masking, Noise, Plan
 

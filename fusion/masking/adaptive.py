@@ -1,4 +1,4 @@
-"""Learn what to show."""
+"""Adaptive masking: a learned policy samples the visible patches."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from fusion.blocks import Block, attendable
-from fusion.masking.masking import Masking, Plan, Ratio, rank, share
+from fusion.masking.masking import Masking, Plan, rank, share
 from modalities.positions import Positions
 from modalities.records import Patches
 from modalities.shapes import Float, Tensor
@@ -32,7 +32,7 @@ class Adaptive(Masking):
 
     learns = True
 
-    def __init__(self, tokenizer: Tokenizer, *, ratio: Ratio = 0.95, width: int | None = None, heads: int = 8):
+    def __init__(self, tokenizer: Tokenizer, *, ratio: float = 0.95, width: int | None = None, heads: int = 8):
         super().__init__(ratio)
         width = width or tokenizer.dim
         self.contents = tokenizer.target  # a method, not the module: the tokenizer's parameters are not ours

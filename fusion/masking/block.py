@@ -1,10 +1,10 @@
-"""Hide one piece of space and time."""
+"""Block masking: one contiguous block of space and time."""
 
 from __future__ import annotations
 
 import torch
 
-from fusion.masking.masking import Masking, Plan, Ratio, further, rank, share
+from fusion.masking.masking import Masking, Plan, further, rank, share
 from modalities.records import Patches
 from modalities.shapes import Float, Tensor
 
@@ -15,7 +15,7 @@ class BlockMasking(Masking):
     The block has the proportions of the grid and exactly the asked number of patches: those nearest to the centre.
     """
 
-    def __init__(self, *, ratio: Ratio = 0.5):
+    def __init__(self, *, ratio: float = 0.5):
         super().__init__(ratio)
 
     def plan(self, patches: Patches, noise: Float[Tensor, "b n"]) -> Plan:

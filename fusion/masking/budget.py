@@ -1,4 +1,4 @@
-"""Show a fixed number of tokens, shared out among the modalities at random."""
+"""Budget masking: a fixed number of visible tokens, divided among the modalities at random."""
 
 from __future__ import annotations
 

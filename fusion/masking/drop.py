@@ -1,11 +1,10 @@
-"""Leave patches out while training."""
+"""Token dropping in training, without predicting what is dropped."""
 
 from __future__ import annotations
 
 import torch
 
-from fusion.masking.masking import Masking, Plan, Ratio
-from fusion.masking.random import Random
+from fusion.masking.masking import Masking, Plan, hide_lowest
 from modalities.records import Patches
 from modalities.shapes import Float, Tensor
 
@@ -17,11 +16,10 @@ class Drop(Masking):
     low one, and is worth more.
     """
 
-    def __init__(self, *, ratio: Ratio = 0.5):
+    def __init__(self, *, ratio: float = 0.5):
         super().__init__(ratio)
-        self.random = Random(ratio=ratio)
 
     def plan(self, patches: Patches, noise: Float[Tensor, "b n"]) -> Plan:
         if self.training:
-            return self.random.plan(patches, noise)
+            return hide_lowest(patches, noise, self.ratio)
         return Plan.of(torch.zeros_like(noise, dtype=torch.bool), noise.shape[1], 0, patches.valid)

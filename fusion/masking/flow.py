@@ -1,4 +1,4 @@
-"""Show the same things at all times, wherever they go."""
+"""Motion-guided masking: a mask that follows the optical flow."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from einops import rearrange
 from torch.nn.functional import grid_sample
 
 from fusion.masking.guide import guide, hide_in_steps
-from fusion.masking.masking import Masking, Plan, Ratio
-from modalities.records import Patches, beside, lattice
+from fusion.masking.masking import Masking, Plan
+from modalities.records import Patches, constant_like, lattice
 from modalities.shapes import Float, Int, Tensor
 
 
@@ -22,16 +22,16 @@ class Flow(Masking):
 
     follows = "flow"
 
-    def __init__(self, *, ratio: Ratio = 0.9):
+    def __init__(self, *, ratio: float = 0.9):
         super().__init__(ratio)
 
     def plan(self, patches: Patches, noise: Float[Tensor, "b n"]) -> Plan:
         if len(patches.grid) != 3:
-            raise ValueError(f"flow masking follows a film, whose grid is time, row, column; got {patches.grid}")
+            raise ValueError(f"flow masking follows a video, whose grid is time, row, column; got {patches.grid}")
         places = patches.grid[1] * patches.grid[2]
         cell = lattice(patches.grid[1:], noise.device).to(noise.dtype)
         order = noise[:, :places].argsort(1)
-        shown = cell[order[:, : places - int(self.ratio * places)]]
+        shown = cell[order[:, : max(1, places - int(self.ratio * places))]]
         origin = self.origins(patches, cell)
         away = (origin[:, :, None] - shown[:, None]).square().sum(-1).amin(-1)  # nearest: the highest of Gaussians
         chance = noise[:, :places].repeat(1, patches.grid[0])
@@ -40,7 +40,7 @@ class Flow(Masking):
     def origins(self, patches: Patches, cell: Float[Tensor, "p 2"]) -> Float[Tensor, "b n 2"]:
         """Where each patch was, in rows and columns, in the middle of what the sample has of the clip."""
         (steps, *size), places = patches.grid, len(cell)
-        velocity = guide(patches, "flow", (2,)).flip(-1) * beside(size, cell)  # rows, columns per second
+        velocity = guide(patches, "flow", (2,)).flip(-1) * constant_like(size, cell)  # rows, columns per second
         velocity = rearrange(velocity, "b (t p) c -> b t p c", t=steps)
         time = patches.time[:, ::places]
         middle = self.present(patches) // 2
@@ -53,7 +53,7 @@ class Flow(Masking):
                 found = follow(traced[before], cell, cell - gone, size)
                 traced[now] = torch.where(moves[:, None, None], found, traced[now])
         origin = torch.stack(traced, 1)
-        inside = ((origin > -0.5) & (origin < beside(size, cell) - 0.5)).all(-1, keepdim=True)
+        inside = ((origin > -0.5) & (origin < constant_like(size, cell) - 0.5)).all(-1, keepdim=True)
         return rearrange(torch.where(inside, origin, cell), "b t p c -> b (t p) c")
 
     def present(self, patches: Patches) -> Int[Tensor, " b"]:
@@ -69,6 +69,6 @@ def follow(
 ) -> Float[Tensor, "b p 2"]:
     """What a field of traced places says at places between its cells: it is their shift that is interpolated."""
     shift = rearrange(traced - cell, "b (h w) c -> b c h w", h=size[0])
-    point = 2 * at / (beside(size, cell) - 1).clamp_min(1) - 1
+    point = 2 * at / (constant_like(size, cell) - 1).clamp_min(1) - 1
     found = grid_sample(shift, point.flip(-1)[:, None], padding_mode="border", align_corners=True)
     return at + rearrange(found, "b c 1 p -> b p c")

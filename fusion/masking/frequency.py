@@ -1,8 +1,8 @@
-"""Hide bands."""
+"""Frequency masking: whole bands."""
 
 from __future__ import annotations
 
-from fusion.masking.masking import Masking, Plan, Ratio, hide_slices
+from fusion.masking.masking import Masking, Plan, hide_slices
 from modalities.records import Patches
 from modalities.shapes import Float, Tensor
 
@@ -13,7 +13,7 @@ class Frequency(Masking):
     span: neighbouring bands that are hidden together.
     """
 
-    def __init__(self, *, ratio: Ratio = 0.5, span: int = 1):
+    def __init__(self, *, ratio: float = 0.5, span: int = 1):
         super().__init__(ratio)
         if span < 1:
             raise ValueError(f"a span has at least one band, got {span}")

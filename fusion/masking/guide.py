@@ -1,4 +1,4 @@
-"""What maskings share that follow a hint."""
+"""Access to the hint of patches, for guided maskings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Each modality hides as it likes."""
+"""Independent masking of each modality."""
 
 from __future__ import annotations
 
@@ -17,6 +17,10 @@ class Independent(JointMasking):
     def __init__(self, *, maskings: Mapping[str, Masking]):
         super().__init__()
         self.maskings = cast("Mapping[str, Masking]", nn.ModuleDict(maskings))
+
+    @property
+    def target_only(self) -> frozenset[str]:
+        return frozenset(name for name, masking in self.maskings.items() if masking.target_only)
 
     def plan(self, streams: Mapping[str, Patches], noise: Noise) -> dict[str, Plan]:
         return {

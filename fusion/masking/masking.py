@@ -10,11 +10,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from modalities.noise import normal, numbered, uniform
+from fusion.schedule import values
+from modalities.noise import normal, uniform, uniform_at
 from modalities.records import Patches
 from modalities.shapes import Bool, Float, Int, Tensor
 
-Ratio = float | tuple[float, float]
 STAGES = 20  # a ratio that moves does so in this many steps: each new count is a new shape to compile for
 
 
@@ -45,7 +45,10 @@ class Plan:
         """
         if valid is None:
             order = hide.byte().argsort(dim=1, stable=True)
-            return cls(order[:, :visible], order[:, visible:])
+            none = (
+                order[:, :0].bool() if visible == 0 else None
+            )  # so that a stream of which nothing is visible is absent
+            return cls(order[:, :visible], order[:, visible:], none)
         shown, asked = filled(~hide & valid, visible), filled(hide & valid, hidden)
         return cls(shown[0], asked[0], shown[1], asked[1])
 
@@ -99,40 +102,47 @@ class Noise:
     def __call__(self, purpose: str, count: int) -> Float[Tensor, "b count"]:
         return uniform(self.key, purpose, count)
 
+    def at(self, purpose: str, index: Int[Tensor, "b count"]) -> Float[Tensor, "b count"]:
+        """Those that stand at `index`: what a patch is given depends on no other."""
+        return uniform_at(self.key, purpose, index)
+
     def normal(self, purpose: str, index: Int[Tensor, "b count"]) -> Float[Tensor, "b count"]:
-        """Standard normal numbers, those that stand at `index`: what a patch is given depends on no other."""
-        return normal(numbered(self.key, purpose, index))
+        """Standard normal numbers, those that stand at `index`."""
+        return normal(self.at(purpose, index))
 
 
-class Scheduled(nn.Module):
-    """Something with a ratio that may move while training progresses.
+def checked(ratio: float) -> float:
+    """A ratio to hide.
 
-    ratio: a number in [0, 1), or a pair: from the first at the start linearly to the second at the end.
+    Raises:
+        ValueError: it is out of range.
     """
-
-    def __init__(self, ratio: Ratio):
-        super().__init__()
-        ends = tuple(ratio) if isinstance(ratio, (tuple, list)) else (ratio, ratio)
-        if len(ends) != 2 or not all(0 <= end < 1 for end in ends):
-            raise ValueError(f"the ratio to hide is a number in [0, 1) or a pair of them, got {ratio}")
-        self.ends = ends
-        self.advance(0.0)
-
-    def advance(self, progress: float) -> None:
-        """Move the ratio to where it belongs; how far training is, from 0 to 1, is told by the trainer."""
-        start, end = self.ends
-        self.ratio = start + (end - start) * int(progress * STAGES) / STAGES
+    if not 0 <= ratio <= 1:
+        raise ValueError(f"the ratio to hide is a number in [0, 1], got {ratio}")
+    return ratio
 
 
-class Masking(Scheduled, ABC):
+class Masking(nn.Module, ABC):
     """Decides what of one modality is hidden.
 
+    schedulable: settings that may follow a schedule (fusion/schedule.py). stages: in how many steps they do.
     learns: whether its plans carry a `log_prob` that an objective must teach it by.
     follows: the hint that it is made for and cannot do without (fusion/masking/guide.py).
+    target_only: whether it hides everything at all times.
     """
 
+    schedulable: tuple[str, ...] = ("ratio",)
+    stages = STAGES
     learns: bool = False
     follows: str | None = None
+
+    def __init__(self, ratio: float):
+        super().__init__()
+        self.ratio = checked(ratio)
+
+    @property
+    def target_only(self) -> bool:
+        return min(values(self, "ratio")) == 1
 
     @abstractmethod
     def plan(self, patches: Patches, noise: Float[Tensor, "b n"]) -> Plan:
@@ -142,14 +152,30 @@ class Masking(Scheduled, ABC):
 class JointMasking(nn.Module, ABC):
     """Decides what is hidden in all modalities together.
 
+    schedulable, stages: see `Masking`.
     learns: whether its plans carry something that an objective must teach it by.
+    target_only: the streams that it hides completely at all times, so that they are predicted and never shown.
     """
 
+    schedulable: tuple[str, ...] = ()
+    stages = STAGES
     learns: bool = False
+
+    @property
+    def target_only(self) -> frozenset[str]:
+        return frozenset()
 
     @abstractmethod
     def plan(self, streams: Mapping[str, Patches], noise: Noise) -> dict[str, Plan]:
         """A plan for every stream."""
+
+
+def hide_lowest(patches: Patches, score: Float[Tensor, "b n"], ratio: float) -> Plan:
+    """Hide that share of each sample's valid patches whose scores are lowest."""
+    n = score.shape[1]
+    hidden = int(ratio * n)
+    count = hidden if patches.valid is None else share(ratio, patches.valid.sum(1))[:, None]
+    return Plan.of(rank(score, patches.valid) < count, n - hidden, hidden, patches.valid)
 
 
 def hide_slices(

@@ -1,12 +1,12 @@
-"""Hide what moves."""
+"""Motion-guided masking: a block where motion is strongest."""
 
 from __future__ import annotations
 
 from einops import rearrange
 
 from fusion.masking.guide import guide, hide_in_steps
-from fusion.masking.masking import Masking, Plan, Ratio, further
-from modalities.records import Patches, beside, lattice
+from fusion.masking.masking import Masking, Plan, further
+from modalities.records import Patches, constant_like, lattice
 from modalities.shapes import Float, Tensor
 
 
@@ -20,17 +20,17 @@ class Motion(Masking):
 
     follows = "motion"
 
-    def __init__(self, *, ratio: Ratio = 0.75):
+    def __init__(self, *, ratio: float = 0.75):
         super().__init__(ratio)
 
     def plan(self, patches: Patches, noise: Float[Tensor, "b n"]) -> Plan:
         steps, *sizes = patches.grid
         if not sizes:
-            raise ValueError(f"motion masking follows a film, whose grid is time, row, column; got {patches.grid}")
+            raise ValueError(f"motion masking follows a video, whose grid is time, row, column; got {patches.grid}")
         motion, places = rearrange(guide(patches, "motion"), "b (t p) -> b t p", t=steps), noise.shape[1] // steps
         sides = [max(1, round(self.ratio ** (1 / len(sizes)) * size)) for size in sizes]
         first = lattice(tuple(size - side + 1 for size, side in zip(sizes, sides, strict=True)), noise.device)
-        side = beside(sides, noise)
+        side = constant_like(sides, noise)
         middle = first + (side - 1) / 2  # of each block that lies inside the picture
         apart = (patches.coords[:places, 1:] - middle[:, None]) / side
         away = apart.abs().amax(-1)  # below 1/2 in the block: (blocks, p)

@@ -1,10 +1,10 @@
-"""Hide what the moment before already told."""
+"""Similarity-based masking: the patches most similar to their predecessors."""
 
 from __future__ import annotations
 
 from torch.nn.functional import cosine_similarity, pad
 
-from fusion.masking.masking import Masking, Plan, Ratio, rank, share
+from fusion.masking.masking import Masking, Plan, hide_lowest
 from modalities.records import Patches
 from modalities.shapes import Float, Tensor
 
@@ -15,15 +15,11 @@ class Novelty(Masking):
     The predecessor lies at the same place one step earlier; the first step has none and is new. Among equals, chance.
     """
 
-    def __init__(self, *, ratio: Ratio = 0.5):
+    def __init__(self, *, ratio: float = 0.5):
         super().__init__(ratio)
 
     def plan(self, patches: Patches, noise: Float[Tensor, "b n"]) -> Plan:
-        n, ratio = noise.shape[1], self.ratio
-        hidden = int(ratio * n)
-        count = hidden if patches.valid is None else share(ratio, patches.valid.sum(1))[:, None]
-        score = 1e-6 * noise - self.likeness(patches)
-        return Plan.of(rank(score, patches.valid) < count, n - hidden, hidden, patches.valid)
+        return hide_lowest(patches, 1e-6 * noise - self.likeness(patches), self.ratio)
 
     @staticmethod
     def likeness(patches: Patches) -> Float[Tensor, "b n"]:

@@ -1,11 +1,11 @@
-"""Hide what matters in a picture, by a segmentation of it."""
+"""Semantic masking: by the classes of a segmentation."""
 
 from __future__ import annotations
 
 import torch
 
 from fusion.masking.guide import guide
-from fusion.masking.masking import Masking, Plan, Ratio, further, rank, share
+from fusion.masking.masking import Masking, Plan, further, hide_lowest, rank
 from modalities.records import Patches
 from modalities.shapes import Float, Tensor
 
@@ -14,7 +14,7 @@ PARTS = ((2, 4), (3, 5), (6,), (7, 8, 9), (10,))  # brow and eye, either side; n
 
 
 class Regions(Masking):
-    """Show what is unimportant before the parts that are to be guessed (Fasking of MARLIN, arXiv:2211.06627).
+    """Keep unimportant classes visible before the parts to be predicted (Fasking of MARLIN, arXiv:2211.06627).
 
     Each patch, not each place, is of one class of a segmentation. The visible set is filled with patches of `first`,
     then with those of the `parts`, whose order is drawn for each sample, then with what is named nowhere. Chance
@@ -31,7 +31,7 @@ class Regions(Masking):
     def __init__(
         self,
         *,
-        ratio: Ratio = 0.9,
+        ratio: float = 0.9,
         first: tuple[int, ...] = (0, 1),
         parts: tuple[tuple[int, ...], ...] = PARTS,
     ):
@@ -47,11 +47,8 @@ class Regions(Masking):
         self.register_buffer("groups", groups, persistent=False)
 
     def plan(self, patches: Patches, noise: Float[Tensor, "b n"]) -> Plan:
-        n, ratio = noise.shape[1], self.ratio
         group = self.groups[guide(patches, "regions").long()]
         turn = rank(further(noise, "parts", self.parts)) + 1 if self.parts else group[:, :0]
         turn = torch.cat([torch.zeros_like(turn[:, :1]), turn, torch.full_like(turn[:, :1], self.parts + 1)], 1)
         late = turn.gather(1, group) + noise
-        hidden = int(ratio * n)
-        count = hidden if patches.valid is None else share(ratio, patches.valid.sum(1))[:, None]
-        return Plan.of(rank(-late, patches.valid) < count, n - hidden, hidden, patches.valid)
+        return hide_lowest(patches, -late, self.ratio)

@@ -1,4 +1,4 @@
-"""Hide tubes from the encoder, and ask the decoder for a part of them."""
+"""Dual masking: tubes for the encoder, a running cell for the decoder."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import torch
 
-from fusion.masking.masking import Masking, Plan, Ratio, filled, further, hide_slices
+from fusion.masking.masking import Masking, Plan, filled, further, hide_slices
 from modalities.records import Patches, take
 from modalities.shapes import Bool, Float, Tensor
 
@@ -24,7 +24,9 @@ class RunningCell(Masking):
         cell: places along each side of a cell.
     """
 
-    def __init__(self, *, ratio: Ratio = 0.9, decoder_ratio: float = 0.5, cell: int = 2):
+    schedulable = ("ratio", "decoder_ratio")
+
+    def __init__(self, *, ratio: float = 0.9, decoder_ratio: float = 0.5, cell: int = 2):
         super().__init__(ratio)
         if not 0 <= decoder_ratio < 1:
             raise ValueError(f"the decoder's ratio to hide is a number in [0, 1), got {decoder_ratio}")

@@ -1,8 +1,8 @@
-"""Hide devices."""
+"""Sensor masking: whole sensors of an IMU."""
 
 from __future__ import annotations
 
-from fusion.masking.masking import Masking, Plan, Ratio, hide_slices
+from fusion.masking.masking import Masking, Plan, hide_slices
 from modalities.records import Patches
 from modalities.shapes import Float, Tensor
 
@@ -13,7 +13,7 @@ class Sensor(Masking):
     The share counts the sensors that a sample has: a missing one is neither visible nor hidden.
     """
 
-    def __init__(self, *, ratio: Ratio = 0.5):
+    def __init__(self, *, ratio: float = 0.5):
         super().__init__(ratio)
 
     def plan(self, patches: Patches, noise: Float[Tensor, "b n"]) -> Plan:

@@ -1,10 +1,10 @@
-"""Hide runs of words or of time windows."""
+"""Span masking: runs of words or of time windows."""
 
 from __future__ import annotations
 
 import torch
 
-from fusion.masking.masking import Masking, Plan, Ratio, further, rank, share
+from fusion.masking.masking import Masking, Plan, further, rank, share
 from modalities.records import Patches
 from modalities.shapes import Float, Tensor
 
@@ -16,7 +16,7 @@ class Span(Masking):
     reached, the last one in part.
     """
 
-    def __init__(self, *, ratio: Ratio = 0.15, length: int = 3):
+    def __init__(self, *, ratio: float = 0.15, length: int = 3):
         super().__init__(ratio)
         if length < 1:
             raise ValueError(f"a span has at least one patch, got {length}")

@@ -1,4 +1,4 @@
-"""Hide the same seconds in every modality, or in one modality the seconds that the others show."""
+"""Synchronous masking: the same seconds in every modality, or in one modality the seconds visible in the others."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Literal
 
 import torch
 
-from fusion.masking.masking import JointMasking, Noise, Plan, Ratio, Scheduled, rank
+from fusion.masking.masking import JointMasking, Noise, Plan, checked, rank
 from modalities.records import Patches
 from modalities.shapes import Bool, Tensor
 
@@ -20,16 +20,20 @@ class Synchronous(JointMasking):
     ratio: share of the stretches that the first modality hides.
     """
 
-    def __init__(self, *, ratio: Ratio = 0.5, segments: int = 8, mode: Literal["same", "complement"] = "same"):
+    schedulable = ("ratio",)
+
+    def __init__(self, *, ratio: float = 0.5, segments: int = 8, mode: Literal["same", "complement"] = "same"):
         super().__init__()
         if mode not in ("same", "complement"):
             raise ValueError(f"mode is 'same' or 'complement', got {mode!r}")
         if segments < 2:
             raise ValueError(f"there must be at least 2 segments, got {segments}")
-        self.schedule, self.segments, self.mode = Scheduled(ratio), segments, mode
+        if mode == "same" and ratio == 1:
+            raise ValueError("a ratio of 1 hides the whole window in every stream; hide less, or set mode=complement")
+        self.ratio, self.segments, self.mode = checked(ratio), segments, mode
 
     def plan(self, streams: Mapping[str, Patches], noise: Noise) -> dict[str, Plan]:
-        count = int(self.schedule.ratio * self.segments)
+        count = int(self.ratio * self.segments)
         hide = rank(noise("mask/segments", self.segments)) < count
         plans = {}
         for number, (name, patches) in enumerate(streams.items()):

@@ -1,4 +1,4 @@
-"""Hide what is being spoken of."""
+"""Text-guided masking: the patches most similar to the caption."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from dataclasses import replace
 
 import torch
 
-from fusion.masking.masking import JointMasking, Noise, Plan, Ratio
-from fusion.masking.random import Random
+from fusion.masking.masking import JointMasking, Noise, Plan, checked, hide_lowest
+from fusion.schedule import values
 from fusion.similarity import Clip, Learned, Similarity
 from modalities.records import Patches
 from modalities.tokenizer import Tokenizer
 
 
 class TextGuided(JointMasking):
-    """Hide the patches of one stream that are most like what another says of them (TGM, arXiv:2408.00759).
+    """Hide the patches of one stream that are most similar to another stream (TGM, arXiv:2408.00759).
 
     Exactly the int(ratio * n) best matches of each sample. Where a sample has no caption, or the model no stream of
     captions, chance decides, as it does in all other streams.
@@ -29,14 +29,16 @@ class TextGuided(JointMasking):
         frames: pictures of each tube that CLIP looks at. width: of the learned encoders.
     """
 
+    schedulable = ("ratio", "others")
+
     def __init__(
         self,
         tokenizers: Mapping[str, Tokenizer],
         *,
         hide: str | None = None,
         guide: str | None = None,
-        ratio: Ratio = 0.75,
-        others: Ratio = 0.0,
+        ratio: float = 0.75,
+        others: float = 0.0,
         scorer: str | None = None,
         frames: int = 1,
         width: int = 128,
@@ -45,25 +47,30 @@ class TextGuided(JointMasking):
         if frames < 1 or width < 1:
             raise ValueError(f"frames and width count from 1, got {frames} and {width}")
         self.hide, self.guide = hide or next(iter(tokenizers)), guide or list(tokenizers)[-1]
-        self.best, self.others = Random(ratio=ratio), Random(ratio=others)
+        self.ratio, self.others, self.streams = checked(ratio), checked(others), tuple(tokenizers)
         self.similarity: Similarity | None = None
         if self.hide in tokenizers and self.guide in tokenizers and self.hide != self.guide:
             pair = tokenizers[self.hide], tokenizers[self.guide]
             self.similarity = Learned(*pair, width) if scorer is None else Clip(scorer, *pair, frames)
         self.learns = isinstance(self.similarity, Learned)
 
+    @property
+    def target_only(self) -> frozenset[str]:
+        ratios = {name: "ratio" if name == self.hide else "others" for name in self.streams}
+        return frozenset(name for name, ratio in ratios.items() if min(values(self, ratio)) == 1)
+
     def plan(self, streams: Mapping[str, Patches], noise: Noise) -> dict[str, Plan]:
         chance = {name: noise(f"mask/{name}", patches.time.shape[1]) for name, patches in streams.items()}
-        plans = {name: self.others.plan(patches, chance[name]) for name, patches in streams.items()}
+        plans = {name: hide_lowest(patches, chance[name], self.others) for name, patches in streams.items()}
         if self.hide not in streams:
             return plans
         if self.similarity is None or self.guide not in streams:
-            return plans | {self.hide: self.best.plan(streams[self.hide], chance[self.hide])}
+            return plans | {self.hide: hide_lowest(streams[self.hide], chance[self.hide], self.ratio)}
         patches, guide = streams[self.hide], streams[self.guide]
         likeness = self.similarity(patches, guide)
-        order = -likeness.score  # Random hides the lowest numbers first, and these are no chance
+        order = -likeness.score  # the most alike have the lowest
         if guide.valid is not None:
             order = torch.where(guide.valid.any(1, keepdim=True), order, chance[self.hide])
-        plans[self.hide] = replace(self.best.plan(patches, order), stream_vector=likeness.whole)
+        plans[self.hide] = replace(hide_lowest(patches, order, self.ratio), stream_vector=likeness.whole)
         plans[self.guide] = replace(plans[self.guide], stream_vector=likeness.guide)
         return plans

@@ -1,8 +1,8 @@
-"""Hide moments."""
+"""Time masking: whole time steps."""
 
 from __future__ import annotations
 
-from fusion.masking.masking import Masking, Plan, Ratio, hide_slices
+from fusion.masking.masking import Masking, Plan, hide_slices
 from modalities.records import Patches
 from modalities.shapes import Float, Tensor
 
@@ -13,7 +13,7 @@ class Time(Masking):
     span: time steps in a row that are hidden together.
     """
 
-    def __init__(self, *, ratio: Ratio = 0.75, span: int = 1):
+    def __init__(self, *, ratio: float = 0.75, span: int = 1):
         super().__init__(ratio)
         if span < 1:
             raise ValueError(f"a span lasts at least one time step, got {span}")

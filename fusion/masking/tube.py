@@ -1,8 +1,8 @@
-"""Hide the same places at all times."""
+"""Tube masking: the same places at all times."""
 
 from __future__ import annotations
 
-from fusion.masking.masking import Masking, Plan, Ratio, hide_slices
+from fusion.masking.masking import Masking, Plan, hide_slices
 from modalities.records import Patches
 from modalities.shapes import Float, Tensor
 
@@ -13,7 +13,7 @@ class Tube(Masking):
     A patch that could be copied from the next frame teaches nothing.
     """
 
-    def __init__(self, *, ratio: Ratio = 0.9):
+    def __init__(self, *, ratio: float = 0.9):
         super().__init__(ratio)
 
     def plan(self, patches: Patches, noise: Float[Tensor, "b n"]) -> Plan:

@@ -1,4 +1,4 @@
-"""How visible tokens become representations: a file for every trunk, named as recipes name it."""
+"""Trunks, the encoders of visible tokens: a file for each, named as in recipes."""
 
 from fusion.trunks.trunk import Trunk
 

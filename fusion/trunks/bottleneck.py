@@ -1,4 +1,4 @@
-"""Streams that speak through a few tokens."""
+"""Trunk with fusion through a few bottleneck tokens."""
 
 from __future__ import annotations
 
@@ -9,30 +9,22 @@ from typing import cast
 import torch
 from torch import nn
 
-from fusion.blocks import EPS, Block, Stack, at_level, attendable, learned_token
+from fusion.blocks import EPS, Block, Stack, at_level, attendable, learned_token, record
 from fusion.streams import StreamEmbedding
-from fusion.trunks.trunk import Trunk
+from fusion.trunks.trunk import States, TransformerTrunk, stacked
 from modalities.records import Tokens
 
 
-class Bottleneck(Trunk):
+class Bottleneck(TransformerTrunk):
     """Let streams exchange information only through fusion tokens in the last layers (MBT, arXiv:2107.00135).
 
     depth: layers of each stream; in the last `fusion_depth` of them a stream also attends to `tokens` fusion tokens,
         which are averaged over the streams that a sample has after every layer.
     """
 
-    def __init__(
-        self,
-        streams: Sequence[str],
-        *,
-        width: int = 768,
-        depth: int = 12,
-        heads: int = 12,
-        fusion_depth: int = 4,
-        tokens: int = 4,
-    ):
-        super().__init__(width, depth)
+    def __init__(self, streams: Sequence[str], *, fusion_depth: int = 4, tokens: int = 4, **size: int):
+        super().__init__(**size)
+        width, depth, heads = self.width, self.depth, self.heads
         if not 0 < fusion_depth <= depth:
             raise ValueError(f"fusion_depth lies between 1 and depth = {depth}, got {fusion_depth}")
         if tokens < 1:
@@ -48,8 +40,10 @@ class Bottleneck(Trunk):
         many = len(streams) > 1  # one stream has nobody to speak to
         self.fusion = learned_token(width, tokens) if many else None
 
-    def forward(self, tokens: Mapping[str, Tokens]) -> dict[str, Tokens]:
-        x = {name: self.stacks[name](t.x + self.embedding(name, t), t.valid) for name, t in tokens.items()}
+    def forward(self, tokens: Mapping[str, Tokens], states: States | None = None) -> dict[str, Tokens]:
+        tokens = {name: replace(t, x=t.x + self.embedding(name, t)) for name, t in tokens.items()}
+        below = stacked(lambda name, t, kept: self.stacks[name](t.x, t.valid, states=kept), tokens, states)
+        x = {name: t.x for name, t in below.items()}
         count = 0 if self.fusion is None else len(self.fusion)
         first = next(iter(x.values()))
         fusion = first.new_zeros(first.shape[0], 0, self.width)
@@ -63,6 +57,7 @@ class Bottleneck(Trunk):
             x = {name: y[:, count:] for name, y in said.items()}
             heard = torch.stack([y[:, :count] for y in said.values()], 1)  # (b, streams, count, width)
             fusion = (heard * weight[:, :, None, None]).sum(1)
+            record(states, {name: replace(t, x=x[name]) for name, t in tokens.items()})
         return {name: replace(t, x=self.norms[name](x[name])) for name, t in tokens.items()}
 
     @staticmethod

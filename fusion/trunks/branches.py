@@ -1,4 +1,4 @@
-"""Layers for each stream, then layers for all."""
+"""Trunk with late fusion: layers for each stream, then joint layers."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import Literal, cast
 import torch
 from torch import nn
 
-from fusion.blocks import EPS, Block, at_level, attendable
+from fusion.blocks import EPS, Block, at_level, attendable, by_layer, record
 from fusion.sparse import SparseStack
 from fusion.streams import StreamEmbedding, join_valid
-from fusion.trunks.trunk import Trunk
+from fusion.trunks.trunk import States, TransformerTrunk
 from modalities.records import Tokens
 
 
-class Branches(Trunk):
+class Branches(TransformerTrunk):
     """Encode each stream with layers of its own, then all of them with joint layers (CAV-MAE, arXiv:2210.07839).
 
     depth: layers that a token passes in all; the last `joint_depth` of them are joint.
@@ -30,15 +30,14 @@ class Branches(Trunk):
         self,
         streams: Sequence[str],
         *,
-        width: int = 768,
-        depth: int = 12,
-        heads: int = 12,
         joint_depth: int = 1,
         norms: Literal["shared", "per_modality"] = "shared",
         keep: float | dict[str, float] = 1.0,
         drops: int = 3,
+        **size: int,
     ):
-        super().__init__(width, depth)
+        super().__init__(**size)
+        width, depth, heads = self.width, self.depth, self.heads
         if not 0 < joint_depth < depth:
             raise ValueError(f"joint_depth lies between 1 and depth - 1 = {depth - 1}, got {joint_depth}")
         if norms not in ("shared", "per_modality"):
@@ -59,13 +58,20 @@ class Branches(Trunk):
         )
         self.norms = nn.ModuleDict({name: at_level(nn.LayerNorm(width, eps=EPS), depth) for name in sets})
 
-    def forward(self, tokens: Mapping[str, Tokens]) -> dict[str, Tokens]:
+    def forward(self, tokens: Mapping[str, Tokens], states: States | None = None) -> dict[str, Tokens]:
         tokens = {name: replace(t, x=t.x + self.embedding(name, t)) for name, t in tokens.items()}
-        tokens = {name: cast("SparseStack", self.branches[name]).sift(t) for name, t in tokens.items()}
+        below: dict[str, list[Tokens]] = {name: [] for name in tokens}
+        tokens = {
+            name: cast("SparseStack", self.branches[name]).sift(t, None if states is None else below[name])
+            for name, t in tokens.items()
+        }
+        if states is not None:
+            states.extend(by_layer(below))
         streams = {name: t.x for name, t in tokens.items()}
         mask = attendable(join_valid(list(tokens.values())))
         for block in self.blocks:
             streams = block(streams, self.norm_of, mask)
+            record(states, {name: replace(t, x=streams[name]) for name, t in tokens.items()})
         return {name: replace(t, x=self.norms[self.norm_of[name]](streams[name])) for name, t in tokens.items()}
 
 

@@ -1,4 +1,4 @@
-"""`mmmae check`: read a whole manifest by the loader's own rules, say what it holds, and report every bad sample."""
+"""`mmmae check`: read a whole manifest by the loader's rules, summarise it, and report every bad sample."""
 
 from __future__ import annotations
 
@@ -27,9 +27,11 @@ CONTENTS = "-contents.json"  # what the name of the second report ends in
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("data", metavar="PATH", help="manifest, folder of recordings, or name of a corpus")
-    parser.add_argument("--recipe", default="default", metavar="NAME|FILE", help="whose window and readers to use")
-    parser.add_argument("--modalities", metavar="A,B", help="read these only (default: what the data has)")
-    parser.add_argument("--workers", type=int, metavar="N", help="processes that read (default: one per processor)")
+    parser.add_argument(
+        "--recipe", default="default", metavar="NAME|FILE", help="recipe whose window and readers to use"
+    )
+    parser.add_argument("--modalities", metavar="A,B", help="streams to read (default: all that the data has)")
+    parser.add_argument("--workers", type=int, metavar="N", help="reader processes (default: one per core)")
     parser.add_argument(
         "--report", metavar="FILE",
         help=f"also write the bad samples there, a JSON object a line, and next to it all else in *{CONTENTS}",
@@ -38,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Exit code 0 when every sample can be read, 1 when some cannot; what only looks wrong does not change it."""
+    """Exit code 0 if every sample can be read, 1 if some cannot; warnings do not change it."""
     import tempfile
 
     from rich.console import Console
@@ -49,14 +51,14 @@ def run(arguments: argparse.Namespace) -> int:
     from mmmae.data.contents import DataContents
     from mmmae.data.inspection import inspect_all
     from mmmae.data.open_settings import fit
-    from mmmae.data.source import open_data
+    from mmmae.data.source import open_for
     from mmmae.launch import listed
 
     modalities = listed(arguments.modalities)
     recipe = Recipe.load(arguments.recipe, arguments.overrides, modalities)
     rules = recipe.sections.data
-    asked = None if modalities is None else recipe.columns
-    manifest = open_data(arguments.data, asked, columns=recipe.columns, bad=1.0, outside=rules.outside)
+    asked = None if modalities is None else list(recipe.columns)
+    manifest = open_for(recipe, arguments.data, asked, bad=1.0, outside=rules.outside)
     if modalities is None:
         recipe = recipe.narrow([name for name in recipe.streams if manifest.has(recipe.stream(name).source)])
     workers = len(os.sched_getaffinity(0)) if arguments.workers is None else arguments.workers
@@ -101,7 +103,7 @@ def print_bad(console: Console, bad: Sequence[Fault], report: str | None) -> Non
 
 
 def contents_table(found: DataContents, columns: Columns) -> Table:
-    """What was found of every stream, and in the columns of the manifest."""
+    """The statistics of every stream and of the columns of the manifest."""
     from rich.table import Table
 
     grid = Table(box=None, padding=(0, 2, 0, 0), show_header=False, highlight=False)

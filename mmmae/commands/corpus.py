@@ -7,8 +7,8 @@ from pathlib import Path
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("name", nargs="?", metavar="NAME", help="which; without it they are listed")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="where to (default: data/NAME)")
+    parser.add_argument("name", nargs="?", metavar="NAME", help="name of the corpus; without it all are listed")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="output folder (default: data/NAME)")
     parser.add_argument("settings", nargs="*", metavar="key=value", help="settings of the corpus, e.g. clips=100")
 
 

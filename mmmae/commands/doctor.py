@@ -1,4 +1,4 @@
-"""`mmmae doctor`: use every dependency for real and say what is broken and how to mend it."""
+"""`mmmae doctor`: exercise every dependency and report what is broken and how to repair it."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def tensorboard_works() -> str:
 
 TORCH_PAIR = 'pip install "torch>=2.11,<2.13" "torchaudio>=2.11,<2.12"  (other pairs are built for different CUDAs)'
 
-# package: (a use of it, how to mend it)
+# package: (a use of it, how to correct it)
 CHECKS: dict[str, tuple[Callable[[], str], str]] = {
     "torch": (torch_works, TORCH_PAIR),
     "torchaudio": (torchaudio_works, TORCH_PAIR),
@@ -140,20 +140,23 @@ def run(arguments: argparse.Namespace) -> int:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("package", "version", "works", "seconds", "what was tried, or how to mend it")
+    table = Table("package", "version", "works", "seconds", "what was tried, or how to correct it")
     broken = 0
     for name, (use, remedy) in CHECKS.items():
         begin = time.perf_counter()
         try:
-            said, good = use(), True
-        except Exception as error:  # whatever a broken package raises is what we are here to tell
-            said, good = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}\n{remedy}", False
+            outcome, good = use(), True
+        except Exception as error:  # whatever a broken package raises is what is to be reported
+            outcome, good = (
+                f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}\n{remedy}",
+                False,
+            )
         broken += not good
         try:
             number = version(name)
         except PackageNotFoundError:
             number = "-"
-        table.add_row(name, number, "yes" if good else "[red]no", f"{time.perf_counter() - begin:.1f}", said)
+        table.add_row(name, number, "yes" if good else "[red]no", f"{time.perf_counter() - begin:.1f}", outcome)
     console = Console()
     console.print(f"Python {sys.version.split()[0]} on {platform.platform()}", highlight=False)
     console.print(table)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from mmmae.api import MaskedAutoencoder
     from mmmae.data.clips import Clips
     from mmmae.data.manifest import Manifest
-    from mmmae.data.segments import Piece
+    from mmmae.data.segments import Segment
     from mmmae.parallel.ranks import Ranks
     from modalities.embedding.reader import Rows
     from modalities.records import Batch
@@ -28,9 +28,14 @@ FORMATS = ("safetensors", "parquet")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_checkpoint_arguments(parser, unit="segments")
     add = parser.add_argument
-    add("--out", type=Path, required=True, metavar="DIR", help="where embeddings and manifest.jsonl go")
-    add("--segment", type=float, metavar="S", help="seconds of each (default: the window of the run)")
-    add("--stride", type=float, metavar="S", help="seconds from one to the next (default: those of a segment)")
+    add("--out", type=Path, required=True, metavar="DIR", help="output folder for embeddings and manifest.jsonl")
+    add("--segment", type=float, metavar="S", help="seconds of a segment (default: the window of the run)")
+    add(
+        "--stride",
+        type=float,
+        metavar="S",
+        help="seconds from the start of one segment to the next (default: --segment)",
+    )
     add("--format", default=FORMATS[0], choices=FORMATS, help=f"of the files (default: {FORMATS[0]})")
 
 
@@ -74,7 +79,7 @@ def embed(arguments: argparse.Namespace, ranks: Ranks) -> int:
     out: Path = arguments.out
     made = {"run": str(find(arguments.run).resolve()), "segment": segment, "stride": stride,
             "streams": sorted(clips.readers), "format": arguments.format}  # fmt: skip
-    rows = list(manifest.columns("id", "label", "group", "split", "text", "start", "end"))
+    rows = list(manifest.columns("id", "label", "group", "split", "text", "segments", "start", "end"))
     places = paths(out, [row["id"] for row in rows], arguments.format)
     ranks.first(lambda: require_same(out, made))
 
@@ -184,7 +189,7 @@ def paths(out: Path, names: Sequence[str], suffix: str) -> list[Path]:
 
 
 def embedded(
-    model: MaskedAutoencoder, pieces: Iterator[Piece], batch_size: int
+    model: MaskedAutoencoder, pieces: Iterator[Segment], batch_size: int
 ) -> Iterator[tuple[int, Rows | SampleError]]:
     """Each recording's embeddings as soon as its last segment is encoded."""
     from mmmae.data.segments import encoded
@@ -208,7 +213,7 @@ def vectors(model: MaskedAutoencoder, batch: Batch) -> Float[Tensor, "b d"]:
 
 
 def listing(row: Mapping[str, Any], path: Path) -> dict[str, Any]:
-    """The row of a recording's embeddings, with what its own row said; seconds mean the same as there."""
+    """The manifest row of a recording's embeddings, with the other columns of its own row; seconds mean the same."""
     from mmmae.data.labels import parsed
 
     captions = [caption["text"] if caption["start"] is None else caption for caption in row["text"] or ()]

@@ -1,4 +1,4 @@
-"""`mmmae export`: the encoder of a run as one file, for torch without mmmae (`.pt2`) or for an ONNX runtime."""
+"""`mmmae export`: the encoder of a run as one file, for torch without mmmae (`.pt2`) or for ONNX Runtime."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 class Encoder(nn.Module):
-    """What is exported: values of each stream in, tokens and their mean out, every step valid and nothing hidden.
+    """The exported module: maps the values of each stream to tokens and their mean, every step valid, nothing hidden.
 
     seconds, lags: of the window of each stream, as the recipe has them.
     """

@@ -1,4 +1,4 @@
-"""`mmmae inspect`: pictures of what readers, tokenizers and a model make of some files."""
+"""`mmmae inspect`: pictures of files as readers, tokenizers and a model see them."""
 
 from __future__ import annotations
 
@@ -18,12 +18,11 @@ if TYPE_CHECKING:
     from mmmae.data.clips import Clips
     from mmmae.data.manifest import Row
     from mmmae.panels.page import Page
+    from modalities.reader import Reader
     from modalities.records import Batch
     from modalities.shapes import Tensor
     from modalities.tokenizer import Tokenizer
 
-TABLES = (".csv", ".parquet", ".npy")
-FEATURES = (".npy", ".parquet", ".safetensors")
 FRAME, HOP = 1024, 256  # samples of the spectrum of a sound
 QUIETEST = -80.0  # decibels below the loudest
 
@@ -34,9 +33,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="videos, images, sounds, IMU tables, captions (files of one name but for the ending are one recording); "
         "and settings of the recipe",
     )  # fmt: skip
-    parser.add_argument("--recipe", default="default", metavar="NAME|FILE", help="whose readers and tokenizers to use")
-    parser.add_argument("--checkpoint", type=Path, metavar="DIR", help="also reconstruct by this model and its recipe")
-    parser.add_argument("--output", type=Path, default=Path("inspected"), metavar="DIR", help="where pictures go")
+    parser.add_argument(
+        "--recipe", default="default", metavar="NAME|FILE", help="recipe whose readers and tokenizers to use"
+    )
+    parser.add_argument(
+        "--checkpoint", type=Path, metavar="DIR", help="also reconstruct with this model and its recipe"
+    )
+    parser.add_argument(
+        "--output", type=Path, default=Path("inspected"), metavar="DIR", help="output folder for pictures"
+    )
     parser.add_argument("--start", type=float, default=0.0, metavar="S", help="second at which the window begins")
 
 
@@ -50,10 +55,10 @@ def run(arguments: argparse.Namespace) -> int:
 
     from mmmae.api import Recipe
     from mmmae.build import build_tokenizers
-    from mmmae.data.manifest import Manifest
     from mmmae.data.notes import distinct
     from mmmae.data.open_settings import fit
     from mmmae.data.sample import collate
+    from mmmae.data.source import open_for
     from modalities.noise import sample_key
 
     overrides = [word for word in arguments.inputs if "=" in word and not Path(word).exists()]
@@ -63,7 +68,7 @@ def run(arguments: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory() as folder:
         listing = Path(folder) / "manifest.jsonl"
         listing.write_text("".join(json.dumps(row) + "\n" for row in rows(files, recipe, arguments.start)))
-        manifest = Manifest.open(listing, outside=True)  # it names what the user named
+        manifest = open_for(recipe, listing, outside=True)  # it names what the user named
         recipe = recipe.narrow([name for name in recipe.streams if manifest.has(recipe.stream(name).source)])
         if model is None:
             recipe = fit(recipe, manifest, Path(folder))
@@ -95,27 +100,30 @@ def rows(files: Sequence[Path], recipe: Recipe, start: float) -> list[dict[str, 
     Raises:
         InputError: a file is missing, or its ending or contents fit no modality of the recipe.
     """
-    from mmmae.data.delimited import read_text
-    from mmmae.data.kinds import IMAGES, SOUNDS, VIDEOS
+    from mmmae.data.kinds import columns_of
 
     if not start >= 0:
         raise InputError(f"--start {start:g}: the window begins at second 0 or later")
     if not files:
         raise InputError("no file to look at\n  name videos, images, sounds, IMU tables or captions")
-    kinds = {"video": VIDEOS + IMAGES, "audio": SOUNDS, "imu": TABLES, "text": (".txt",), "embedding": FEATURES}
     streams = [recipe.stream(name) for name in recipe.streams]
-    taken = {stream.source: kinds[stream.use] for stream in streams if stream.use in kinds}
+    columns = {column: columns_of(use)(column) for column, use in recipe.columns.items()}
+    taken = {column: one.opened for column, one in columns.items() if one.opened}
     found: dict[str, dict[str, Any]] = {}
     for file in files:
         if not file.is_file():
-            raise InputError(f"{file}: {'a folder, not a file' if file.is_dir() else 'no such file'}\n  mend the path")
+            raise InputError(
+                f"{file}: {'a folder, not a file' if file.is_dir() else 'no such file'}\n  correct the path"
+            )
         column = next((column for column, endings in taken.items() if file.suffix.lower() in endings), None)
         if column is None:
             known = "; ".join(f"{column}: {' '.join(endings)}" for column, endings in taken.items())
             raise InputError(f"{file}: no modality of recipe {recipe.name} takes such a file\n  {known}")
         value: Any = str(file.resolve())
-        if column == "text":
-            value = [line.strip() for line in read_text(file).splitlines() if line.strip()]
+        if reads := [of.read for of in columns[column].files.values() if of.read is not None]:
+            value = reads[0](file)
+            if isinstance(value, InputError):
+                raise value
             if not value:
                 raise InputError(f"{file}: holds no caption\n  write one in each line")
         name, number = file.stem, 1
@@ -130,7 +138,7 @@ def rows(files: Sequence[Path], recipe: Recipe, start: float) -> list[dict[str, 
 
 
 def table(rows: Sequence[Row], clips: Clips, tokenizers: Mapping[str, Tokenizer], batch: Batch) -> Table:
-    """What each reader gave and into what each tokenizer cut it."""
+    """The shapes that each reader and each tokenizer returned."""
     from rich.table import Table
 
     grid = Table("file", "stream", "recorded", "read", "shape", "patches")
@@ -144,19 +152,16 @@ def table(rows: Sequence[Row], clips: Clips, tokenizers: Mapping[str, Tokenizer]
             valid = patches.time.shape[1] if patches.valid is None else int(patches.valid[number].sum())
             cut = " × ".join(map(str, patches.grid))
             grid.add_row(
-                filed(row, column), name, "-" if seconds is None else f"{seconds:.2f} s",
+                filed(row, column, clips.readers[name]), name, "-" if seconds is None else f"{seconds:.2f} s",
                 f"{steps} steps" if steps else "absent", " × ".join(map(str, signal.values.shape[1:])),
                 f"{cut}, {valid} valid" if valid < patches.time.shape[1] else cut,
             )  # fmt: skip
     return grid
 
 
-def filed(row: Row, column: str) -> str:
-    """The name of the file that a column of a row names."""
-    source = row.sources[column]
-    if isinstance(source, dict):
-        source = source["path"]
-    return f"{row.id}.txt" if column == "text" else Path(source).name
+def filed(row: Row, column: str, reader: Reader) -> str:
+    """The name of the file that a column of a row was made of."""
+    return Path(next(iter(reader.files(row.sources[column])), f"{row.id}.txt")).name
 
 
 def pictures(

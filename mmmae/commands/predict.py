@@ -1,4 +1,4 @@
-"""`mmmae predict`: the label of each recording, or of each segment, by the classifier that a run was trained with."""
+"""`mmmae predict`: the label of each recording, or of each segment, by the head that a run was trained with."""
 
 from __future__ import annotations
 
@@ -29,13 +29,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_checkpoint_arguments(parser)
     add = parser.add_argument
     add("--out", type=Path, metavar="FILE", help=f"{' or '.join(FORMATS)} to write (default: print a table)")
-    add("--views", type=int, default=1, metavar="N", help="windows of each recording to average (default: 1)")
-    add("--segment", type=float, metavar="S", help="a row for every so many seconds instead of each recording")
-    add("--stride", type=float, metavar="S", help="seconds from one segment to the next (default: those of a segment)")
+    add("--views", type=int, default=1, metavar="N", help="windows per recording to average over (default: 1)")
+    add("--segment", type=float, metavar="S", help="seconds of a segment: one row per segment instead of per recording")
+    add(
+        "--stride",
+        type=float,
+        metavar="S",
+        help="seconds from the start of one segment to the next (default: --segment)",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Write or print the labels. Exit code 1 when some recordings could not be read; their rows say why.
+    """Write or print the labels. Exit code 1 when some recordings could not be read; their rows have the reason.
 
     Raises:
         InputError: the run has no classifier, there is no such run or data, or they do not fit each other.
@@ -46,7 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
     from mmmae.api import MaskedAutoencoder
     from mmmae.data.source import open_for
     from mmmae.parallel.ranks import Ranks
-    from mmmae.probe.own_head import judge
+    from mmmae.probe.own_head import head_of
     from mmmae.probe.predictions import predictions
 
     require_counts(arguments, "views", "batch_size")
@@ -55,7 +60,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise InputError(f"--out {out}: expected a name that ends in {' or '.join(FORMATS)}")
     with Ranks() as ranks:
         model = MaskedAutoencoder.from_pretrained(arguments.run).to(ranks.device)
-        judge(model)
+        head_of(model)
         recipe = model.recipe
         manifest = ranks.first(lambda: open_for(recipe, arguments.data, bad=1.0, outside=arguments.outside))
         clips = reading(
@@ -77,7 +82,7 @@ def run(arguments: argparse.Namespace) -> int:
         write(out, records)
     for name, error in bad.items():
         console.print(f"bad: row {name!r}: {error}", markup=False, highlight=False, soft_wrap=True)
-    for note in notes(judge(model).target):
+    for note in notes(head_of(model).target):
         console.print(f"note: {note}", markup=False, highlight=False, soft_wrap=True)
     if out is not None:
         console.print(f"{len(manifest)} recordings, {len(bad)} bad; {out}", highlight=False, soft_wrap=True)
@@ -96,7 +101,7 @@ def predict(
     workers: int = 0,
     outside: bool = False,
 ) -> list[Record]:
-    """The label of each recording, in the order of the data, by the classifier that a run was trained with.
+    """The label of each recording, in the order of the data, by the head that a run was trained with.
 
     A record holds `id`; `start` and `end`, the seconds that were looked at (None where there is no time: a picture, a
     caption); `label`, the name of the class, a list of names, or a number; `score`, its probability (None for numbers);
@@ -108,7 +113,7 @@ def predict(
         data: whatever `--data` may be, see `mmmae.data.source.open_data`. No labels are needed.
         modalities: streams to use; by default all that the data has.
         views: windows of each recording to average.
-        segment, stride: a record for every segment of so many seconds, so far apart, instead of one for the recording.
+        segment, stride: length and stride in seconds of segments; one record per segment instead of per recording.
         batch_size: windows at once; the labels do not depend on it. workers: processes that read.
         outside: read files that lie outside of the data's folder, too.
 
@@ -118,11 +123,11 @@ def predict(
     from mmmae.data.source import open_for
     from mmmae.parallel.ranks import Ranks
     from mmmae.pretrained import evaluating, loaded
-    from mmmae.probe.own_head import judge
+    from mmmae.probe.own_head import head_of
     from mmmae.probe.predictions import predictions
 
     model = loaded(run)
-    for note in notes(judge(model).target):
+    for note in notes(head_of(model).target):
         warnings.warn(note, stacklevel=2)
     manifest = open_for(model.recipe, data, bad=1.0, outside=outside)
     clips = reading(model, manifest, modalities, views, segment, stride)

@@ -1,4 +1,4 @@
-"""`mmmae probe`: which labels can be told by a checkpoint: from its frozen features, by it as it is, or fine-tuned."""
+"""`mmmae probe`: evaluate a checkpoint on labels: probes of frozen features, its own head, or fine-tuning."""
 
 from __future__ import annotations
 
@@ -30,27 +30,32 @@ TARGETS = ("class", "multilabel", "regression")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_checkpoint_arguments(parser, data="manifest with labels, or name of a corpus")
     add = parser.add_argument
-    add("--target", choices=TARGETS, help="what labels are (default: as the run learned them, else class)")
-    add("--kind", default="linear", choices=KINDS, help="what tells the labels (default: linear)")
-    add("--pool", default="mean", choices=POOLS, help="of tokens: mean, or mean and deviation (default: mean)")
-    add("--shots", metavar="K,K", help="also with so many labels of each class, e.g. 1,5,10,50")
-    add("--seeds", type=int, default=3, metavar="N", help="draws of validation part and shots (default: 3)")
+    add("--target", choices=TARGETS, help="kind of labels (default: that of the run, else class)")
+    add("--kind", default="linear", choices=KINDS, help="the classifier (default: linear)")
+    add(
+        "--pool",
+        default="mean",
+        choices=POOLS,
+        help="pooling of tokens: mean, or mean and standard deviation (default: mean)",
+    )
+    add("--shots", metavar="K,K", help="also train with this number of labels per class, e.g. 1,5,10,50")
+    add("--seeds", type=int, default=3, metavar="N", help="random seeds for validation set and shots (default: 3)")
     add(
         "--folds",
         type=int,
         metavar="N",
-        help="cross-validation by groups instead of one test part; many: one at a time",
+        help="cross-validation over groups instead of one test set; many: leave one group out",
     )
-    add("--views", type=int, default=1, metavar="N", help="windows of each recording to average (default: 1)")
-    add("--baseline", choices=["random"], help="beside the checkpoint: the same model with random weights")
+    add("--views", type=int, default=1, metavar="N", help="windows per recording to average over (default: 1)")
+    add("--baseline", choices=["random"], help="also evaluate the same model with random weights")
     add("--drop", action="store_true", help="also test with each stream, and sensors of the IMU, withheld")
     add("--output", type=Path, default=Path("probed"), metavar="DIR", help="for results and pictures (default: probed)")
-    add("--epochs", type=int, metavar="N", help="passes over the training rows, of finetune (default: 30)")
-    add("--lr", type=float, metavar="RATE", help="highest learning rate, of finetune (default: by the model's width)")
+    add("--epochs", type=int, metavar="N", help="epochs of finetune (default: 30)")
+    add("--lr", type=float, metavar="RATE", help="peak learning rate of finetune (default: by the model's width)")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print tables; write `DIR/results.json`, `confusion.png` (of numbers `scatter.png`) and, where they are asked for,
+    """Print tables; write `DIR/results.json`, `confusion.png` (of numbers `scatter.png`) and, on request,
     `shots.png` and `drop.png`.
 
     Exit code 1 when some recordings could not be read; the results are those of the others.
@@ -75,7 +80,7 @@ def probe(arguments: argparse.Namespace, ranks: Ranks) -> int:
     from mmmae.probe import pictures
     from mmmae.probe.features import reading
     from mmmae.probe.fitting import majority
-    from mmmae.probe.results import WIDE, Wish, table, written
+    from mmmae.probe.results import WIDE, EvalRequest, table, written
     from mmmae.probe.splits import split
     from mmmae.storage.checkpoint import find
 
@@ -102,8 +107,8 @@ def probe(arguments: argparse.Namespace, ranks: Ranks) -> int:
     console = Console()
     with Progress(console=console, transient=True, disable=not ranks.main) as progress:
         size, workers = arguments.batch_size, arguments.workers
-        wish = Wish(clips, shots, progress, ranks, drop=arguments.drop, batch_size=size, workers=workers)
-        outcome = study(arguments, models, list(clips.readers), folds, tuning).run(wish)
+        request = EvalRequest(clips, shots, progress, ranks, drop=arguments.drop, batch_size=size, workers=workers)
+        outcome = study(arguments, models, list(clips.readers), folds, tuning).run(request)
     noted = Notes.lines(ranks.gathered(clips.notes))
     if not ranks.main:
         return 0
@@ -134,14 +139,14 @@ def probe(arguments: argparse.Namespace, ranks: Ranks) -> int:
     if dropped:
         console.print(table([*mine, *dropped], "with streams or sensors withheld in the test", wide=wide))
         drawn.append(pictures.missing([*mine, *dropped], output / "drop.png"))
-    said = {
+    report = {
         "checkpoint": str(find(arguments.run)), "data": str(manifest.path), "kind": arguments.kind,
         "target": target.kind, "pool": arguments.pool, "views": arguments.views, "seeds": arguments.seeds,
         "folds": len(folds), "classes": rows.classes, "notes": notes,
         "results": [result.tree() for result in [*known, *results, *dropped]],
         "bad": [fault.id for fault in faults],
     }  # fmt: skip
-    (output / "results.json").write_text(written(said), encoding="utf-8")
+    (output / "results.json").write_text(written(report), encoding="utf-8")
     for line in [*(f"bad: {fault}" for fault in faults), *(f"note: {note}" for note in notes)]:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
     for path in (output / "results.json", *drawn):
@@ -150,7 +155,7 @@ def probe(arguments: argparse.Namespace, ranks: Ranks) -> int:
 
 
 def target_of(arguments: argparse.Namespace, model: MaskedAutoencoder, manifest: Manifest) -> tuple[Target, list[str]]:
-    """What is asked of the labels, and notes on it.
+    """How labels are interpreted, and notes on it.
 
     Raises:
         InputError: labels are not of that kind; or the run's own classifier is of another; or shots are to be drawn of
@@ -159,19 +164,19 @@ def target_of(arguments: argparse.Namespace, model: MaskedAutoencoder, manifest:
     from mmmae.build import build_target
     from mmmae.data.classes import Classes, LabelSet
     from mmmae.data.measurements import Numbers
-    from mmmae.probe.own_head import judge, tellable
+    from mmmae.probe.own_head import head_of, matched_outputs
 
-    own = judge(model).target if arguments.kind == "head" else build_target(model.recipe)
+    own = head_of(model).target if arguments.kind == "head" else build_target(model.recipe)
     kind = arguments.target or ("class" if own is None else own.kind)
     if arguments.shots and kind != "class":
         raise InputError(f"--shots counts labels of each class, and --target is {kind}\n  leave it out")
     if arguments.kind != "head":
         targets = {target.kind: target for target in (Classes, LabelSet, Numbers)}
         return targets[kind].of(manifest), []
-    assert own is not None  # or `judge` has refused
+    assert own is not None  # or `head_of` has refused
     if own.kind != kind:
         raise InputError(f"--target {kind} --kind head: the run learned by {own.objective}\n  leave --target out")
-    return tellable(own, manifest)
+    return matched_outputs(own, manifest)
 
 
 def study(
@@ -181,13 +186,13 @@ def study(
     folds: list[Split],
     settings: Mapping[str, Any],
 ) -> Probe | Finetuning | Head:
-    """What the kind means: frozen features, the whole model trained, or as it is."""
+    """The evaluation of a kind: probes of frozen features, fine-tuning, or the run's own head."""
     from mmmae.probe.finetune import Finetuning, Tuning
     from mmmae.probe.fitting import Probe
     from mmmae.probe.own_head import Head
 
     if arguments.kind == "finetune":
-        return Finetuning(models, folds[0], arguments.seeds, Tuning(**settings))
+        return Finetuning(models, folds[0], arguments.seeds, Tuning(**settings), arguments.output)
     if arguments.kind == "head":
         return Head(models, folds[0])
     return Probe(models, streams, folds, arguments.kind, arguments.seeds, arguments.pool)
@@ -201,10 +206,10 @@ def count(folds: list[Split]) -> str:
 
 
 def tuned(arguments: argparse.Namespace) -> dict[str, Any]:
-    """What is said of fine-tuning.
+    """The hyperparameters of fine-tuning.
 
     Raises:
-        InputError: it is out of range, or something else is asked for.
+        InputError: one is out of range, or the kind is another.
     """
     given = {"epochs": arguments.epochs, "rate": arguments.lr}
     given = {name: value for name, value in given.items() if value is not None}

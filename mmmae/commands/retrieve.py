@@ -1,4 +1,4 @@
-"""`mmmae retrieve`: whether a model knows which streams belong together, between every two of them."""
+"""`mmmae retrieve`: cross-modal retrieval between every two streams of a run."""
 
 from __future__ import annotations
 
@@ -107,12 +107,12 @@ def retrieve(arguments: argparse.Namespace, ranks: Ranks) -> int:
     console.print(table(figures, f"retrieval among {which}"))
     for line in repeats(figures):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
-    said = {
+    results = {
         "checkpoint": str(find(arguments.run)), "data": str(manifest.path), "held out": bool(len(test)),
         "results": figures, "bad": [fault.id for fault in faults],
         "notes": notes,
     }  # fmt: skip
-    (output / "results.json").write_text(written(said), encoding="utf-8")
+    (output / "results.json").write_text(written(results), encoding="utf-8")
     for line in [*(f"bad: {fault}" for fault in faults), *(f"note: {note}" for note in notes)]:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
     for path in (output / "results.json", picture(figures, output / "retrieval.png")):
@@ -232,7 +232,7 @@ def repeats(figures: Mapping[str, Mapping[str, Any]]) -> list[str]:
 
 
 def picture(figures: dict[str, dict[str, Any]], path: Path) -> Path:
-    """R@1 of every stream (down) asked for every other (across)."""
+    """R@1 from every stream (rows) to every other (columns)."""
     import numpy as np
     from matplotlib.figure import Figure  # not pyplot, which keeps every figure and asks for a display
 

@@ -1,1 +1,1 @@
-"""Weights of others: reading VideoMAE's checkpoints in the layouts in use, and writing them."""
+"""Pretrained weights: reading and writing VideoMAE checkpoints in the layouts in use."""

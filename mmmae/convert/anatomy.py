@@ -1,4 +1,4 @@
-"""The recipe that a checkpoint of VideoMAE was made with, as far as shapes and transformers' config.json tell."""
+"""The recipe that a checkpoint of VideoMAE was made with, inferred from shapes and transformers' config.json."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def inferred(found: Found, layout: Layout, body: Mapping[str, Tensor], overrides
     sizes tells it, and `overrides` win.
 
     Raises:
-        InputError: nothing tells how many heads there are, or config.json asks for what this house does not compute.
+        InputError: the number of heads is unknown, or config.json needs what mmmae does not compute.
     """
     config = found.config or {}
     alone = lone(body)
@@ -73,7 +73,7 @@ def depth(body: Mapping[str, Tensor], blocks: str) -> int:
 
 
 def heads(found: Found, width: int, told: int | None, half: int, overrides: Sequence[str]) -> int:
-    """Heads of the encoder (half 0) or the decoder (half 1): no shape tells them."""
+    """Heads of the encoder (half 0) or the decoder (half 1), which cannot be inferred from shapes."""
     key = f"{('trunk', DECODER)[half]}.heads"
     chosen = [override.partition("=")[2] for override in overrides if override.startswith(f"{key}=")]
     if chosen and chosen[-1].isdecimal():
@@ -81,8 +81,8 @@ def heads(found: Found, width: int, told: int | None, half: int, overrides: Sequ
     table = {row[half][0]: row[half][2] for row in SIZES.values()}
     if told is None and width not in table:
         raise InputError(
-            f"{found.path}: nothing tells how many heads share a width of {width}\n"
-            f"  put transformers' {CONFIG} beside it, or say it: mmmae convert ... {key}=N"
+            f"{found.path}: cannot infer the number of heads for a width of {width}\n"
+            f"  put transformers' {CONFIG} in the same folder, or set it: mmmae convert ... {key}=N"
         )
     return told or table[width]
 
@@ -93,7 +93,7 @@ def spelled(section: str, numbers: tuple[int, int, int]) -> list[str]:
 
 
 def check(found: Found, alone: bool) -> None:
-    """Refuse what config.json says and no VideoMAE of ours computes."""
+    """Refuse settings of config.json that mmmae does not compute."""
     config = found.config or {}
     reasons = [
         (config.get("model_type", "videomae") == "videomae", "model_type", "videomae"),
@@ -103,4 +103,4 @@ def check(found: Found, alone: bool) -> None:
     ]
     for holds, key, wanted in reasons:
         if not holds:
-            raise InputError(f"{found.path}: {CONFIG} says {key}={config[key]!r}, mmmae reads {wanted}")
+            raise InputError(f"{found.path}: {CONFIG} has {key}={config[key]!r}, mmmae reads {wanted}")

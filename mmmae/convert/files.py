@@ -19,12 +19,12 @@ from modalities.shapes import Tensor
 
 CONFIG = "config.json"
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
-TOP = ("model", "module")  # where VideoMAE's trainer and DeepSpeed keep the weights, beside optimizer and arguments
+TOP = ("model", "module")  # where VideoMAE's trainer and DeepSpeed keep the weights, with optimizer and arguments
 
 
 @dataclass(frozen=True)
 class Found:
-    """Tensors by the names that the file gives them, and transformers' config.json if one lies beside them."""
+    """Tensors by the names that the file gives them, and transformers' config.json if there is one in the folder."""
 
     path: Path
     tensors: Mapping[str, Tensor]
@@ -35,7 +35,7 @@ def find(path: Path) -> Found:
     """What lies at a path: a checkpoint file, or a folder as transformers writes it.
 
     Raises:
-        InputError: nothing that can be read; the message says what was found.
+        InputError: nothing that can be read; the message names what was found.
     """
     if not path.exists():
         raise InputError(f"{path}: there is no such file or folder")
@@ -56,11 +56,11 @@ def find(path: Path) -> Found:
         if (path / f"{name}.index.json").is_file():
             files = shards(path / f"{name}.index.json")
             return Found(path, {key: x for file in files for key, x in tensors(file).items()}, config)
-    raise InputError(f"{path}: {CONFIG} lies here without weights\n  expected {' or '.join(WEIGHTS)} beside it")
+    raise InputError(f"{path}: {CONFIG} is here without weights\n  expected {' or '.join(WEIGHTS)} in the same folder")
 
 
 def shards(index: Path) -> list[Path]:
-    """The files among which an index spreads the weights, all of them beside it.
+    """The shards listed in an index, all in its folder.
 
     Raises:
         InputError: the index names none, or one that lies elsewhere.
@@ -69,7 +69,8 @@ def shards(index: Path) -> list[Path]:
     names = sorted(set(map(str, names.values()))) if isinstance(names, Mapping) else []
     outside = [name for name in names if Path(name).name != name]
     if outside or not names:
-        raise InputError(f"{index}: names {outside[0] if outside else 'no files'}\n  weights lie beside their index")
+        named = outside[0] if outside else "no files"
+        raise InputError(f"{index}: names {named}\n  weights must be in the folder of their index")
     return [index.parent / name for name in names]
 
 

@@ -1,4 +1,4 @@
-"""What others call VideoMAE's tensors, and how theirs are shaped: one equation per tensor, read in both directions."""
+"""Layouts of VideoMAE's tensors in other projects, names and shapes: one equation per tensor, in both directions."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Equation:
 class Layout:
     """One way of naming the tensors.
 
-    name: what users know it by. prefix: of the encoder's names where a decoder lies beside it.
+    name: what users know it by. prefix: of the encoder's names if there is a decoder, too.
     places: theirs for each of OURS. block: theirs for each part of a block; a tuple where ours is several of theirs.
     finetuned: what a classifier adds, which masked autoencoders have no use for.
     """

@@ -107,11 +107,11 @@ def notes(model: MaskedAutoencoder, alone: bool, left: Sequence[str]) -> Iterabl
 
 
 def unknown(found: Found) -> str:
-    """What to say of tensors in no layout known."""
+    """The message for tensors in an unknown layout."""
     if any(name.startswith("tokenizers.") for name in found.tensors):
-        return f"{found.path}: these weights of mmmae need the {checkpoint.RECIPE} beside them\n  name its folder"
+        return f"{found.path}: these weights of mmmae need the {checkpoint.RECIPE} of their folder\n  name its folder"
     some = sorted(found.tensors)[:4]
-    kind = f", whose {CONFIG} says model_type={found.config.get('model_type')!r}" if found.config else ""
+    kind = f", whose {CONFIG} has model_type={found.config.get('model_type')!r}" if found.config else ""
     marks = " or ".join(f"{layout.mark!r} ({layout.name})" for layout in LAYOUTS.values())
     return (
         f"{found.path}: holds {len(found.tensors)} tensors in no layout known ({', '.join(some)}, ...){kind}\n"

@@ -133,7 +133,7 @@ def stream_of(model: MaskedAutoencoder) -> str:
 
 
 def encoder_obstacles(model: MaskedAutoencoder, stream: str) -> list[str]:
-    """In what ways an encoder is not VideoMAE's."""
+    """Differences of an encoder from VideoMAE's."""
     tokenizer = cast("VideoTokenizer", model.tokenizers[stream])
     checks = [
         (isinstance(model.trunk, Separate) and stream not in model.trunk.within, "its trunk is not `separate`"),
@@ -145,7 +145,7 @@ def encoder_obstacles(model: MaskedAutoencoder, stream: str) -> list[str]:
 
 
 def decoder_obstacles(model: MaskedAutoencoder, stream: str) -> list[str]:
-    """In what ways what is asked is not what VideoMAE asks."""
+    """Differences of the objective from VideoMAE's."""
     tokenizer = cast("VideoTokenizer", model.tokenizers[stream])
     asks = dict(model.objectives.items()).get("reconstruction")
     if not isinstance(asks, Reconstruction) or not isinstance(asks.decoder, Joint):
@@ -193,7 +193,7 @@ def config(model: MaskedAutoencoder, encoder: bool) -> dict[str, Any]:
 
 
 def sizes(stack: Any, prefix: str) -> dict[str, int]:
-    """What config.json says of a stack of blocks."""
+    """The entries of config.json for a stack of blocks."""
     width = len(stack.blocks[0].norm1.weight)
     return {
         f"{prefix}hidden_size": width,

@@ -1,4 +1,4 @@
-"""Ready-made recordings: every module here but `command` and `writing` makes a manifest of a package, or of nothing.
+"""Ready-made recordings: every module here but `command` and `writing` writes a corpus from a package or by itself.
 
 A corpus module has `write(out, **settings) -> Path`, which fills a folder with media files, `manifest.jsonl` and
 `CREDITS.md` and returns the manifest; its docstring opens with what it is. A new file is a new corpus.
@@ -7,7 +7,6 @@ A corpus module has `write(out, **settings) -> Path`, which fills a folder with 
 from __future__ import annotations
 
 import ast
-import difflib
 import importlib
 import importlib.util
 import inspect
@@ -16,7 +15,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from modalities.errors import InputError
+from modalities.errors import InputError, did_you_mean
 
 
 def names() -> list[str]:
@@ -89,7 +88,6 @@ def shipped(path: Path, install: str) -> Path:
 
 def _known(name: str) -> str:
     if name not in names():
-        nearest = difflib.get_close_matches(name, names(), n=1)
-        hint = f"did you mean {nearest[0]}? " if nearest else ""
-        raise InputError(f"no corpus is called {name!r}\n  {hint}there are: {', '.join(names())}")
+        hint = f"{did_you_mean(name, names())} there are: {', '.join(names())}".strip()
+        raise InputError(f"no corpus is called {name!r}\n  {hint}")
     return name

@@ -1,6 +1,6 @@
-"""A concert film of one minute with its sound, cut into pieces: PyPI `iscc-samples` 0.6.0 (CC-BY-4.0).
+"""A concert video of one minute with its sound, cut into segments: PyPI `iscc-samples` 0.6.0 (CC-BY-4.0).
 
-`pip install iscc-samples==0.6.0` (a source archive of 54 MB). Real film (H.264, 176x144 at 24 fps, AAC stereo at 22
+`pip install iscc-samples==0.6.0` (a source archive of 54 MB). Real video (H.264, 176x144 at 24 fps, AAC stereo at 22
 kHz), and the same minute in many other containers and codecs: `containers=True` adds those, which tests every decoder.
 """
 
@@ -27,10 +27,10 @@ CREDITS = """
 
 
 def write(out: Path, *, window: float = 5.0, test: float = 0.2, containers: bool = False) -> Path:
-    """Copy the film and list its consecutive pieces of `window` seconds, the last share `test` held out.
+    """Copy the video and list its consecutive segments of `window` seconds, the last share `test` held out.
 
     Raises:
-        InputError: the package is absent or without the film, or the film is shorter than two pieces.
+        InputError: the package is absent or without the video, or the video is shorter than two segments.
     """
     import av
 
@@ -40,13 +40,13 @@ def write(out: Path, *, window: float = 5.0, test: float = 0.2, containers: bool
         if not (folder / name).is_file():
             raise InputError(f"{folder / name}: not in the installed iscc-samples\n  {INSTALL}")
         shutil.copyfile(folder / name, out / name)
-    with av.open(str(out / names[0])) as film:
-        seconds = (film.duration or 0) / av.time_base
+    with av.open(str(out / names[0])) as container:
+        seconds = (container.duration or 0) / av.time_base
     pieces = math.floor(seconds / window) if window > 0 else 0
     if pieces < 2 or not 0 <= test < 1:
         raise InputError(
             f"concert: window={window}, test={test} leave no piece to train on\n"
-            f"  the film lasts {seconds:.0f} s: take a window up to {seconds / 2:.0f} and test in [0, 1)"
+            f"  the video lasts {seconds:.0f} s: take a window up to {seconds / 2:.0f} and test in [0, 1)"
         )
     write_credits(out, CREDITS)
     return write_manifest(

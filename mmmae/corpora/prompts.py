@@ -1,4 +1,4 @@
-"""Sentences, words and numbers that a telephone speaks, with what it says (24 minutes per language, 8 kHz, text).
+"""Telephone prompts (sentences, words, numbers) with their text (24 minutes per language, 8 kHz).
 
 Debian packages: `asterisk-core-sounds-en` has the transcripts, `asterisk-core-sounds-en-wav` the recordings; the same
 prompts are there in Spanish, French, Italian and Russian, each by one speaker. `label` is the language, `group` the

@@ -1,1 +1,1 @@
-"""What is fed: a manifest of recordings, the windows cut from them, batches by the step, augmentation on the device."""
+"""Data: manifests of recordings, windows, batches, augmentation on the device."""

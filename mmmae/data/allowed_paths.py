@@ -1,4 +1,4 @@
-"""Where the data's folder ends: a manifest that somebody else wrote must not make a run read what lies elsewhere."""
+"""Paths that a manifest may name: those in its folder, so that an untrusted manifest cannot make a run read others."""
 
 from __future__ import annotations
 

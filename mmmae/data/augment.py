@@ -1,8 +1,8 @@
-"""What happens to a batch on the device, after the uint8 transfer: repetition, each modality's augmentation, mixup."""
+"""Batch processing on the device, after the uint8 transfer: repetition, augmentation of each modality, mixup."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -13,7 +13,7 @@ from mmmae.data.targets import unlabelled
 from mmmae.recipes.lookup import RecipeError
 from mmmae.recipes.streams import Change
 from modalities.augmentation import Augmentation
-from modalities.noise import apart, mix, mix_tensor, signed, uniform
+from modalities.noise import fold_in, mix, mix_tensor, signed, uniform
 from modalities.records import Batch, Mixed, Signal
 from modalities.shapes import Float, Int, Tensor
 
@@ -76,8 +76,10 @@ def mixup(batch: Batch, weight: Float[Tensor, " b"]) -> Batch:
     return replace(batch, signals=signals, mixed=Mixed(other, weight))
 
 
-def require_mixable(tokenizers: Mapping[str, Tokenizer], objectives: Mapping[str, Objective], where: str) -> None:
-    """Refuse to mix what cannot be, or labels that nobody asks for.
+def require_mixable(
+    tokenizers: Mapping[str, Tokenizer], objectives: Mapping[str, Objective], targets: Iterable[str], where: str
+) -> None:
+    """Refuse to mix what cannot be, or labels that nobody learns. targets: names of what is learned over time.
 
     Raises:
         RecipeError: names the stream, or the objective that is missing.
@@ -86,6 +88,10 @@ def require_mixable(tokenizers: Mapping[str, Tokenizer], objectives: Mapping[str
         raise RecipeError(
             f"{where}: {words[0]} is made of words, between which there is nothing\n"
             "  set data.mixup=0, or leave the stream out with --modalities"
+        )
+    if over_time := ", ".join(targets):
+        raise RecipeError(
+            f"{where}: {over_time} are learned over time, and not mixed\n  set data.mixup=0, or leave the objective out"
         )
     if not any(objective.supports_mixup for objective in objectives.values()):
         raise RecipeError(
@@ -154,5 +160,5 @@ class Augment(nn.Module):
             change = self.changes[name]
             if name in signals and (self.training or change.always):
                 signal = signals.get(change.after or name, signals[name])
-                signals[name] = augment(signal, batch.key if change.draw is None else apart(batch.key, change.draw))
+                signals[name] = augment(signal, batch.key if change.draw is None else fold_in(batch.key, change.draw))
         return replace(batch, signals=signals)

@@ -1,4 +1,4 @@
-"""Which seconds of a recording a row means, and where windows may lie in them."""
+"""Bounds of a row in its recording, and of the windows in it."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def bounded(windows: Windows, row: Row, sources: Mapping[str, Any]) -> Row:
     called, column = windows.called({stream: sources[stream]}), windows.streams[stream].source
     if start >= length:
         reason = f"its row's `start` is {start - length:.2f} s after the end of the recording ({length:.2f} s)"
-        raise SampleError(called, reason, "mend `start` and `end` (in seconds), or drop the row", column)
+        raise SampleError(called, reason, "correct `start` and `end` (in seconds), or drop the row", column)
     late = 0.0 if row.end is None else row.end - length
     if late <= ROUNDING and (late <= SLACK or length - start < sum(windows.room(sources)) - SLACK):
         return row  # the reader has its own tolerance of a frame

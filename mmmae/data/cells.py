@@ -1,44 +1,44 @@
 """What may stand in a row of a manifest: each column's type, checked cell by cell so that an error names the row.
 
 The rules are those of a cell's value, not of the file it comes from: the same rows as CSV, JSON, parquet or in memory
-give the same manifest (mmmae/data/spelling.py).
+give the same manifest (modalities/manifest/spelling.py).
 """
 
 from __future__ import annotations
 
-import ast
-import json
-import math
 import re
-from collections.abc import Callable, Collection
-from contextlib import suppress
+from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any
 
-from mmmae.data import headers, kinds, labels
+from mmmae.data import headers, kinds, labels, timeline
 from mmmae.data.findings import Findings
-from mmmae.data.spelling import NO_VALUE, Verbatim, empty, escaped, name, plain
 from modalities.errors import InputError, SampleError
+from modalities.manifest.cells import path, seconds, valid
+from modalities.manifest.columns import Cell, Columns
+from modalities.manifest.spelling import NO_VALUE, Verbatim, empty, escaped, name, plain
 
 FAULT = ("path", "reason", "remedy")
 TRAIN = ("train", "training")
 HELD_OUT = ("test", "testing", "validation", "valid", "val", "dev", "eval", "evaluation")
 MEASURED = re.compile(r"-?\d+[.,]\d+")
-COMMA = re.compile(r"(\d+),(\d+)")
 
 Store = Callable[[str, Any, dict[str, Any]], Any]  # column, cell and its row to the path of a file
 
 
 def check(
-    row: Any, modalities: Collection[str], where: str, findings: Findings | None = None, store: Store | None = None
-) -> dict[str, Any]:
+    row: Any, known: kinds.Known, where: str, findings: Findings | None = None, store: Store | None = None,
+    further: Mapping[str, Cell] | None = None,
+) -> dict[str, Any]:  # fmt: skip
     """The filled cells of a row, in the types that the manifest stores; empty ones (null, "", NaN, []) are left out.
 
     An error in the place of a cell goes into `fault`: the row is a bad sample for whoever reads that modality.
 
     Args:
-        modalities: names of columns that hold a path (all but `text`).
+        known: the columns of every modality, by name.
         where: file and row, for messages.
         findings: where notes go.
+        further: columns of no modality, and their cells.
         store: makes a file of a cell that is the recording itself (bytes, an array).
 
     Raises:
@@ -47,12 +47,13 @@ def check(
     findings = Findings() if findings is None else findings
     if not isinstance(row, dict):
         raise InputError(f'{where}: expected an object such as {{"video": "clip.mp4"}}, got {row!r:.60}')
-    plan = headers.plan(tuple(row), tuple(modalities))
+    plan = headers.plan(tuple(row), tuple(known.values()), tuple(further or ()))
     if plan.problem is not None:
         raise InputError(f"{where}: {plan.problem}")
     for note in plan.notes:
         findings.notes.setdefault(note, (1, ""))
     cells: dict[str, Any] = {}
+    columns = all_cells(known, further or {})
     for given, column in plan.pairs:
         value = row[given]
         if isinstance(value, SampleError):
@@ -62,23 +63,24 @@ def check(
             cells[column] = escaped(value)
             continue
         try:
-            if store is not None and column not in COLUMNS and not isinstance(value, (str, type(None))):
+            holds_path = column == headers.FILE or (column in columns and columns[column].check is path)
+            if store is not None and holds_path and not isinstance(value, (str, type(None))):
                 value = store(column, value, row)
             value = plain(value)
-            none_of_several = column == "label" and value == []
-            if column in headers.RATES or (isinstance(value, str) and not value.strip()):
+            none_of_several = column in LISTS and value == []
+            if (column not in columns and column != headers.FILE) or (isinstance(value, str) and not value.strip()):
                 continue
             if empty(value) and not none_of_several:
                 continue
             if isinstance(value, str) and value.strip() in NO_VALUE and column != "label":
-                if column != "text":
+                if column not in known or not known[column].words:
                     findings.note(f"column {given!r}: {value.strip()!r} is read as an empty cell", where)
                     continue
                 findings.note(f"column {given!r}: {value.strip()!r} is read as a caption, not as an empty cell", where)
             if column == headers.FILE:
                 column = by_ending(value)
-            cell = COLUMNS.get(column, path)(value)
-            if isinstance(cell, str) and column not in modalities:
+            cell = columns[column].check(value)
+            if isinstance(cell, str) and column not in known:
                 valid(cell)
         except ValueError as error:
             if isinstance(error, InputError):
@@ -86,7 +88,7 @@ def check(
             raise InputError(
                 f"{where}: column {given!r} takes {error}, got {value!r:.80}\n  Mend the cell or leave it empty."
             ) from None
-        if not empty(cell):
+        if not empty(cell) or column in LISTS:
             if column in cells:
                 raise InputError(f"{where}: columns {given!r} and {column!r} both name the {column}\n  Remove one.")
             cells[column] = cell
@@ -103,12 +105,6 @@ def by_ending(value: Any) -> str:
     if found is None:
         raise ValueError("the path of a video, an image or a sound (else call the column as what it is, e.g. imu)")
     return found
-
-
-def path(value: Any) -> str:
-    if isinstance(value, str):
-        return escaped(value)
-    raise ValueError("a path relative to the manifest")
 
 
 def group(value: Any) -> str:
@@ -128,110 +124,23 @@ def split(value: Any) -> str:
     raise ValueError("'train' or 'test'")
 
 
-def number(value: Any, least: float) -> float:
-    found = math.nan
-    if isinstance(value, str):
-        value = value.strip()
-        if comma := COMMA.fullmatch(value):  # as German or French spreadsheets write it
-            if len(comma[2]) == 3 and comma[1] != "0":
-                raise ValueError(f"a number with a decimal point ({value} may be a decimal or a thousand)")
-            value = f"{comma[1]}.{comma[2]}"
-        value = "" if "_" in value else value
-    if not isinstance(value, bool):
-        with suppress(TypeError, ValueError, OverflowError):
-            found = float(value)
-    if not least <= found < math.inf:
-        raise ValueError(f"a number from {least:g} up")
-    return found
-
-
-def seconds(value: Any) -> float:
-    try:
-        return number(value, 0.0)
-    except ValueError as error:
-        raise ValueError(f"{error}, in seconds such as 83.5") from None
-
-
-def rate(value: Any) -> float:
-    return number(value, 1e-3)
-
-
-def count(value: Any) -> int:
-    found = number(value, 0.0)
-    if not found.is_integer() or found >= 2**31:
-        raise ValueError("a whole number, counted from 0")
-    return int(found)
-
-
-def listed(value: Any) -> Any:
-    """The list that a text holds, as JSON or as Python prints it; anything else as it is.
-
-    Raises:
-        ValueError: it is a list as NumPy prints it, without commas.
-    """
-    if not isinstance(value, str) or value.strip()[:1] not in ("[", "{"):
-        return value
-    for parse in (json.loads, ast.literal_eval):
-        try:
-            found = parse(value)
-        except (ValueError, SyntaxError, MemoryError, RecursionError):
-            continue
-        if parse is ast.literal_eval and re.search(r"['\"]\s+['\"]", value):
-            raise ValueError('a list with commas, such as ["a dog", "a cat"]')
-        return found if isinstance(found, (list, dict)) else value
-    return value
-
-
-def edges(value: Any) -> list[list[int]]:
-    value = listed(value)
-    pairs = [edge(plain(pair)) for pair in value] if isinstance(value, list) else [None]
-    found = [pair for pair in pairs if pair is not None]
-    if len(found) < len(pairs):
-        raise ValueError("pairs of sensors such as [[0, 1], [1, 2]]")
-    return found
-
-
-def edge(pair: Any) -> list[int] | None:
-    ends = [plain(end) for end in pair] if isinstance(pair, list) else []
-    whole = [int(end) for end in ends if not isinstance(end, bool) and isinstance(end, (int, float)) and end % 1 == 0]
-    return whole if len(whole) == len(ends) == 2 and all(0 <= end < 2**31 for end in whole) else None
-
-
-def captions(value: Any) -> list[dict[str, Any]]:
-    found = listed(value)
-    if isinstance(value, str):
-        holds = all(isinstance(one, (str, dict)) for one in found) if isinstance(found, list) else "text" in found
-        found = found if holds else value  # "[1]" and "{x}" are captions
-    found = [caption(plain(one)) for one in (found if isinstance(found, list) else [found]) if not empty(plain(one))]
-    if len({len(one) for one in found}) > 1:
-        raise ValueError("captions that all have `start` and `end`, or none")
-    return found
-
-
-def caption(value: Any) -> dict[str, Any]:
-    if isinstance(value, (int, float)) and not isinstance(value, bool):  # a digit that is spoken
-        value = str(value)
-    if isinstance(value, str):
-        return {"text": valid(value)}
-    if isinstance(value, dict) and isinstance(value.get("text"), str) and value.keys() <= {"text", "start", "end"}:
-        times = {key: seconds(value[key]) for key in ("start", "end") if not empty(value.get(key))}
-        if len(times) != 1:
-            return {"text": valid(value["text"]), **times}
-    raise ValueError('a caption, a list of captions, or a list of {"text", "start", "end"}')
-
-
-def valid(text: str) -> str:
-    """A text without halves of surrogate pairs, which no table holds."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        raise ValueError("text without lone surrogates") from None
-    return text
-
-
-COLUMNS = {
-    "id": name, "text": captions, "start": seconds, "end": seconds, "label": labels.cell, "split": split,
-    "group": group,
-    "regions": path, "imu_rate": rate, "edges": edges,
-    "imu_window": count,
+GENERAL = {
+    "id": Cell(name), "start": Cell(seconds, float), "end": Cell(seconds, float), "label": Cell(labels.cell),
+    "segments": Cell(timeline.segments, [timeline.SEGMENT]), "split": Cell(split), "group": Cell(group),
 }  # fmt: skip
+LISTS = ("label", "segments")  # columns in which an empty list is a value: none of several
+
+
+@lru_cache(maxsize=16)
+def cells_of(modalities: tuple[Columns, ...]) -> dict[str, Cell]:
+    """Every column that holds something, and its cells."""
+    return GENERAL | {column: cell for one in modalities for column, cell in one.cells.items()}
+
+
+def all_cells(known: kinds.Known, further: Mapping[str, Cell]) -> dict[str, Cell]:
+    """The columns of modalities and further ones, and their cells."""
+    found = cells_of(tuple(known.values()))
+    return {**found, **further} if further else found
+
+
+NUMBERS = [name for name, cell in cells_of(tuple(kinds.HOUSE.values())).items() if cell.kind in (float, int)]

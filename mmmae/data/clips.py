@@ -17,6 +17,7 @@ from mmmae.data.notes import Notes, noted
 from mmmae.data.sample import Sample, fill
 from mmmae.data.scan import empty
 from mmmae.data.substitutes import NoSubstitute, NothingThere, candidates
+from mmmae.data.window_targets import Placed
 from mmmae.data.windows import Windows
 from mmmae.recipes.streams import Stream
 from modalities.errors import SampleError
@@ -47,6 +48,7 @@ class Clips(Windows, Dataset):
         repeats: samples drawn from each recording per epoch (Hoffer et al., arXiv:1901.09335).
         repeat: how they differ: "windows" reads several windows of the recording, following each other where it is
             long enough; "crops" reads one, and `mmmae.data.augment.repeat` multiplies it on the device.
+        targets: what else is learned of each window, by name.
         centre: take the middle window (of several: the middles of equal parts) and the middle of each lag (evaluation).
     """
 
@@ -61,6 +63,7 @@ class Clips(Windows, Dataset):
         repeats: int = 1,
         repeat: str = "crops",
         centre: bool = False,
+        targets: Mapping[str, Placed] | None = None,
     ):
         if repeats < 1:
             raise ValueError(f"repeats counts the samples drawn from each recording, from 1 up, got {repeats}")
@@ -68,7 +71,9 @@ class Clips(Windows, Dataset):
             raise ValueError(f"repeat is 'crops' (of one window) or 'windows', got {repeat!r}")
         count = repeats if repeat == "windows" else 1
         super().__init__(readers, window=window, streams=streams, count=count, centre=centre)
-        self.manifest, self.seed = manifest, seed
+        self.targets = {name: one for name, one in (targets or {}).items() if one.stream in self.readers}
+        columns = [one.target.column for one in self.targets.values()]
+        self.manifest, self.seed = manifest.giving(columns), seed
         self.refused: dict[int, SampleError] = {}  # recordings that ended a worker
         self.empty: dict[int, Fault | None] = {}  # of recordings that had nothing in a window
         self.notes = Notes()  # of the readers, on what has reached the main process
@@ -99,7 +104,8 @@ class Clips(Windows, Dataset):
     def fault(self, index: int, error: SampleError) -> Fault | None:
         """What to report of a recording that gave an error; None where it only has nothing in one window."""
         if not isinstance(error, NothingThere):
-            path = str(self.manifest.path) if error.path == "text" else error.path
+            inside = error.path in {stream.use for stream in self.streams.values()}  # a modality in place of a file
+            path = str(self.manifest.path) if inside else error.path
             return Fault(self.manifest[index].id, path, error.modality, error.reason, error.remedy)
         if index not in self.empty:
             try:
@@ -174,5 +180,15 @@ class Clips(Windows, Dataset):
             blank = {m: reader.blank(self.spans[m]) for m, reader in self.readers.items()}
             filled = {m: fill(blank[m], reading) for m, reading in found.items()}
             notes = noted(row.id, found, lambda m: (self.called({m: sources[m]}), self.streams[m].source))
-            samples.append(Sample(blank | filled, start, lag, self.spans, key, row.id, row.label, notes=notes))
+            sample = Sample(blank | filled, start, lag, self.spans, key, row.id, row.label, notes=notes)
+            samples.append(self.aimed(row, sample))
         return samples
+
+    def aimed(self, row: Row, sample: Sample) -> Sample:
+        """The sample with the targets of its window."""
+        found = {}
+        for name, one in self.targets.items():
+            start, span = sample.start + sample.lags[one.stream], sample.spans[one.stream]
+            cell = row.cells[one.target.column]
+            found[name] = one.of(cell, start, span, sample.readings[one.stream])
+        return replace(sample, targets=found) if found else sample

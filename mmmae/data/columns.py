@@ -39,10 +39,10 @@ class Side:
     @classmethod
     def of(cls, manifest: Manifest) -> Side:
         side, names = cls(), media(manifest)
-        for row in manifest.columns("id", "text", "label", "group", *names):
+        for row in manifest.columns("id", "label", "group", *names, *manifest.inline):
             side.rows += 1
             side.ids.append(number(row["id"]))
-            for text in captions(row):
+            for text in captions(manifest, row):
                 side.captions.append(number(text))
             side.files.extend(number(path) for path in files(row, names))
             side.labels.update(named(row["label"]))
@@ -98,8 +98,8 @@ class Columns:
     def first(self, kind: str, numbers: set[int]) -> str:
         """The first caption, file or id that has one of these numbers."""
         names = media(self.manifest)
-        for row in self.manifest.columns("id", "text", *names):
-            texts = {"captions": captions(row), "files": files(row, names), "ids": [row["id"]]}[kind]
+        for row in self.manifest.columns("id", *names, *self.manifest.inline):
+            texts = {"captions": captions(self.manifest, row), "files": files(row, names), "ids": [row["id"]]}[kind]
             for text in texts:
                 if number(text) in numbers:
                     return text
@@ -128,12 +128,12 @@ class Repeats:
 
 
 def media(manifest: Manifest) -> list[str]:
-    """The columns that hold paths."""
-    return [name for name in manifest.modalities if name != "text" and name in manifest.table.column_names]
+    """The columns that name the files of the modalities that there are."""
+    return [name for name in manifest.modalities if name in manifest.media]
 
 
-def captions(row: dict[str, Any]) -> Iterator[str]:
-    return (caption["text"].strip() for caption in row["text"] or ())
+def captions(manifest: Manifest, row: dict[str, Any]) -> Iterator[str]:
+    return (text.strip() for text in manifest.texts_of(row))
 
 
 def files(row: dict[str, Any], columns: Iterable[str]) -> set[str]:

@@ -1,4 +1,4 @@
-"""What a whole dataset holds: verdicts on recordings, merged one after the other."""
+"""Statistics of a dataset, merged recording by recording."""
 
 from __future__ import annotations
 

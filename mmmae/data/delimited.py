@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
 import csv
 import io
 import re
@@ -10,15 +9,16 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from mmmae.data import headers, kinds
+from mmmae.data import cells, headers, kinds
 from mmmae.data.findings import Findings
 from modalities.errors import InputError
+from modalities.files.suffixes import ending
+from modalities.manifest.text_files import read_text
 
 Rows = Iterator[tuple[str, dict[str, Any]]]
 
 DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars", " ": "spaces"}
-NUMBERS = ("start", "end", "imu_rate", "imu_window")
-MEDIA = "|".join(re.escape(end[1:]) for kind in ("video", "image", "audio") for end in kinds.KINDS[kind])
+MEDIA = "|".join(re.escape(end[1:]) for end in kinds.CERTAIN)
 LISTED = re.compile(rf'\s*"?(?P<path>[^"]+?\.(?:{MEDIA}))"?(?=$|[\s,;|])', re.IGNORECASE)
 SHORT = "\0short"  # in place of a cell that a row lacks at its end
 FRAMES = (
@@ -28,33 +28,13 @@ FRAMES = (
 REMEDY = "Give the file a first line that names its columns, such as video,start,end,label (start and end in seconds)."
 
 
-def read_text(path: Path, findings: Findings | None = None) -> str:
-    """The text of a file in UTF-8, or in UTF-16 with a byte-order mark.
-
-    Raises:
-        InputError: it is neither.
-    """
-    data = path.read_bytes()
-    wide = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-    if wide and findings is not None:
-        findings.note(f"{path.name} is UTF-16 text")
-    try:
-        return data.decode("utf-16" if wide else "utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
-    except UnicodeDecodeError as error:
-        encoding = "UTF-16" if wide else "UTF-8"
-        raise InputError(
-            f"{path}: not {encoding} text ({error.reason} at byte {error.start})\n"
-            "  Save it as UTF-8 (in Excel: CSV UTF-8)."
-        ) from None
-
-
 def read_delimited(path: Path, findings: Findings) -> Rows:
     """Rows of a table with a header, or of a list of files without one.
 
     Raises:
         InputError: names the line that cannot be parsed.
     """
-    text = read_text(path, findings)
+    text = read_text(path, findings.note)
     lines = text.split("\n")
     first = next((number for number, line in enumerate(lines) if line.strip()), None)
     if first is None:
@@ -62,14 +42,14 @@ def read_delimited(path: Path, findings: Findings) -> Rows:
     if LISTED.match(lines[first]):
         return read_list(path, lines, findings)
     delimiter = delimiter_of(lines[first], path)
-    if delimiter != ("\t" if kinds.ending(path) == ".tsv" else ","):
+    if delimiter != ("\t" if ending(path) == ".tsv" else ","):
         findings.note(f"{path.name} has {DELIMITERS[delimiter]} between its cells")
     return read_table(path, "\n".join(lines[first:]), first, delimiter, findings)
 
 
 def delimiter_of(header: str, path: Path) -> str:
     """What stands between the names of columns: what cuts the header into most names that are known."""
-    usual = "\t" if kinds.ending(path) == ".tsv" else ","
+    usual = "\t" if ending(path) == ".tsv" else ","
     order = [usual, *(mark for mark in ",;\t|" if mark != usual)]
 
     def known(mark: str) -> tuple[int, int]:
@@ -93,7 +73,7 @@ def read_table(path: Path, text: str, above: int, delimiter: str, findings: Find
     try:
         names = table.fieldnames = [name.strip() for name in table.fieldnames or ()]
         require_header(path, names)
-        commas = [name for name in names if name.lower() in NUMBERS] if delimiter == ";" else ()
+        commas = [name for name in names if name.lower() in cells.NUMBERS] if delimiter == ";" else ()
         for row in table:
             place = f"line {above + table.line_num}"
             if any(cell.strip() for cell in row.pop(None, ())):

@@ -1,4 +1,4 @@
-"""Recordings as an evaluation reads them: the same windows every time, and nothing in the place of a bad one."""
+"""Windows for evaluation: the same every time, without substitutes for bad recordings."""
 
 from __future__ import annotations
 

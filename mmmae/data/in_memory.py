@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from mmmae.data import headers
 from mmmae.data.delimited import Rows
+from mmmae.data.kinds import Known
 from mmmae.data.stored import Store, as_array
 from modalities.errors import InputError
 
@@ -77,8 +78,9 @@ def read(data: Any, store: Store) -> Rows:
 
             return numbered(row for batch in pa.table(data).to_batches(1000) for row in batch.to_pylist())
         case "frame":
-            table = long_table(data)
-            return numbered(windows_of(data, table)) if table else from_columns(frame_columns(data), store)
+            table = long_table(data, store.known)
+            readings = next(name for name, one in store.known.items() if one.tables)
+            return numbered(windows_of(data, table, readings)) if table else from_columns(frame_columns(data), store)
         case "columns":
             return from_columns(dict(data), store)
         case _:
@@ -105,13 +107,16 @@ def from_columns(table: dict[str, Any], store: Store) -> Rows:
         raise InputError(f"the columns differ in length: {shown}\n  Give each a value for every row.")
     if not lengths:
         raise InputError(f"no column has a value for each row\n  {EXPECTED}")
-    stack = None if "imu_window" in table or not store.wants("imu") else stacked(listed.get("imu", ()))
-    if stack is not None:
+    for name, one in store.known.items():
+        if not one.own or one.window is None or one.window in table or not store.wants(name):
+            continue
+        if (stack := stacked(listed.get(name, ()))) is None:
+            continue
         try:
-            listed["imu"] = [store.sensors(stack)] * len(stack)
+            listed[name] = [one.stored(stack, None, store.keep)] * len(stack)
         except ValueError as error:
-            raise InputError(f"column 'imu' takes {error}") from None
-        listed["imu_window"] = range(len(stack))
+            raise InputError(f"column {name!r} takes {error}") from None
+        listed[one.window] = range(len(stack))
     alone = {name: value for name, value in table.items() if name not in listed}
     for number, values in enumerate(zip(*listed.values(), strict=True)):
         yield f"row {number}", {**dict(zip(listed, values, strict=True)), **alone}
@@ -146,10 +151,9 @@ def frame_columns(frame: DataFrame) -> dict[str, Any]:
     return {str(name): list(frame[name]) for name in frame.columns}
 
 
-def long_table(frame: DataFrame) -> Any:
+def long_table(frame: DataFrame, known: Known) -> Any:
     """What groups the readings of a DataFrame into windows; None where its rows are recordings."""
-    if any(headers.known(str(name)) and str(name) in ("video", "audio", "imu", "text", "embedding", *headers.SAME)
-           for name in frame.columns):  # fmt: skip
+    if any(str(name) in known or str(name) in headers.HOUSE.same for name in frame.columns):
         return None
     if frame.index.nlevels == 2:
         return {"level": 0}
@@ -163,13 +167,13 @@ def long_table(frame: DataFrame) -> Any:
     return None
 
 
-def windows_of(frame: DataFrame, by: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """A row for each window of a long table: its readings, and what is the same in all of its rows (label, group).
+def windows_of(frame: DataFrame, by: dict[str, Any], readings: str) -> Iterator[dict[str, Any]]:
+    """A row for each window of a long table: its readings, in the column of that name, and what all its rows share.
 
     Raises:
         InputError: a column of a manifest differs within a window.
     """
-    kept = [name for name in frame.columns if str(name) in headers.PLAIN and name != by.get("by")]
+    kept = [name for name in frame.columns if str(name) in headers.HOUSE.columns and name != by.get("by")]
     for key, part in frame.groupby(**by, sort=False, dropna=False):
         row: dict[str, Any] = {"id": key}
         for name in kept:
@@ -179,8 +183,8 @@ def windows_of(frame: DataFrame, by: dict[str, Any]) -> Iterator[dict[str, Any]]
                     "  Give all readings of a window the same, or cut it where it changes."
                 )
             row[str(name)] = found[0]
-        readings = part.drop(columns=[*kept, by["by"]] if "by" in by else kept)
-        yield {**row, "imu": readings if "by" in by else readings.droplevel(0)}
+        table = part.drop(columns=[*kept, by["by"]] if "by" in by else kept)
+        yield {**row, readings: table if "by" in by else table.droplevel(0)}
 
 
 def read_datasets(data: Any) -> Rows:

@@ -1,48 +1,48 @@
-"""Which modality a file is of, by the ending of its name: whatever PyAV opens counts."""
+"""The modalities as a table of recordings knows them: their columns, and which modality a file belongs to."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from importlib.util import find_spec
 
-VIDEOS = (
-    ".mp4", ".m4v", ".mov", ".qt", ".mkv", ".webm", ".avi", ".divx", ".ogv", ".ogm", ".mpg", ".mpeg", ".mpe", ".m1v",
-    ".m2v", ".vob", ".ts", ".mts", ".m2ts", ".m2t", ".mxf", ".flv", ".f4v", ".wmv", ".asf", ".3gp", ".3gpp", ".3g2",
-    ".nut", ".dv", ".rm", ".rmvb", ".h264", ".264", ".h265", ".265", ".hevc", ".ivf", ".obu", ".mjpeg", ".mjpg", ".y4m",
-    ".vc1", ".wtv", ".gif", ".apng",
-)  # fmt: skip
-IMAGES = (
-    ".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pam", ".jp2",
-    ".j2k", ".jxl", ".exr", ".dpx", ".psd", ".hdr", ".qoi",
-)  # fmt: skip
-SOUNDS = (  # in the order of preference: of several sounds of one name, the first is read
-    ".wav", ".wave", ".bwf", ".rf64", ".w64", ".flac", ".aif", ".aiff", ".aifc", ".caf", ".au", ".snd", ".wv", ".tta",
-    ".tak", ".ape", ".voc", ".sph", ".nist", ".sox", ".iff", ".8svx", ".dsf", ".dff", ".opus", ".ogg", ".oga", ".spx",
-    ".weba", ".mka", ".m4a", ".m4b", ".m4r", ".aac", ".adts", ".ac3", ".eac3", ".ec3", ".mp3", ".mp2", ".mpga", ".wma",
-    ".amr", ".awb", ".dts", ".thd", ".mpc",
-)  # fmt: skip
-SENSORS = (".csv", ".tsv")
-CAPTIONS = (".txt",)
-KINDS = {"video": VIDEOS, "image": IMAGES, "audio": SOUNDS, "imu": SENSORS, "text": CAPTIONS}
-OF = {ending: kind for kind, endings in KINDS.items() for ending in endings}
-MUTE = (*IMAGES, ".gif", ".apng", ".y4m", ".h264", ".264", ".h265", ".265", ".hevc", ".mjpeg", ".mjpg", ".ivf", ".obu")
+from mmmae.recipes.lookup import find, names
+from modalities.files.suffixes import ending
+from modalities.manifest.columns import Columns, Files
+
+Known = Mapping[str, Columns]
 
 
-def ending(path: str | os.PathLike) -> str:
-    """The ending of a file's name in small letters, with its dot."""
-    return os.path.splitext(path)[1].lower()
+@lru_cache
+def columns_of(use: str) -> type[Columns]:
+    """The class of a modality's columns: that of its module `manifest`, else that of one path."""
+    if use in names("columns") or ("." in use and find_spec(f"{use}.manifest")):
+        return find("columns", use, use)
+    return Columns
 
 
-def kind(path: str | os.PathLike) -> str | None:
-    """video, image, audio, imu or text; None where the ending tells nothing."""
-    return OF.get(ending(path))
+def known(others: Mapping[str, str] | Iterable[str] = ()) -> dict[str, Columns]:
+    """The columns of every modality of the house, and further ones: by name, or by name and modality."""
+    house = names("reader")
+    found = {name: columns_of(name)(name) for name in house}
+    uses = others if isinstance(others, Mapping) else dict.fromkeys(others, "")
+    return found | {name: columns_of(use)(name, use not in house) for name, use in uses.items() if name not in found}
+
+
+def files(columns: Known) -> dict[str, tuple[str, Files]]:
+    """Kinds of files in a folder, those that decide what its rows are first: the column of each, and what it is."""
+    found = {kind: (one.name, of) for one in columns.values() if one.own for kind, of in one.files.items()}
+    return dict(sorted(found.items(), key=lambda item: item[1][1].rank))
+
+
+HOUSE = known()
+FILES = files(HOUSE)
+OF = {ending: kind for kind, (_, of) in FILES.items() for ending in of.suffixes}
+CERTAIN = [ending for ending, kind in OF.items() if FILES[kind][1].certain]
 
 
 def media(path: str | os.PathLike) -> str | None:
-    """The column of a manifest that a recording belongs into: video (images, too) or audio; None if neither."""
-    found = kind(path)
-    return "video" if found == "image" else found if found in ("video", "audio") else None
-
-
-def has_sound(video: str | None) -> bool:
-    """Whether a file in the column `video` may have a sound track."""
-    return video is not None and ending(video) not in MUTE
+    """The column that a recording belongs into, by its ending alone; None where that does not tell."""
+    found = ending(path)
+    return FILES[OF[found]][0] if found in CERTAIN else None

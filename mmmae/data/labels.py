@@ -6,11 +6,11 @@ import json
 import math
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from mmmae.data.spelling import empty, name, plain
+from modalities.manifest.spelling import empty, name, plain
 
 NO_LABEL = "-1"  # what many corpora write where the label of a row is not known
 WHOLE = re.compile(r"-?\d+")
@@ -30,6 +30,10 @@ class LabelColumn(ABC):
     @abstractmethod
     def texts(self) -> list[str | None]:
         """The label of each row, as text."""
+
+    def every(self, column: str) -> Iterator[Any]:
+        """The cells of another column in the whole table, also where this holds some of its rows."""
+        return iter(())
 
     @abstractmethod
     def place(self, label: str) -> str:

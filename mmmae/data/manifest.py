@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import os
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmmae.data import in_memory as memory
-from mmmae.data import rows
+from mmmae.data import kinds, rows
 from mmmae.data.allowed_paths import Enclosure
 from mmmae.data.classes import Classes
 from mmmae.data.findings import Findings
-from mmmae.data.kinds import has_sound
 from mmmae.data.labels import LabelColumn
-from mmmae.data.spelling import unescaped
 from mmmae.data.stored import Store
-from mmmae.data.table import collect, shipped
+from mmmae.data.table import collect
 from mmmae.data.targets import Encoded, Target
 from modalities.errors import InputError, SampleError
+from modalities.manifest.columns import Cell
+from modalities.manifest.spelling import unescaped
 from modalities.noise import WORD, mix
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ class Row:
     start, end: the part of the recording in seconds; None leaves it to the recording.
     label: as the manifest's target encodes it; None where there is none.
     notes: what was assumed of it, for the readings of its windows.
+    cells: those of the columns that the manifest was asked to give.
     """
 
     id: str
@@ -44,6 +45,7 @@ class Row:
     end: float | None = None
     label: Encoded | None = None
     notes: tuple[str, ...] = ()
+    cells: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,9 @@ class Manifest(LabelColumn):
     labels: every different one in the file, as text (mmmae/data/labels.py).
     modalities: those that at least one row has, counting the sound track of a video as audio.
     target: what rows give for their label; by default its place among the names, those that are lists left out.
-    notes: what was assumed, converted or passed over while the rows were read, a plain sentence each.
+    notes: what was assumed, converted or ignored while the rows were read, a plain sentence each.
+    known: the columns of every modality, by name. given: further columns, whose cells rows give.
+    whole: the table with all of its rows, where this holds some.
     """
 
     path: Path | str
@@ -64,6 +68,9 @@ class Manifest(LabelColumn):
     modalities: tuple[str, ...]
     target: Target
     notes: tuple[str, ...] = ()
+    known: kinds.Known = field(default_factory=lambda: kinds.HOUSE, repr=False)
+    given: tuple[str, ...] = ()
+    whole: Dataset | None = field(default=None, repr=False)
 
     @classmethod
     def open(
@@ -71,7 +78,8 @@ class Manifest(LabelColumn):
         data: Any,
         *,
         modalities: Sequence[str] | None = None,
-        columns: Sequence[str] = (),
+        columns: Mapping[str, str] | Sequence[str] = (),
+        further: Mapping[str, Cell] | None = None,
         bad: float = 0.0,
         outside: bool = False,
         cache: str | os.PathLike | None = None,
@@ -83,7 +91,8 @@ class Manifest(LabelColumn):
         Args:
             data: a path, or a datasets.Dataset or DatasetDict, a pandas DataFrame, a list of dicts, or columns such as
                 {"imu": X, "imu_rate": 50, "label": y}: paths, bytes or arrays (docs/data.md).
-            columns: of further modalities that rows may have.
+            columns: of further modalities that rows may have; as a mapping, each with the modality that it is read as.
+            further: columns that objectives learn from, and their cells.
             bad: share of the rows whose files may be missing: whoever reads such a row meets the error.
             outside: whether files may lie elsewhere than in the manifest's folder and below.
             cache: folder for recordings that the rows hold themselves; the user's cache by default.
@@ -93,11 +102,18 @@ class Manifest(LabelColumn):
         """
         data, enclosure = rows.locate(data, outside)
         path, findings = memory.called(data), Findings()
-        known = list(dict.fromkeys([*shipped(), *(modalities or ()), *columns]))
+        uses = columns if isinstance(columns, Mapping) else dict.fromkeys(columns, "")
+        known = kinds.known(dict.fromkeys(modalities or (), "") | dict(uses))
         asked = None if modalities is None else set(modalities)
-        store = Store(findings, cache, asked)
+        store = Store(findings, cache, asked, known)
         table, present = collect(
-            path, rows.read(data, enclosure, findings, asked, store), known, asked, findings, store
+            path,
+            rows.read(data, enclosure, findings, asked, store, known),
+            known,
+            asked,
+            findings,
+            store,
+            further or {},
         )
         store.report()
         enclosure.also = os.path.realpath(store.folder) if store.files else None
@@ -105,7 +121,7 @@ class Manifest(LabelColumn):
         folder = Path(enclosure.folder)
         manifest = cls(
             path, folder, table, labels, tuple(m for m in known if m in present), Classes.plain(labels),
-            findings.sentences(),
+            findings.sentences(), known,
         )  # fmt: skip
         manifest.require_files(modalities or manifest.modalities, enclosure, bad)
         return manifest
@@ -117,7 +133,8 @@ class Manifest(LabelColumn):
         row = self.table[index]
         found = {m: source for m in self.modalities if (source := self.locate(row, m)) is not None}
         label = None if row["label"] is None else self.target.encode(row["label"])
-        return Row(row["id"], found, row["start"], row["end"], label)
+        cells = {column: row[column] for column in self.given}
+        return Row(row["id"], found, row["start"], row["end"], label, cells=cells)
 
     def __iter__(self) -> Iterator[Row]:
         return (self[index] for index in range(len(self)))
@@ -136,8 +153,22 @@ class Manifest(LabelColumn):
 
     def captions(self) -> Iterator[str]:
         """Every caption of every row, e.g. to learn a vocabulary from."""
-        for texts in self.columns("text"):
-            yield from (caption["text"] for caption in texts["text"] or ())
+        for row in self.columns(*self.inline):
+            yield from self.texts_of(row)
+
+    def texts_of(self, row: Mapping[str, Any]) -> Iterator[str]:
+        """The captions of a row that has the columns `inline`."""
+        return (text for name in self.inline for text in self.known[name].texts(row))
+
+    @property
+    def inline(self) -> list[str]:
+        """The columns of modalities that hold contents themselves, and no paths."""
+        return [name for name, columns in self.known.items() if name not in columns.paths]
+
+    @property
+    def media(self) -> list[str]:
+        """The columns that name the files of recordings."""
+        return [name for name, columns in self.known.items() if name in columns.paths]
 
     def split(self, holdout: float) -> tuple[Manifest, Manifest]:
         """The rows to train on and the rows held out: by the column `split` where there is one, else by a hash.
@@ -165,11 +196,19 @@ class Manifest(LabelColumn):
 
     def select(self, indices: Sequence[int]) -> Manifest:
         """The manifest of some of the rows, with the same target."""
-        return replace(self, table=self.table.select(indices))
+        return replace(self, table=self.table.select(indices), whole=self.whole or self.table)
 
     def aimed(self, target: Target | None) -> Manifest:
         """The same rows, their labels encoded by a target; None leaves them as they are."""
         return self if target is None else replace(self, target=target)
+
+    def giving(self, columns: Sequence[str]) -> Manifest:
+        """The same rows, which also give the cells of some columns."""
+        return replace(self, given=tuple(dict.fromkeys([*self.given, *columns])))
+
+    def every(self, column: str) -> Iterator[Any]:
+        """The cells of a column in the whole file, also where this holds some of its rows."""
+        return (row[column] for row in memory.plain((self.whole or self.table).select_columns([column])))
 
     def texts(self) -> list[str | None]:
         """The label of each row, as text."""
@@ -186,25 +225,10 @@ class Manifest(LabelColumn):
 
     def locate(self, row: dict[str, Any], modality: str) -> Any | None:
         """The reader's source in a row of the table."""
-        value, fault = row.get(modality), row["fault"]
+        fault = row["fault"]
         if fault is not None and fault["modality"] == modality:
             return SampleError(**fault)
-        if modality == "audio" and value is None and has_sound(row.get("video")):
-            value = row["video"]
-        if value is None:
-            return None
-        if modality == "text":
-            if value[0]["start"] is not None:  # all captions of a row are timed or none
-                return value
-            texts = [caption["text"] for caption in value]
-            return texts if len(texts) > 1 else texts[0]
-        path = self.file(value)
-        if modality == "video" and row["regions"] is not None:
-            return {"path": path, "regions": self.file(row["regions"])}
-        if modality != "imu":
-            return path
-        window = {} if row["imu_window"] is None else {"window": row["imu_window"]}
-        return {"path": path, "rate": row["imu_rate"], "edges": row["edges"], **window}
+        return self.known[modality].source(row, self.file) if modality in self.known else None
 
     def file(self, path: str) -> str:
         """Where the file lies that a cell of the table names."""
@@ -216,14 +240,13 @@ class Manifest(LabelColumn):
         Raises:
             InputError: a file lies outside, or more than the share `bad` of the rows lack a file.
         """
-        wanted = [m for m in modalities if m != "text"] + ["regions"] * ("video" in modalities)
+        wanted = [self.known[modality] for modality in modalities if modality in self.known]
+        columns = dict.fromkeys(column for one in wanted for column in one.reads)
 
         def named() -> Iterator[tuple[str, str, str]]:
-            for row in self.columns("place", *dict.fromkeys([*wanted, "video"])):
-                for modality in wanted:
-                    column = "video" if modality == "audio" and row["audio"] is None else modality
-                    if row[column] is not None:
-                        yield row[column], row["place"], column
+            for row in self.columns("place", *columns):
+                for column, path in (found for one in wanted for found in one.named(row)):
+                    yield path, row["place"], column
 
         places: dict[str, tuple[str, str]] = {}
         for path, place, column in named():

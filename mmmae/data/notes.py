@@ -1,4 +1,4 @@
-"""What readers assumed or converted: each sentence is reported once in a run, with a recording as an example."""
+"""Notes of readers on assumptions and conversions, each reported once per run with an example recording."""
 
 from __future__ import annotations
 

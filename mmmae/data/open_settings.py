@@ -1,4 +1,4 @@
-"""What only the data can decide: a recipe's open settings are filled in before anything is built."""
+"""Inference of a recipe's open settings from the training rows, before anything is built."""
 
 from __future__ import annotations
 

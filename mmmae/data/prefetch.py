@@ -1,4 +1,4 @@
-"""Reading ahead in worker processes: one that a decoder crashes or holds for ever costs a recording, not the run."""
+"""Prefetching in worker processes: a decoder that crashes or blocks a worker costs a recording, not the run."""
 
 from __future__ import annotations
 

@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from mmmae.data import in_memory as memory
+from mmmae.data import kinds
 from mmmae.data.allowed_paths import Enclosure
-from mmmae.data.delimited import Rows, read_delimited, read_text
+from mmmae.data.delimited import Rows, read_delimited
 from mmmae.data.findings import Findings
 from mmmae.data.folder import read_folder
 from mmmae.data.stored import Store
 from modalities.errors import InputError
+from modalities.manifest.text_files import read_text
 
 LISTS = (".txt", ".lst", ".list")  # which a folder's manifest is never called
 INSTEAD = {".xlsx": "CSV", ".xls": "CSV", ".ods": "CSV", ".pkl": "parquet", ".pickle": "parquet", ".feather": "parquet"}
@@ -59,10 +61,12 @@ def read(
     findings: Findings | None = None,
     asked: Collection[str] | None = None,
     store: Store | None = None,
+    known: kinds.Known = kinds.HOUSE,
 ) -> Rows:
     """The rows of a manifest, of a saved Hugging Face dataset, of a folder of recordings, or of an object in memory.
 
-    findings: where notes go; asked: the modalities that are to be read; store: where arrays in memory become files.
+    findings: where notes go; asked: the modalities that are to be read; store: where arrays in memory become files;
+    known: the columns of each modality.
 
     Raises:
         InputError: the file cannot be parsed (names the line), the folder has no recordings, or rows lie outside.
@@ -74,18 +78,18 @@ def read(
         return READERS[data.suffix.lower()](data, findings)
     if (data / "dataset_dict.json").is_file() or (data / "dataset_info.json").is_file():
         return read_saved(data, enclosure)
-    return read_folder(data, enclosure, findings, asked)
+    return read_folder(data, enclosure, findings, asked, known)
 
 
 def read_jsonl(path: Path, findings: Findings) -> Rows:
-    text = read_text(path, findings)
+    text = read_text(path, findings.note)
     for number, line in enumerate(text.split("\n"), 1):  # not splitlines: JSON strings may hold U+2028
         if line.strip():
             yield f"line {number}", parse(path, line, number, '{"video": "clip.mp4", "text": "a dog runs"}')
 
 
 def read_json(path: Path, findings: Findings) -> Rows:
-    text = read_text(path, findings)
+    text = read_text(path, findings.note)
     if not text.lstrip().startswith("["):  # some tools call JSON Lines .json
         yield from read_jsonl(path, findings)
         return

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 
 from mmmae.data.bad_samples import Fault
 from mmmae.data.notes import ReaderNote
 from mmmae.data.targets import Encoded, batched
+from mmmae.data.window_targets import stacked
 from modalities.reader import Reading
 from modalities.records import Batch, Signal
 
@@ -19,6 +20,7 @@ class Sample:
     """One window of one recording: a reading of every stream, blank where the recording lacks it.
 
     start: of the window, in seconds of the recording; lags: by how much each stream begins after it.
+    targets: what else is learned of it, see mmmae/data/window_targets.py.
     faults: of the recordings that it stands in for; notes: of its readers.
     """
 
@@ -29,6 +31,7 @@ class Sample:
     key: int
     id: str
     label: Encoded | None
+    targets: dict[str, torch.Tensor] = field(default_factory=dict)
     faults: tuple[Fault, ...] = ()
     notes: tuple[ReaderNote, ...] = ()
 
@@ -57,7 +60,9 @@ def collate(items: Iterable[Sequence[Sample]]) -> Batch:
     samples = [sample for item in items for sample in item]
     signals = {m: stack(samples, m) for m in samples[0].readings}
     key = torch.tensor([sample.key for sample in samples])
-    return Batch(signals, key, [sample.id for sample in samples], batched([sample.label for sample in samples]))
+    label = batched([sample.label for sample in samples])
+    targets = stacked([sample.targets for sample in samples])
+    return Batch(signals, key, [sample.id for sample in samples], label, targets=targets)
 
 
 def stack(samples: Sequence[Sample], stream: str) -> Signal:

@@ -24,7 +24,7 @@ LEAST = 0.1  # share of a segment: a shorter rest at the end of a recording is l
 
 
 @dataclass(frozen=True)
-class Piece:
+class Segment:
     """One of the `total` segments of recording `index`, or why the recording cannot be read.
 
     start, end: seconds of the recording.
@@ -50,7 +50,7 @@ class Segments(IterableDataset):
     def __init__(self, clips: Clips, indices: Sequence[int], stride: float | None = None):
         self.clips, self.indices, self.stride = clips, indices, stride or clips.window
 
-    def __iter__(self) -> Iterator[Piece]:
+    def __iter__(self) -> Iterator[Segment]:
         worker = get_worker_info()
         mine = self.indices if worker is None else self.indices[worker.id :: worker.num_workers]
         for index in mine:
@@ -58,9 +58,9 @@ class Segments(IterableDataset):
                 yield from self.recording(index)
             except SampleError as error:
                 place = f"{self.clips.manifest.path}, row {self.clips.manifest[index].id!r}: {error.path}"
-                yield Piece(index, 0, SampleError(place, error.reason, error.remedy, error.modality))
+                yield Segment(index, 0, SampleError(place, error.reason, error.remedy, error.modality))
 
-    def recording(self, index: int) -> Iterator[Piece]:
+    def recording(self, index: int) -> Iterator[Segment]:
         row, segment, stride = self.clips.manifest[index], self.clips.window, self.stride
         sources = self.clips.sources(row)
         row = bounded(self.clips, row, sources)
@@ -74,7 +74,7 @@ class Segments(IterableDataset):
         for number in range(total):
             begin = start + number * stride
             until = min(begin + segment, end)
-            yield Piece(index, total, self.segment(replace(row, start=begin, end=until)), begin, until)
+            yield Segment(index, total, self.segment(replace(row, start=begin, end=until)), begin, until)
 
     def segment(self, row: Row) -> Sample:
         """The only window of a row that lasts no longer than a segment; what padding can fill up is filled up."""
@@ -87,13 +87,15 @@ class Segments(IterableDataset):
                 return whole.read(row, 0)[0]
             sample = Clips(whole.manifest, whole.readers, window=seconds, streams=whole.streams).read(row, 0)[0]
         except NothingThere:
-            return Sample(blanks, row.start, dict.fromkeys(blanks, 0.0), whole.spans, 0, row.id, row.label)
+            nothing = Sample(blanks, row.start, dict.fromkeys(blanks, 0.0), whole.spans, 0, row.id, row.label)
+            return whole.aimed(row, nothing)
         short = {m: len(reading.values) < len(blanks[m].values) for m, reading in sample.readings.items()}
         readings = {m: fill(blanks[m], reading) for m, reading in sample.readings.items()}
-        return replace(sample, readings=readings, spans={m: whole.window if short[m] else seconds for m in readings})
+        spans = {m: whole.window if short[m] else seconds for m in readings}
+        return whole.aimed(row, replace(sample, readings=readings, spans=spans))
 
 
-def read(segments: Segments, workers: int) -> Iterator[Piece]:
+def read(segments: Segments, workers: int) -> Iterator[Segment]:
     """Every piece, read ahead by workers; the clips keep the notes of readers.
 
     Raises:
@@ -115,13 +117,13 @@ def read(segments: Segments, workers: int) -> Iterator[Piece]:
 
 
 def encoded(
-    pieces: Iterator[Piece], batch_size: int, encode: Callable[[Batch], Tensor]
+    pieces: Iterator[Segment], batch_size: int, encode: Callable[[Batch], Tensor]
 ) -> Iterator[tuple[int, tuple[Tensor, Tensor, Tensor] | SampleError]]:
     """What is made of the segments of each recording (n, ...) with their start and end (n,), or why it cannot be read.
 
     No batch reaches across recordings: what is made of one depends on no other, to the last bit.
     """
-    waiting: dict[int, list[Piece]] = defaultdict(list)
+    waiting: dict[int, list[Segment]] = defaultdict(list)
     known: dict[int, list[Tensor]] = defaultdict(list)
     times: dict[int, list[tuple[float, float]]] = defaultdict(list)
     for piece in pieces:

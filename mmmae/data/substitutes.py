@@ -1,4 +1,4 @@
-"""What takes the place of a recording that cannot be read: others, which the sample's key draws."""
+"""Substitutes for recordings that cannot be read, drawn by the sample's key."""
 
 from __future__ import annotations
 

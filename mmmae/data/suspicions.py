@@ -1,4 +1,4 @@
-"""What looks wrong about data, one sentence each, the largest share first."""
+"""Warnings about suspicious data, one sentence each, the largest share first."""
 
 from __future__ import annotations
 

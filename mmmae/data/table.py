@@ -2,35 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import modalities as house
 from mmmae.data import cells
 from mmmae.data.delimited import Rows
 from mmmae.data.findings import Findings
-from mmmae.data.kinds import has_sound
+from mmmae.data.kinds import Known
 from mmmae.data.stored import Store
-from mmmae.recipes.lookup import find
+from mmmae.recipes.lookup import find, names
 from modalities.errors import InputError
+from modalities.manifest.columns import Cell
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
 
 def collect(
-    path: Path | str, found: Rows, known: Sequence[str], asked: set[str] | None, findings: Findings, store: Store
-) -> tuple[Dataset, set[str]]:
+    path: Path | str, found: Rows, known: Known, asked: set[str] | None, findings: Findings, store: Store,
+    further: Mapping[str, Cell],
+) -> tuple[Dataset, set[str]]:  # fmt: skip
     """The checked rows as an Arrow table, and the modalities that they have."""
     import pyarrow as pa
     from datasets import Dataset
 
-    schema = schema_of(known)
+    schema = schema_of(known, further)
     chunks, chunk, present, count = [], [], set(), 0
     for place, raw in found:
-        row = cells.check(raw, known, f"{path}, {place}", findings, store)
-        here = {m for m in known if m in row} | ({"audio"} if has_sound(row.get("video")) else set())
+        row = cells.check(raw, known, f"{path}, {place}", findings, store, further)
+        here = {m for m, columns in known.items() if columns.present(row)}
         here |= {row["fault"]["modality"]} if "fault" in row else set()
         present |= here
         if here if asked is None else here & asked:
@@ -47,7 +48,9 @@ def collect(
     if absent := sorted((asked or set()) - present) if present else ["any modality"]:  # asked for, or any at all
         usable = [m for m in known if m in present]
         remedy = f"Launch with --modalities {','.join(usable)}" if usable else f"Fill one of {', '.join(known)}"
-        if commands := [how for name in absent if name in shipped() and (how := find("reader", name, name).made_by)]:
+        if commands := [
+            how for name in absent if name in names("reader") and (how := find("reader", name, name).made_by)
+        ]:
             remedy = f"{commands[0].format(data=path)} makes it; then train with --data EMBEDDED"
         raise InputError(
             f"{path}: no row has {' or '.join(absent)}; present: {', '.join(usable) or 'none'}\n  {remedy}"
@@ -55,18 +58,21 @@ def collect(
     return Dataset(pa.Table.from_batches(chunks, schema)), present
 
 
-def schema_of(modalities: Sequence[str]) -> Any:
+def schema_of(known: Known, further: Mapping[str, Cell]) -> Any:
+    """The types of the table's columns."""
     import pyarrow as pa
 
-    caption = pa.struct({"text": pa.string(), "start": pa.float64(), "end": pa.float64()})
-    columns = dict.fromkeys(["place", *modalities, *cells.COLUMNS], pa.string())
-    columns |= dict.fromkeys(["start", "end", "imu_rate"], pa.float64())
-    columns["imu_window"] = pa.int64()
-    columns["fault"] = pa.struct([(key, pa.string()) for key in ("modality", *cells.FAULT)])
-    return pa.schema(columns | {"text": pa.list_(caption), "edges": pa.list_(pa.list_(pa.int64()))})
+    fault = dict.fromkeys(("modality", *cells.FAULT), str)
+    columns = {"place": str, **{name: cell.kind for name, cell in cells.all_cells(known, further).items()}}
+    return pa.schema({name: arrow(kind) for name, kind in (columns | {"fault": fault}).items()})
 
 
-def shipped() -> list[str]:
-    """Names of the modalities: the folders of the package."""
-    folders = sorted(folder.name for folder in Path(house.__file__).parent.iterdir() if folder.is_dir())
-    return [name for name in folders if not name.startswith("_")]
+def arrow(kind: Any) -> Any:
+    """Arrow's type for the kind of a cell."""
+    import pyarrow as pa
+
+    if isinstance(kind, list):
+        return pa.list_(arrow(kind[0]))
+    if isinstance(kind, dict):
+        return pa.struct({name: arrow(inner) for name, inner in kind.items()})
+    return {str: pa.string(), float: pa.float64(), int: pa.int64()}[kind]

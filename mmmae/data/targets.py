@@ -1,4 +1,4 @@
-"""What is asked of a sample's label: one class, any of several labels, or numbers; how each becomes a tensor and back.
+"""Targets from a sample's label: one class, several labels, or numbers, with conversions to tensors and back.
 
 The recipe's objective decides (`classification`, `multilabel`, `regression`), or `mmmae probe --target`. A target knows
 the names of its outputs, which are kept with a run, so that outputs are always matched by name. Classes and label sets

@@ -1,4 +1,4 @@
-"""Where the windows of a recording lie, and how its streams are decoded there."""
+"""Positions of the windows of a recording, and decoding of its streams there."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from mmmae.data.manifest import Row
 from mmmae.recipes.streams import Stream
 from modalities.errors import InputError, SampleError
-from modalities.noise import draw
+from modalities.noise import uniform_scalar
 from modalities.reader import Reader, Reading
 
 SLACK = 1e-6  # seconds that are only rounding
@@ -112,7 +112,7 @@ class Windows:
     def lag(self, stream: str, key: int) -> float:
         """By how much a stream begins after the window whose key this is."""
         low, high = self.streams[stream].lag
-        return low + (high - low) * (0.5 if self.centre else draw(key, f"lag/{stream}")[0])
+        return low + (high - low) * (0.5 if self.centre else uniform_scalar(key, f"lag/{stream}")[0])
 
     def room(self, streams: Iterable[str]) -> tuple[float, float]:
         """Seconds before and after a window's start that it and its streams take; what can be padded has no say."""
@@ -132,11 +132,10 @@ class Windows:
         if self.centre:  # in the middles of equal parts of all the room there is
             return [start + room * (number + 0.5) / self.windows for number in range(self.windows)]
         step = min(self.window, room / max(self.windows - 1, 1))
-        start += (room - step * (self.windows - 1)) * draw(key, "window")[0]
+        start += (room - step * (self.windows - 1)) * uniform_scalar(key, "window")[0]
         return [start + step * number for number in range(self.windows)]
 
     def called(self, sources: Mapping[str, Any]) -> str:
         """What to call the sources of some streams in a message: their files, each once."""
-        files = (source for m, source in sources.items() if self.streams[m].source != "text")
-        paths = (file["path"] if isinstance(file, dict) else file for file in files)
-        return ", ".join(dict.fromkeys(paths)) or "captions"
+        files = (file for m, source in sources.items() for file in self.readers[m].files(source))
+        return ", ".join(dict.fromkeys(files)) or "captions"

@@ -1,4 +1,4 @@
-"""Which recording each loader worker is reading, for the main process to see when a worker is dead."""
+"""The recording that each loader worker is reading, shared with the main process for when a worker dies."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is asked of the model: a file for every objective, named as recipes name it."""
+"""Objectives: pretext tasks and supervised losses, a file for each, named as in recipes."""
 
 from mmmae.objectives.objective import Encoded, Losses, Objective, Parts
 

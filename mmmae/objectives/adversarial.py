@@ -1,4 +1,4 @@
-"""Let a discriminator tell predicted patches from real ones, and predictions deceive it."""
+"""Adversarial loss: a discriminator between predicted and real patches."""
 
 from __future__ import annotations
 

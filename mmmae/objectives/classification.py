@@ -1,4 +1,4 @@
-"""Tell the class of a sample."""
+"""Classification of samples."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from modalities.tokenizer import Tokenizer
 
 
 class Classification(Labelled):
-    """Cross-entropy of the one class that a sample has; reports the share of samples that are told right, `accuracy`.
+    """Cross-entropy of the one class that a sample has; reports the share of samples classified correctly, `accuracy`.
 
     Args:
         classes: their names, in the order of the outputs; None leaves them to the data (sorted; two where there is
@@ -75,7 +75,7 @@ class Classification(Labelled):
         if said.certain:
             raise InputError(
                 f"{labels.place(strange[0])} holds {strange[0]!r}, which is none of the recipe's classes "
-                f"({', '.join(said.names[:10])})\n  add it to objectives.classification.classes, or mend the label"
+                f"({', '.join(said.names[:10])})\n  add it to objectives.classification.classes, or correct the label"
             )
         if len(found.names) != classes:
             raise InputError(

@@ -1,4 +1,4 @@
-"""Bring together what belongs to the same moment."""
+"""Contrastive learning between the streams of a sample."""
 
 from __future__ import annotations
 
@@ -25,10 +25,11 @@ ABSENT = -1e4  # a candidate that is not there: its probability is exactly zero 
 
 
 class Contrastive(Taught):
-    """Tell which streams belong to the same sample, among all samples of all processes.
+    """Contrast of the streams of a sample, with the other samples of all processes as negatives.
 
-    Each stream's visible tokens are encoded without the others (through a joint trunk one stream would give the other
-    away), averaged and projected. A sample that lacks one of a pair is neither anchor nor candidate.
+    Each stream's visible tokens are encoded without the others (in a joint pass the representation of one would contain
+    the other), averaged and mapped by a projection head. Samples that lack one of a pair are neither queries nor
+    negatives.
 
     Args:
         kind: `infonce` (CPC, arXiv:1807.03748; both directions averaged), `ntxent` (SimCLR, 2002.05709: other
@@ -46,6 +47,7 @@ class Contrastive(Taught):
     """
 
     compares = True
+    schedulable = (*Taught.schedulable, "temperature")
 
     def __init__(
         self,
@@ -70,7 +72,7 @@ class Contrastive(Taught):
             raise ValueError(f"a temperature is above 0, got {temperature}")
         if kind != "infonce" and (teacher is not None or queue):
             raise ValueError(f"a teacher and a queue go with kind='infonce', got {kind!r}")
-        self.kind = kind
+        self.kind, self.temperature = kind, None if learnable else temperature
         self.pairs = pairs(between or list(tokenizers), list(tokenizers))
         if not self.pairs:
             raise ValueError(f"a contrast needs a pair of streams, got between={between} of {list(tokenizers)}")
@@ -123,7 +125,7 @@ class Contrastive(Taught):
         vectors = self.vectors(encoded)
         keys = vectors if self.teacher is None else self.candidates(encoded)
         present = {name: encoded.tokens[name].present() for name in vectors}
-        scale = self.fixed if self.scale is None else self.scale.clamp(max=math.log(100)).exp()
+        scale = self.inverse() if self.scale is None else self.scale.clamp(max=math.log(100)).exp()
         parts = Parts()
         with torch.autocast(encoded.batch.key.device.type, enabled=False):  # a matrix product would halve the precision
             for a, b in pairs(self.pairs, list(vectors)):
@@ -141,6 +143,10 @@ class Contrastive(Taught):
             for name, vector in keys.items():
                 self.queues[name].offer(vector, present[name])
         return parts
+
+    def inverse(self) -> Tensor | float:
+        """1 / temperature; where it is fixed, rounded as a learnable one begins."""
+        return 1 / self.temperature if isinstance(self.temperature, Tensor) else self.fixed
 
     def taught_heads(self) -> nn.Module:
         return self.project

@@ -1,4 +1,4 @@
-"""Denoise what was hidden."""
+"""Denoising diffusion of hidden patches."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import torch
 from einops import rearrange
 from torch import nn
 
+from fusion.codes import MakeCodes
 from fusion.decoders import MakeDecoder
 from fusion.masking import Plan
 from mmmae.objectives.objective import Encoded, Predicted
@@ -25,7 +26,7 @@ Schedule = Literal["linear", "cosine"]
 
 
 class Diffusion(Prediction):
-    """Tell hidden patches from the visible ones and from what noise has left of them (DiffMAE, arXiv:2304.03283).
+    """Predict hidden patches given the visible ones and noisy versions of them (DiffMAE, arXiv:2304.03283).
 
     In training each sample's hidden patches are diffused by a drawn number of steps, sqrt(a) x + sqrt(1 - a) noise, and
     enter the decoder in place of mask tokens; the loss is the mean squared error of x, in the network's units. Whoever
@@ -33,7 +34,7 @@ class Diffusion(Prediction):
     by stride. With nothing but noise left (a = 0) this is a masked autoencoder.
 
     Args:
-        decoder: who denoises.
+        decoder: who denoises. codes: what it is given in place of the trunk's tokens, if anything.
         schedule: how the share a of the signal falls from 1: `linear` (DDPM, arXiv:2006.11239) nearly, or `cosine`
             (2102.09672) exactly, to 0. power: to which a is raised; a smaller one leaves more of the signal.
         steps: of diffusion.
@@ -52,6 +53,7 @@ class Diffusion(Prediction):
         dim: int,
         *,
         decoder: MakeDecoder,
+        codes: MakeCodes | None = None,
         schedule: Schedule = "linear",
         power: float = 1.0,
         steps: int = 1000,
@@ -63,7 +65,9 @@ class Diffusion(Prediction):
     ):
         outputs = numeric(tokenizers)
         weights = {name: value for name, value in (weights or {}).items() if name not in tokenizers or name in outputs}
-        super().__init__(decoder(list(tokenizers), dim, outputs), list(outputs), predict, weight, weights)
+        made = decoder(list(tokenizers), dim, outputs)
+        coded = None if codes is None else codes(list(tokenizers), dim)
+        super().__init__(made, list(outputs), predict, weight, weights, codes=coded)
         if schedule not in ("linear", "cosine"):
             raise ValueError(f"schedule is 'linear' or 'cosine', got {schedule!r}")
         if steps < 1 or strides < 1:

@@ -84,8 +84,12 @@ class Distillation(Taught):
             raise ValueError("head projects pooled vectors, of which there are none; set pooled above 0")
         self.ties_streams = self.decoder is not None and self.decoder.ties_streams
 
+    def attach(self, model: nn.Module) -> None:
+        super().attach(model)
+        if unseen := [name for name in self.streams if name not in (self.teacher.streams or ())]:
+            raise ValueError(f"{unseen[0]} is target-only, so that the teacher never encodes it; leave it out of streams")
+
     def forward(self, encoded: Encoded) -> dict[str, Float[Tensor, ""]]:
-        assert self.teacher is not None
         targets = self.teacher.encode(encoded)
         names = [name for name in self.streams if name in targets]
         parts = Parts()

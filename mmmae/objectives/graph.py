@@ -1,4 +1,4 @@
-"""Tell what a hidden node of a graph is like from the nodes around it."""
+"""Prediction of hidden nodes of a graph from their neighbours."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What all objectives that learn labels share: a linear layer on the mean of all tokens."""
+"""Base class of supervised objectives: a linear head on the mean of all tokens."""
 
 from __future__ import annotations
 

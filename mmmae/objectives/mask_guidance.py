@@ -1,4 +1,4 @@
-"""Train the encoders by which a masking finds what another stream is about."""
+"""Contrastive training of the encoders that guide a masking."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ class MaskGuidance(Objective):
     trains_masking = True
     ties_streams = False
     compares = True
+    schedulable = (*Objective.schedulable, "temperature")
 
     def __init__(
         self, tokenizers: Mapping[str, Tokenizer], dim: int, *, temperature: float = 0.07, weight: float = 1.0
@@ -33,7 +34,7 @@ class MaskGuidance(Objective):
         super().__init__(weight)
         if temperature <= 0:
             raise ValueError(f"a temperature is above 0, got {temperature}")
-        self.scale = 1 / temperature
+        self.temperature = temperature
 
     @classmethod
     def applicable(cls, tokenizers: Mapping[str, Tokenizer]) -> bool:
@@ -47,7 +48,7 @@ class MaskGuidance(Objective):
         with torch.autocast(encoded.batch.key.device.type, enabled=False):
             both = there(encoded.patches[a]) & there(encoded.patches[b])
             parts = Parts()
-            parts.put(f"{a}-{b}", infonce(whole, guide, both, self.scale), compared(both))
+            parts.put(f"{a}-{b}", infonce(whole, guide, both, 1 / self.temperature), compared(both))
             return parts
 
 

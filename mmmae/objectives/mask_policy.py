@@ -1,4 +1,4 @@
-"""Train a masking, by policy gradient, to show what is hard to predict."""
+"""Policy gradient for a learned masking, which samples patches that are hard to predict."""
 
 from __future__ import annotations
 

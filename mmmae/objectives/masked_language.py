@@ -1,4 +1,4 @@
-"""Guess the words that were hidden."""
+"""Masked language modelling."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from torch.nn.functional import cross_entropy
 
+from fusion.codes import MakeCodes
 from fusion.decoders import MakeDecoder
 from fusion.masking import Plan
 from mmmae.objectives.prediction import Predicted, Prediction
@@ -18,7 +19,8 @@ class MaskedLanguage(Prediction):
     """Cross-entropy of hidden words given the visible words and every other stream (BERT, arXiv:1810.04805).
 
     Args:
-        decoder: who predicts; its last layer scores the vocabulary.
+        decoder: who predicts; its last layer scores the vocabulary. codes: what it is given in place of the trunk's
+            tokens, if anything.
         predict: share of the hidden words that is predicted in each step.
         weight: of this objective in the total.
     """
@@ -29,11 +31,14 @@ class MaskedLanguage(Prediction):
         dim: int,
         *,
         decoder: MakeDecoder,
+        codes: MakeCodes | None = None,
         predict: float = 1.0,
         weight: float = 1.0,
     ):
         outputs = {name: t.outputs for name, t in tokenizers.items() if t.words is not None}
-        super().__init__(decoder(list(tokenizers), dim, outputs), list(outputs), predict, weight)
+        made = decoder(list(tokenizers), dim, outputs)
+        coded = None if codes is None else codes(list(tokenizers), dim)
+        super().__init__(made, list(outputs), predict, weight, codes=coded)
 
     @classmethod
     def applicable(cls, tokenizers: Mapping[str, Tokenizer]) -> bool:

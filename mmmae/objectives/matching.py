@@ -1,4 +1,4 @@
-"""Tell pairs that belong together from pairs that were swapped."""
+"""Matching: classification of true and swapped pairs of streams."""
 
 from __future__ import annotations
 
@@ -60,7 +60,10 @@ class Matching(Objective):
         """Logits that a sample's streams match, whether they do, and whether the sample has enough to tell."""
         tokens = dict(encoded.embedded)
         if not self.masked:
-            tokens = {name: encoded.tokenizers[name].embed(encoded.patches[name]) for name in tokens}
+            shown = [
+                name for name, t in tokens.items() if t.x.shape[1]
+            ]  # a target-only stream is not shown here either
+            tokens |= {name: encoded.tokenizers[name].embed(encoded.patches[name]) for name in shown}
         there = {name: t.present() for name, t in tokens.items()}
         b = len(there[self.swap])
         swapped = (encoded.noise("swap", 1)[:, 0] < 0.5) & (b > 1)

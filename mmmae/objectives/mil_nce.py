@@ -1,4 +1,4 @@
-"""Bring one stream together with others of which each may come in several versions."""
+"""Multiple-instance contrastive learning (MIL-NCE)."""
 
 from __future__ import annotations
 
@@ -17,11 +17,12 @@ from modalities.tokenizer import Tokenizer
 
 
 class MilNce(Objective):
-    """Tell which versions of a stream belong to a sample's anchor, where one of them fits and we know not which.
+    """Contrast of an anchor with several candidates of a sample, at least one of which is a positive, unknown which.
 
     MIL-NCE (arXiv:1912.06430) sums over the candidates before it compares; with one of each it is InfoNCE. Each stream
     meets the anchor in a space of its own, which the anchor reaches through those before (arXiv:2006.16228), as in VATT
-    (2104.11178). Whoever lacks the anchor or all candidates is neither asked nor a wrong answer.
+    (2104.11178). Samples without an anchor or candidates contribute neither as queries
+    nor as negatives.
 
     Args:
         anchor: the stream that all others are compared with; the first of the recipe by default.
@@ -32,6 +33,7 @@ class MilNce(Objective):
     """
 
     compares = True
+    schedulable = (*Objective.schedulable, "temperature")
 
     def __init__(
         self,
@@ -56,7 +58,7 @@ class MilNce(Objective):
             streams = list(tokenizers)
             raise ValueError(f"an anchor meets other streams: got anchor {self.anchor!r} and {spaces} for {streams}")
         self.versions = {name: [name, *more.get(name, ())] for name in widths}
-        self.scale = 1 / temperature
+        self.temperature = temperature
         steps = [nn.Linear(dim, next(iter(widths.values())))]
         self.reach = nn.ModuleList(steps + [descent(a, b) for a, b in pairwise(widths.values())])
         self.project = nn.ModuleDict({name: nn.Linear(dim, width) for name, width in widths.items()})
@@ -78,7 +80,7 @@ class MilNce(Objective):
                 with torch.autocast(x.device.type, enabled=False):  # a product would halve the precision
                     vectors = normalize(x.float(), dim=-1), normalize(y.float(), dim=-1)
                     there = there & here[:, None]
-                    loss = mil_nce(*vectors, there, self.scale)
+                    loss = mil_nce(*vectors, there, 1 / self.temperature)
                     parts.put(f"{self.anchor}-{name}", loss, compared(there.any(1)))
         return parts
 
@@ -89,7 +91,7 @@ def descent(width: int, narrower: int) -> nn.Module:
 
 
 def mil_nce(
-    a: Float[Tensor, "b d"], c: Float[Tensor, "b n d"], there: Bool[Tensor, "b n"], scale: float
+    a: Float[Tensor, "b d"], c: Float[Tensor, "b n d"], there: Bool[Tensor, "b n"], scale: Tensor | float
 ) -> Float[Tensor, ""]:
     """How hard it is to tell a sample's n candidates from those of others, and its anchor from others; averaged.
 

@@ -1,4 +1,4 @@
-"""Tell which of several labels a sample has."""
+"""Multilabel classification of samples."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from modalities.tokenizer import Tokenizer
 
 
 class Multilabel(Labelled):
-    """Binary cross-entropy of each label, averaged; reports the share of right answers, present or not, `accuracy`.
+    """Binary cross-entropy of each label, averaged; reports the share of correct labels, present or not, `accuracy`.
 
     Args:
         labels: their names, in the order of the outputs; None leaves them to the data (sorted; 0 and 1 where there is
@@ -60,7 +60,7 @@ class Multilabel(Labelled):
         if strange := [label for label in found.names if label not in said.places]:
             raise InputError(
                 f"{labels.path}: column 'label' has {strange[0]!r}, which is none of objectives.multilabel.labels "
-                f"({', '.join(said.names[:10])})\n  add it there, or mend the label"
+                f"({', '.join(said.names[:10])})\n  add it there, or correct the label"
             )
         return said.settings()
 

@@ -1,4 +1,4 @@
-"""Targets normalised by the patch's own mean and variance, in the two ways the field does it."""
+"""Normalisation of targets by the mean and variance of each patch, or of each of its channels."""
 
 from __future__ import annotations
 

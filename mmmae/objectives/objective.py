@@ -1,4 +1,4 @@
-"""What an objective is given and what it returns."""
+"""Base class of objectives, with the records that they get and return."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
+from fusion.codes import Codes, Term
 from fusion.masking import Noise, Plan
+from fusion.schedule import values
 from fusion.trunks import Trunk
 from mmmae.data.labels import LabelColumn
 from modalities.records import Batch, Patches, Tokens, by_value
@@ -19,6 +21,20 @@ from modalities.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
     from mmmae.data.targets import Target
+    from mmmae.data.window_targets import WindowTarget
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One stream as it was, and with its hidden patches replaced by predictions.
+
+    original, predicted: as the tokenizer restores them (frames, log-mel spectrogram, readings, ids).
+    hidden: which patches were predicted.
+    """
+
+    original: Tensor
+    predicted: Tensor
+    hidden: Bool[Tensor, "b n"]
 
 
 @dataclass(frozen=True)
@@ -55,11 +71,12 @@ class Predicted:
 
 @dataclass(frozen=True)
 class Encoded:
-    """A batch whose visible patches are encoded: what every objective is given.
+    """A batch with its visible patches encoded: the input of every objective.
 
     embedded: the visible tokens as they enter the trunk; tokens: as they leave it.
     predictions: by stream, those of earlier objectives, for later ones (see `Objective.needs_predictions`).
     passes: further passes of the trunk, over some of the streams only, by the names of these.
+    coded: the tokens that decoders are given in place of `tokens`, and the losses of that, by their codes.
     """
 
     batch: Batch
@@ -71,7 +88,16 @@ class Encoded:
     trunk: Trunk
     noise: Noise
     predictions: dict[str, Predicted] = field(default_factory=dict, init=False)
+    coded: dict[Codes, tuple[Mapping[str, Tokens], Mapping[str, Term]]] = field(default_factory=dict, init=False)
     passes: dict[tuple[str, ...], dict[str, Tokens]] = field(default_factory=dict, init=False)
+
+    def codes(self, codes: Codes | None) -> tuple[Mapping[str, Tokens], Mapping[str, Term]]:
+        """The tokens that a decoder is given, with the losses of codes; coded once, whoever else is given them."""
+        if codes is None:
+            return self.tokens, {}
+        if codes not in self.coded:
+            self.coded[codes] = codes(self.tokens, self.noise)
+        return self.coded[codes]
 
     def alone(self, name: str) -> Tokens:
         """A stream's visible tokens as the trunk encodes them when it sees no other stream."""
@@ -151,6 +177,8 @@ class Objective(nn.Module, ABC):
     """A pretext task or a task: computes losses, and owns the parameters that only these losses need.
 
     weight: of the sum of its parts in the total loss; weights: of each part in that sum, 1 unless named.
+    schedulable: settings that may follow a schedule (fusion/schedule.py) as `weight` does; each is an attribute of the
+        same name, a number or a scalar tensor.
     provides: the streams that it leaves predictions of in `Encoded.predictions`. needs_predictions: those whose
         predictions it reads, so that an objective which provides them must stand before it.
     trains_masking: whether a masking learns from it.
@@ -161,6 +189,7 @@ class Objective(nn.Module, ABC):
     compares: whether the samples of a batch are each other's negatives, so that smaller batches make the task easier.
     """
 
+    schedulable: tuple[str, ...] = ("weight",)
     provides: Sequence[str] = ()
     needs_predictions: Sequence[str] = ()
     trains_masking: bool = False
@@ -177,7 +206,11 @@ class Objective(nn.Module, ABC):
 
     def weigh(self, parts: Mapping[str, Tensor]) -> Float[Tensor, ""]:
         """The objective's share of the total loss."""
-        return self.weight * torch.stack([self.weights.get(name, 1.0) * part for name, part in parts.items()]).sum()
+        return self.weight * torch.stack([self.weight_of(name) * part for name, part in parts.items()]).sum()
+
+    def weight_of(self, part: str) -> float:
+        """The weight of one of its parts among them."""
+        return self.weights.get(part, 1.0)
 
     @classmethod
     def survey(cls, settings: Mapping[str, Any], labels: LabelColumn) -> dict[str, Any]:
@@ -188,6 +221,14 @@ class Objective(nn.Module, ABC):
     def target_of(cls, settings: Mapping[str, Any]) -> Target | None:
         """How it reads a sample's label, by its settings; by default labels come as the manifest counts them."""
         return None
+
+    @classmethod
+    def targets(cls, settings: Mapping[str, Any]) -> Mapping[str, WindowTarget]:
+        """What else it learns of each window, by the key in `Batch.targets`: columns of the manifest over time.
+
+        A batch may lack them (a caller's own): then nothing is known.
+        """
+        return {}
 
     @classmethod
     def applicable(cls, tokenizers: Mapping[str, Tokenizer]) -> bool:
@@ -204,6 +245,10 @@ class Objective(nn.Module, ABC):
 
         Returned as `Parts`, each weighs in the means that are reported by its count; in a plain dictionary all alike.
         """
+
+    def pictures(self, encoded: Encoded) -> dict[str, Picture]:
+        """What it predicts of the batch, put back into each stream, for people to look at; nothing by default."""
+        return {}
 
     def after_step(self, model: nn.Module, progress: float, taken: bool | Tensor) -> None:
         """Update state that no gradient moves; called once after every optimizer step. Nothing by default.
@@ -247,7 +292,7 @@ def check(objectives: Mapping[str, Objective], learns: bool, separate: Sequence[
     if trainers and not learns:
         raise ValueError(f"{trainers[0]} trains a masking, but none learns; leave it out, or use one that does")
     if len(separate) > 1 and not any(
-        objective.ties_streams and objective.weight > 0 for objective in objectives.values()
+        objective.ties_streams and max(values(objective, "weight")) > 0 for objective in objectives.values()
     ):
         raise ValueError(
             f"nothing ties {', '.join(separate)} together: trunk, decoders and losses are separate; use a joint or "

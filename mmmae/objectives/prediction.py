@@ -1,45 +1,34 @@
-"""What reconstruction and masked language modelling share: asking a decoder about hidden patches."""
+"""Base class of objectives that predict hidden patches with a decoder."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
+from torch import nn
 
+from fusion.codes import Codes
 from fusion.decoders import Contents, Decoder
 from fusion.masking.masking import Plan, filled, rank, share
-from mmmae.objectives.objective import Encoded, Objective, Parts, Predicted
-from mmmae.parallel.reduce import count, mean
+from mmmae.objectives.objective import Encoded, Objective, Parts, Picture, Predicted
+from mmmae.parallel.reduce import count, gather, mean
 from modalities.records import Patches, take
 from modalities.shapes import Bool, Float, Int, Shaped, Tensor
 from modalities.tokenizer import Tokenizer
-
-
-@dataclass(frozen=True)
-class Picture:
-    """One stream as it was, and with its hidden patches replaced by guesses.
-
-    original, predicted: as the tokenizer restores them (frames, log-mel spectrogram, readings, ids).
-    hidden: which patches were guessed.
-    """
-
-    original: Tensor
-    predicted: Tensor
-    hidden: Bool[Tensor, "b n"]
-
 
 Pick = tuple[Int[Tensor, "b m"], Bool[Tensor, "b m"] | None]
 """Patches to ask for, and which slots are filled; None when all are."""
 
 
 class Prediction(Objective, ABC):
-    """Owns a decoder and asks it about hidden patches of some streams.
+    """Base class: predicts hidden patches of some streams with a decoder of its own.
 
     streams: those whose hidden patches it predicts. predict: the share of them that is asked for in each step.
     inpaint: predict each stream from what is visible of the others alone (AV-MAE, arXiv:2212.05922), in samples that
         have another.
+    codes: stand between trunk and decoder; None gives the decoder the trunk's tokens.
     """
 
     def __init__(
@@ -50,6 +39,7 @@ class Prediction(Objective, ABC):
         weight: float,
         weights: Mapping[str, float] | None = None,
         inpaint: bool = False,
+        codes: Codes | None = None,
     ):
         super().__init__(weight, weights)
         if unknown := set(weights or {}) - set(streams):
@@ -60,8 +50,15 @@ class Prediction(Objective, ABC):
             raise ValueError(
                 "inpainting predicts a stream from the others, but this decoder shows it none; use joint or cross"
             )
+        if inpaint and codes is not None:
+            raise ValueError(
+                "inpainting encodes each set of streams by itself, which codes are not made for; choose one"
+            )
+        if codes is not None and (taken := set(codes.weights) & set(streams)):
+            raise ValueError(f"{sorted(taken)} names a stream and a loss of the codes; rename the stream")
         self.decoder, self.streams, self.predict, self.inpaint = decoder, tuple(streams), predict, inpaint
-        self.provides, self.ties_streams = self.streams, decoder.ties_streams
+        self.codes = codes
+        self.provides, self.ties_streams = self.streams, decoder.ties_streams or codes is not None
 
     def answer(self, encoded: Encoded, everything: bool = False) -> dict[str, Predicted]:
         """The decoder's answer for every stream of the step that this objective predicts.
@@ -75,7 +72,7 @@ class Prediction(Objective, ABC):
         """What the decoder says of the patches picked; `contents` is what it is told of them beforehand."""
         asked = {name: encoded.patches[name].places(*pick) for name, pick in picks.items()}
         if not self.inpaint:
-            return self.decoder(encoded.tokens, asked, contents)
+            return self.decoder(encoded.codes(self.codes)[0], asked, contents)
         return {name: self.decoder(encoded.without(name), {name: at}, contents)[name] for name, at in asked.items()}
 
     def answered(
@@ -122,9 +119,19 @@ class Prediction(Objective, ABC):
             error = self.error(encoded.tokenizers[name], encoded.patches[name], answer, name)
             encoded.predictions[name] = replace(answer, error=error)
             parts.put(name, mean(error, answer.valid), count(error, answer.valid))
+        for name, term in encoded.codes(self.codes)[1].items():
+            parts.put(name, mean(term.values, term.valid), count(term.values, term.valid))
         return parts
 
-    def picture(self, encoded: Encoded) -> dict[str, Picture]:
+    def weight_of(self, part: str) -> float:
+        own = {} if self.codes is None else self.codes.weights
+        return own[part] if part in own else super().weight_of(part)
+
+    def after_step(self, model: nn.Module, progress: float, taken: bool | Tensor) -> None:
+        if self.codes is not None:
+            self.codes.after_step(taken, gather)
+
+    def pictures(self, encoded: Encoded) -> dict[str, Picture]:
         """What each stream was and what the decoder makes of everything that is not visible."""
         encoded = replace(
             encoded, plans={name: plan.complete(encoded.patches[name]) for name, plan in encoded.plans.items()}
@@ -139,7 +146,7 @@ class Prediction(Objective, ABC):
             truth = tokenizer.target(patches, answer.index)
             keep = filled.reshape(*filled.shape, *[1] * (truth.ndim - 2))
             guess = torch.where(keep, guess.to(truth.dtype), truth)  # an empty slot overwrites nothing
-            original = tokenizer.assemble(patches.values, patches.grid)
+            original = tokenizer.unpatchify(patches.values, patches.grid)
             unseen = replace(patches, values=torch.where(hidden[..., None], blank(tokenizer, patches), patches.values))
             pictures[name] = Picture(original, tokenizer.restore(unseen, guess, answer.index), hidden)
         return pictures
@@ -169,4 +176,4 @@ def accompanied(encoded: Encoded, name: str, pick: Int[Tensor, "b m"], asked: Bo
 def blank(tokenizer: Tokenizer, patches: Patches) -> Tensor:
     """Patches of which nothing is known: zero in the network's units, which is grey in a picture."""
     zero = torch.zeros_like(patches.values, dtype=torch.float32)
-    return tokenizer.natural(zero).to(patches.values.dtype)
+    return tokenizer.unstandardise(zero).to(patches.values.dtype)

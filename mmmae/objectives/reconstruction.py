@@ -1,4 +1,4 @@
-"""Reconstruct what was hidden."""
+"""Reconstruction of hidden patches."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Literal
 
 from torch.nn.functional import cosine_similarity, mse_loss, normalize
 
+from fusion.codes import MakeCodes
 from fusion.decoders import MakeDecoder
 from fusion.masking import Plan
 from mmmae.objectives.normalise import NORMS, Norm, denormalise, target
@@ -20,7 +21,7 @@ class Reconstruction(Prediction):
     """Error of hidden patches (MAE, arXiv:2111.06377; VideoMAE, 2203.12602).
 
     Args:
-        decoder: who predicts.
+        decoder: who predicts. codes: what it is given in place of the trunk's tokens, if anything.
         streams: whose hidden patches are predicted; of all streams that are numbers by default.
         normalise: by which mean and variance targets are normalised, one for all streams or one each: `none`,
             `patch_channel` (each channel of a patch, VideoMAE) or `patch` (a patch, MAE).
@@ -36,6 +37,7 @@ class Reconstruction(Prediction):
         dim: int,
         *,
         decoder: MakeDecoder,
+        codes: MakeCodes | None = None,
         streams: list[str] | None = None,
         normalise: Norm | dict[str, Norm] = "none",
         distance: Literal["mse", "cosine"] = "mse",
@@ -53,7 +55,9 @@ class Reconstruction(Prediction):
         if distance not in ("mse", "cosine"):
             raise ValueError(f"distance is 'mse' or 'cosine', got {distance!r}")
         weights = {name: value for name, value in (weights or {}).items() if name not in tokenizers or name in outputs}
-        super().__init__(decoder(list(tokenizers), dim, outputs), list(outputs), predict, weight, weights, inpaint)
+        made = decoder(list(tokenizers), dim, outputs)
+        coded = None if codes is None else codes(list(tokenizers), dim)
+        super().__init__(made, list(outputs), predict, weight, weights, inpaint, coded)
         if inpaint and len(tokenizers) < 2:
             raise ValueError(f"inpainting needs another stream than {', '.join(tokenizers)}; set inpaint=false")
         chosen: dict[str, Norm] = {name: norms.get(name, "none") for name in outputs}

@@ -1,4 +1,4 @@
-"""Tell the numbers that a sample is labelled with."""
+"""Regression of the numeric labels of a sample."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import torch
 
-from mmmae.objectives.prediction import Picture
+from mmmae.objectives.objective import Picture
 from mmmae.panels.page import QUIET, Page, View
 from modalities.records import Batch, Patches, Signal, by_value
 from modalities.tokenizer import Tokenizer
@@ -33,6 +33,7 @@ def draw(
     title: str = "",
     vocabulary: Any = None,
     samples: int = 3,
+    pictures: Mapping[str, Picture] | None = None,
 ) -> Path:
     """Draw input, masked input and reconstruction of every stream that the model predicts, and write them as one PNG.
 
@@ -40,9 +41,10 @@ def draw(
         title: what the page begins with, such as "step 200, loss 0.31"; the recipe follows.
         vocabulary: turns ids into words by its `pieces(ids)`; by default the one that the recipe names.
         samples: how many of the batch to draw, its first ones.
+        pictures: what `predicted` returned for this batch, where that was called already.
     """
     batch = part(Batch.of(batch), slice(samples))
-    drawn = views(model, batch, vocabulary)
+    drawn = views(model, batch, vocabulary, pictures)
     page = Page()
     recipe = [model.recipe.name.removesuffix(".yaml")]
     page.line(" · ".join([*filter(None, [title]), *recipe, ", ".join(drawn)]), size=10.5, weight="bold", height=0.24)
@@ -51,17 +53,26 @@ def draw(
         for stream in drawn.values():
             show(page, stream[number])
     page.skip(0.04)
-    predicted = [name for name, stream in drawn.items() if stream[0].predicted is not None]
-    page.line(footnote(model, predicted), size=6.5, colour=QUIET, height=0.14)
+    guessed = [name for name, stream in drawn.items() if stream[0].predicted is not None]
+    page.line(footnote(model, guessed), size=6.5, colour=QUIET, height=0.14)
     return page.save(Path(path))
 
 
-def views(model: MaskedAutoencoder, batch: Batch, vocabulary: Any = None) -> dict[str, list[View]]:
-    """What there is to draw of each stream, for every sample: of one that is not predicted, how it was."""
+@torch.no_grad()
+def predicted(model: MaskedAutoencoder, batch: Batch) -> dict[str, Picture]:
+    """What the model reconstructs in evaluation mode, by stream; it stays in the mode that it was in."""
     training = model.training
     model.eval()
     pictures = model.reconstruct(batch)
     model.train(training)
+    return pictures
+
+
+def views(
+    model: MaskedAutoencoder, batch: Batch, vocabulary: Any = None, pictures: Mapping[str, Picture] | None = None
+) -> dict[str, list[View]]:
+    """What there is to draw of each stream, for every sample: of one that is not predicted, how it was."""
+    pictures = predicted(model, batch) if pictures is None else pictures
     readers = model.recipe.readers()
     tokenizers = cast("Mapping[str, Tokenizer]", model.tokenizers)
     return {
@@ -76,7 +87,7 @@ def seen(
     """A stream, sample by sample; without a picture as the tokenizer sees it, nothing hidden."""
     patches = tokenizer.patchify(signal)
     nowhere = torch.zeros(patches.time.shape, dtype=torch.bool, device=patches.time.device)
-    original = tokenizer.assemble(patches.values, patches.grid) if picture is None else picture.original
+    original = tokenizer.unpatchify(patches.values, patches.grid) if picture is None else picture.original
     hidden = spread(tokenizer, patches, nowhere if picture is None else picture.hidden)
     valid = spread(tokenizer, patches, ~nowhere if patches.valid is None else patches.valid)
     predicted = None if picture is None else picture.predicted.cpu().numpy()
@@ -97,11 +108,11 @@ def spread(tokenizer: Tokenizer, patches: Patches, marked: torch.Tensor) -> torc
     values = marked[..., None].expand(patches.values.shape)
     if patches.observed is not None:
         values = values & by_value(patches.observed, values.shape[-1])
-    return tokenizer.assemble(values.to(patches.values.dtype), patches.grid).bool()
+    return tokenizer.unpatchify(values.to(patches.values.dtype), patches.grid).bool()
 
 
 def show(page: Page, view: View) -> None:
-    """Draw a stream in its own way, or say that the sample lacks it."""
+    """Draw a stream with the panel of its modality, or note that the sample lacks it."""
     if view.valid.any():
         import_module(f"{__name__}.{kind(view.tokenizer)}").draw(page, view)
     else:

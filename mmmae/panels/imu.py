@@ -9,7 +9,7 @@ from mmmae.panels.page import Page, View, ticks
 
 HEIGHT = 0.62  # inches
 SENSORS = 3
-AXES = (("x", "#0072b2"), ("y", "#d55e00"), ("z", "#009e73"))  # Okabe and Ito: told apart without colour vision
+AXES = (("x", "#0072b2"), ("y", "#d55e00"), ("z", "#009e73"))  # Okabe and Ito: distinguishable without colour vision
 
 
 def draw(page: Page, view: View) -> None:

@@ -1,4 +1,4 @@
-"""The sheet that panels are drawn on, and what each kind of stream is given to draw."""
+"""The page that panels are drawn on, and the views that they draw."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ INK, QUIET, COVER = "#1a1a1a", "#767676", "#d4d4d4"
 
 @dataclass(frozen=True)
 class View:
-    """One stream of one sample: what it was, what was hidden and what was guessed.
+    """One stream of one sample: ground truth, mask and prediction.
 
     original, predicted: as the tokenizer restores them, time first; no `predicted` where nothing was hidden.
     hidden, valid: of each of their elements, whether it was guessed and whether it is real (not padding).
     seconds: how long the window lasts.
-    tokenizer, reader: of the stream, whose settings tell rates and names; vocabulary: has `pieces(ids)`.
+    tokenizer, reader: of the stream, whose settings have rates and names; vocabulary: has `pieces(ids)`.
     """
 
     name: str

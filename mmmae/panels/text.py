@@ -1,4 +1,4 @@
-"""Text as words: each stays in its place, hidden ones are a box, guesses are green where right and red where wrong."""
+"""Text as words in place: hidden ones are boxes, predictions are green where right and red where wrong."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ BLANK = "____"
 
 @dataclass(frozen=True)
 class Word:
-    """A piece of text: what it was, what was guessed (None where it was shown), and where it stands."""
+    """A piece of text: ground truth, prediction (None where it was visible), and position."""
 
     true: str
     guess: str | None
@@ -25,10 +25,10 @@ class Word:
 
 def draw(page: Page, view: View) -> None:
     words = laid_out(view, page.width)
-    asked = [word for word in words if word.guess is not None]
+    hidden = [word for word in words if word.guess is not None]
     note = f"{len(words)} pieces"
-    if asked:
-        note += f", {len(asked)} hidden, {sum(word.right for word in asked)} guessed right"
+    if hidden:
+        note += f", {len(hidden)} hidden, {sum(word.right for word in hidden)} predicted correctly"
     page.heading(view.name, note)
     lines = 1 + max(word.line for word in words)
     for label, _, _ in view.rows():
@@ -67,5 +67,5 @@ def laid_out(view: View, width: float) -> list[Word]:
 
 
 def piece(view: View, number: int) -> str:
-    """What an id stands for; the id itself where there is no vocabulary."""
+    """The piece of an id; the id itself if there is no vocabulary."""
     return str(number) if view.vocabulary is None else view.vocabulary.pieces([number])[0].strip() or "␣"

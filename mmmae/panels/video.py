@@ -1,4 +1,4 @@
-"""Video as a strip of frames, each standing where it happens on the time axis."""
+"""Video as a strip of frames, each at its time on the time axis."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ def draw(page: Page, view: View) -> None:
 
 
 def frames(view: View) -> list[int]:
-    """Which frames to draw: some of those that a decoder predicts, or of all where it says nothing."""
+    """Which frames to draw: some of those that a decoder predicts, or of all if it predicts none."""
     steps = len(view.original)
-    known = range(steps) if view.predicted is None else view.tokenizer.frames_said(steps)
+    known = range(steps) if view.predicted is None else view.tokenizer.predicted_frames(steps)
     count = min(FRAMES, len(known))
     return [known[int((i + 0.5) * len(known) / count)] for i in range(count)]
 

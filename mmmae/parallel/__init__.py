@@ -1,1 +1,1 @@
-"""Several processes as one run: who does what, who died, and sums over all of them."""
+"""Several processes as one run: ranks, failures and hangs, reductions."""

@@ -1,4 +1,4 @@
-"""What several processes do as one: all know the outcome of what the main one does, and where one fails, all end."""
+"""Work of the main process with its outcome on all ranks; if one rank fails, all end."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ FAILED, DONE, MET = "mmmae/failed", "mmmae/done", "mmmae/met"
 
 
 def agreed(work: Callable[[], T]) -> T:
-    """What the main process makes of some work, in every process.
+    """The result of work in the main process, broadcast to every process.
 
     Its error ends all of them: the others would wait for ever for a process that has ended.
 
@@ -43,10 +43,10 @@ def agreed(work: Callable[[], T]) -> T:
 
 
 class Company:
-    """Processes that work apart and meet now and then; whoever fails on the way, the others hear of it and end.
+    """Processes that work independently between barriers; if one fails, the others are notified and end.
 
-    They wait outside of collectives, so that a slow one runs into no time limit. (A process that is killed tells
-    nobody: its launcher ends the others.)
+    They wait outside of collectives, so that a slow one runs into no time limit. (A process that is killed notifies
+    none: its launcher ends the others.)
 
     store: which all of them see.
     """
@@ -56,10 +56,10 @@ class Company:
         self.meetings = self.done = 0
 
     def fails(self) -> bool:
-        """Let the others know that this process fails; whether it is the first to do so, who tells the user why."""
+        """Notify the others that this process fails; True if it is the first, which reports the error to the user."""
         try:
             return self.store.add(FAILED, 1) == 1
-        except dist.DistError:  # whoever kept the store, the main process or the launcher, has ended and said why
+        except dist.DistError:  # the process that kept the store (main or launcher) has ended and reported why
             return False
 
     def counted(self, count: int) -> int:
@@ -79,7 +79,7 @@ class Company:
         return new
 
     def meet(self, tick: Callable[[int], object] | None = None) -> None:
-        """Wait until all are here; `tick` is told meanwhile what the others report as done.
+        """Wait until all processes are here; `tick` is called meanwhile with the work that the others report.
 
         Raises:
             Elsewhere: another process has failed.

@@ -1,4 +1,4 @@
-"""The processes of one evaluation, where it meets Accelerate: each encodes a share, the main one does all the rest.
+"""The processes of one evaluation, by Accelerate: each encodes a shard, the main one does the rest.
 
 accelerate launch --num_processes 4 -m mmmae probe RUN --data DIR
 """
@@ -10,13 +10,16 @@ import sys
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from types import TracebackType
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
 
-from mmmae.launch import Elsewhere, check_processes
+from mmmae.launch import Elsewhere, check_processes, precision
 from mmmae.parallel.main_process import Company
 from mmmae.parallel.signals import launched
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
 
 T = TypeVar("T")
 PATIENCE = timedelta(days=1)  # of a collective; all are there when one begins, but what it carries may be large
@@ -25,7 +28,7 @@ PATIENCE = timedelta(days=1)  # of a collective; all are there when one begins, 
 class Ranks:
     """This process among those of its command; alone, unless it is entered (`with`) in one of several.
 
-    Inside, a process that fails ends all of them, and one message is all that is said of it. Nothing but bytes in main
+    Inside, a process that fails ends all of them, with a single message. Nothing but bytes in main
     memory goes from one to another, so the group is of gloo's kind, also where the model is on a GPU.
 
     number, world: which of how many. main: whether it gathers, prints and writes. device: its own.
@@ -67,6 +70,15 @@ class Ranks:
         if not tells:
             raise Elsewhere("another process has failed before") from error
 
+    def accelerator(self) -> Accelerator:
+        """Accelerate for a model that this process trains by itself, in bf16 where the device has it."""
+        from accelerate import Accelerator
+        from accelerate.state import AcceleratorState
+
+        if not launched():
+            AcceleratorState._reset_state()  # a run before in the same process may have had another precision
+        return Accelerator(mixed_precision=precision("auto"))
+
     def first(self, work: Callable[[], T]) -> T:
         """What every process makes of some work; the main one before the others, which may read what it has written."""
         if self.company is None:
@@ -91,7 +103,7 @@ class Ranks:
     def gathered(self, value: T, tick: Callable[[int], object] | None = None) -> list[T]:
         """What each process has, in their order; nothing in others than the main one.
 
-        tick: is told, while this process waits, how many recordings the others have done.
+        tick: called, while this process waits, with the number of recordings that the others have done.
         """
         if self.company is None:
             return [value]

@@ -52,12 +52,16 @@ def count(values: Shaped[Tensor, "*shape"], weight: Shaped[Tensor, "*shape"] | N
 
 
 def compared(both: Bool[Tensor, " b"]) -> Float[Tensor, ""]:
-    """How many pairs of this process there is another one for, of any process, to tell them from."""
+    """The number of pairs of this process that have a negative, in any process."""
     return torch.where(gather(both).sum() > 1, both.float().sum(), 0.0)
 
 
 class Gather(torch.autograd.Function):
-    """Rows of all processes; backwards, what all of them say of one's own rows."""
+    """Rows of all processes; the backward pass sums the gradients of all of them for a process's own rows.
+
+    `torch.distributed.nn.functional.all_gather` (2.11) is wrong over gloo where a gradient's strides are transposed:
+    what it receives keeps their layout. tests/parallel/test_reduce.py notices it.
+    """
 
     @staticmethod
     def forward(ctx, x: Tensor) -> Tensor:

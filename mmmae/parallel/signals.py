@@ -1,4 +1,4 @@
-"""SIGTERM and SIGINT while training: the first asks for a checkpoint and the end, a second one means now."""
+"""SIGTERM and SIGINT while training: the first saves a checkpoint and ends the run, a second one ends it at once."""
 
 from __future__ import annotations
 

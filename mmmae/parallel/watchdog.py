@@ -44,7 +44,7 @@ class Process:
     moved: float = field(default_factory=time.monotonic)
     number: int | None = None
 
-    def hear(self, beat: int, step: int, doing: str, where: str, number: int) -> None:
+    def receive(self, beat: int, step: int, doing: str, where: str, number: int) -> None:
         now = time.monotonic()
         self.heard = now if beat != self.beat else self.heard
         self.moved = now if (step, doing) != (self.step, self.doing) else self.moved
@@ -63,7 +63,7 @@ class Process:
 
 
 class Watch(threading.Thread):
-    """Tells the other processes at short intervals that this one lives and where it stands, and hears the same of them.
+    """Exchanges heartbeats with the other processes, which carry the step and the position of this one.
 
     The main thread may wait inside a collective for ever, so the watch ends this process itself: when one is missing
     and the launcher has begun to end the others, and when, from the first step on, none moves for `timeout` seconds.
@@ -81,7 +81,7 @@ class Watch(threading.Thread):
         self.ended = threading.Event()
 
     def at(self, step: int, doing: str) -> None:
-        """Where the main thread stands."""
+        """The current position of the main thread."""
         self.place = (step, doing)
 
     def close(self) -> None:
@@ -102,18 +102,18 @@ class Watch(threading.Thread):
                 if message := self.verdict():
                     self.leave(message)
             self.exchange(store)
-        except DistError:  # the store ended with whoever kept it: the launcher, whose end signals us anyway, or rank 0
+        except DistError:  # the store ended with its process: the launcher, whose end signals us anyway, or rank 0
             kept = self.rank and not os.environ.get("TORCHELASTIC_USE_AGENT_STORE")
             if kept and not self.ended.is_set() and self.processes[0].doing != ENDED:
-                self.leave(self.told([0], "died"))
+                self.leave(self.report([0], "died"))
 
     def exchange(self, store: Any) -> None:
-        """Leave a sign of life and hear those of the others."""
+        """Send a heartbeat and receive those of the others."""
         own = self.processes[self.rank]
         store.set(f"mmmae/watch/{self.rank}", json.dumps([own.beat + 1, *self.place, here(), os.getpid()]))
         for rank, process in enumerate(self.processes):
             if store.check([f"mmmae/watch/{rank}"]):
-                process.hear(*json.loads(store.get(f"mmmae/watch/{rank}")))
+                process.receive(*json.loads(store.get(f"mmmae/watch/{rank}")))
 
     def verdict(self) -> str | None:
         """Why this process has to end now, if it has."""
@@ -125,7 +125,7 @@ class Watch(threading.Thread):
             return None
         places = [(process.step, process.doing == COMPUTING) for process in self.processes]  # where all meet
         behind = [rank for rank, place in enumerate(places) if place == min(places)]
-        return self.told(self.silent() or behind, f"has not moved on for {self.timeout:g} s")
+        return self.report(self.silent() or behind, f"has not moved on for {self.timeout:g} s")
 
     def silent(self) -> list[int]:
         return [rank for rank, process in enumerate(self.processes) if process.silent()]
@@ -135,9 +135,9 @@ class Watch(threading.Thread):
         until = time.monotonic() + patience
         while not (missing := self.silent()) and time.monotonic() < until:
             time.sleep(BEAT)
-        return self.told(missing, "died") if missing else None
+        return self.report(missing, "died") if missing else None
 
-    def told(self, ranks: list[int], what: str) -> str:
+    def report(self, ranks: list[int], what: str) -> str:
         """Name processes, what happened to them and where they stood."""
         stood = [(rank, self.processes[rank]) for rank in ranks]
         named = "; ".join(f"rank {rank} {what} (after step {p.step}, {p.doing})" for rank, p in stood)

@@ -1,4 +1,4 @@
-"""A probe that looks at tokens: one learned query attends to all (CoCa, arXiv:2205.01917; V-JEPA, 2404.08471)."""
+"""Attentive probe: one learned query attends to all tokens (CoCa, arXiv:2205.01917; V-JEPA, 2404.08471)."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Pooler(nn.Module):
         return self.head(self.norm(pooled[:, 0]))
 
     def absent(self, x: Float[Tensor, "b k d"]) -> Bool[Tensor, "b k"]:
-        """Which tokens are not there; where there is none at all, all count as ones that say the mean."""
+        """Mask of absent tokens; a row without any is treated as having the mean at every token."""
         absent = x[..., 0].isnan()
         return absent & ~absent.all(1, keepdim=True)
 
@@ -57,7 +57,7 @@ class Pooler(nn.Module):
 def attentive(rounds: Sequence[tuple[Examples, Examples]], *, target: Target, seed: int, few: bool) -> Fitted:
     """A `Pooler` trained by AdamW, as it was after the round that did best on the validation part (`selection`).
 
-    Unlike the linear probe it never learns from the validation part: that stays to say when to stop.
+    Unlike the linear probe it never learns from the validation part: that is used for early stopping.
     """
     train, validation = rounds[0]
     device = "cuda" if torch.cuda.is_available() else "cpu"

@@ -1,6 +1,6 @@
-"""Classifiers on frozen features; whatever they choose, they choose by the validation part.
+"""Classifiers on frozen features; hyperparameters are chosen on the validation part.
 
-What learns several labels or numbers stands in mmmae/probe/multi_output.py.
+Multilabel and regression probes are in mmmae/probe/multi_output.py.
 """
 
 from __future__ import annotations
@@ -44,12 +44,12 @@ def linear(rounds: Sequence[tuple[Examples, Examples]], *, target: Target, seed:
 
     Its penalty is the strongest whose loss on the validation parts, one of each round, is within one standard error of
     the best (Breiman et al. 1984; the default of glmnet): other people and places will differ as the parts do. Then it
-    learns from all parts, unless `few` says that the number of labels is what is asked.
+    is trained on all parts, unless `few` is set: then the number of labels matters.
     """
 
     def fitted(model: Any, strength: float, examples: Examples) -> Any:
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", category=UserWarning)  # not converged: its figures tell
+            warnings.filterwarnings("ignore", category=UserWarning)  # not converged: its metrics show it
             return model.set_params(logisticregression__C=strength).fit(examples.x, examples.labels)
 
     paths = [prepared(logistic(warm_start=True)) for _ in rounds]  # each fit begins where a stronger penalty ended
@@ -85,9 +85,9 @@ def strongest(losses: np.ndarray) -> int:
 
 
 def knn(rounds: Sequence[tuple[Examples, Examples]], *, target: Target, seed: int, few: bool) -> Fitted:
-    """The shares of the classes among the 20 training rows (both parts) at the smallest angle, after standardising.
+    """Class frequencies among the 20 nearest training rows (both parts) by cosine, after standardising.
 
-    No more neighbours are asked than the largest class has rows: of a few rows, all would be neighbours of everything.
+    There are at most as many neighbours as the largest class has rows: of a few rows, all would be neighbours.
     """
     from sklearn.neighbors import KNeighborsClassifier
 
@@ -99,7 +99,7 @@ def knn(rounds: Sequence[tuple[Examples, Examples]], *, target: Target, seed: in
 
 
 def prepared(model: Any) -> Any:
-    """The model behind what it is given: what is absent becomes the training mean, then everything is standardised."""
+    """The model with preprocessing: imputation of missing values by the training mean, then standardisation."""
     from sklearn.impute import SimpleImputer
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler

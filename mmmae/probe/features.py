@@ -1,7 +1,7 @@
-"""Frozen features: what a checkpoint makes of the recordings of a manifest, for whatever is learned on top of them.
+"""Frozen features: the representations of recordings by a checkpoint, as input of probes.
 
-Nothing is hidden and nothing drawn: `encode`, then the mean over each stream's valid tokens, and their deviation where
-asked for, over one or several evenly spaced windows of each recording.
+Deterministic and with nothing hidden: `encode`, then the mean over each stream's valid tokens, optionally with their
+standard deviation, over one or several evenly spaced windows of each recording.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from mmmae.data.labels import Label, parsed
 from mmmae.parallel.ranks import Ranks
 from mmmae.pretrained import evaluating, loaded, reading
 from modalities.errors import InputError
-from modalities.noise import apart, uniform
+from modalities.noise import fold_in, uniform
 from modalities.records import Batch, Signal, Tokens
 from modalities.shapes import Tensor
 
@@ -36,23 +36,23 @@ MEMORY = 0.5  # share of the free memory that tokens may take
 
 
 @dataclass(frozen=True)
-class Given:
-    """What a model is shown of each window: a joint pass over `streams`, with some sensors of one of them withheld.
+class VisibleStreams:
+    """The input of a model: the streams of a joint pass, with some sensors of one of them withheld.
 
-    withheld: (stream, sensors, draw): so many of its sensors, which ones a hash of recording and draw decides; those of
-        a smaller number are among those of a larger one.
+    withheld: (stream, sensors, draw): the number of its sensors, chosen by a hash of recording and draw; smaller
+        sets are subsets of larger ones.
     """
 
     streams: tuple[str, ...]
     withheld: tuple[str, int, int] | None = None
 
     def of(self, batch: Batch) -> Batch:
-        """The batch as the model is shown it."""
+        """The batch reduced to these streams and sensors."""
         batch = batch.only(self.streams)
         if self.withheld is None:
             return batch
         name, count, draw = self.withheld
-        signals = {**batch.signals, name: withhold(batch[name], apart(batch.key, f"withheld/{draw}"), count)}
+        signals = {**batch.signals, name: withhold(batch[name], fold_in(batch.key, f"withheld/{draw}"), count)}
         return replace(batch, signals=signals)
 
 
@@ -65,12 +65,12 @@ def withhold(signal: Signal, key: Tensor, count: int) -> Signal:
 
 
 @dataclass(frozen=True)
-class Frozen:
+class FrozenFeatures:
     """Features of n recordings, in the order of the manifest.
 
     indices: (n,) of the recordings in the manifest.
     pooled: by stream (n, d), or (n, 2 d) with deviations; NaN where a recording lacks the stream.
-    tokens: by stream (n, k, d) in half precision, NaN where there is none; empty unless asked for.
+    tokens: by stream (n, k, d) in half precision, NaN where there is none; empty unless requested.
     """
 
     indices: np.ndarray
@@ -78,17 +78,17 @@ class Frozen:
     tokens: dict[str, np.ndarray] = field(default_factory=dict)
 
     def matrix(self, streams: Sequence[str]) -> np.ndarray:
-        """(n, len(streams) * d): what is pooled, side by side; NaN for a stream that was not shown."""
+        """(n, len(streams) * d): the pooled features concatenated; NaN for a stream that was withheld."""
         width = next(iter(self.pooled.values())).shape[1]
         absent = np.full((len(self.indices), width), np.nan, dtype=np.float32)
         return np.concatenate([self.pooled.get(name, absent) for name in streams], axis=1)
 
     def sequence(self, streams: Sequence[str]) -> np.ndarray:
-        """(n, k, d): the tokens of some streams one after the other; those that were not shown are not there."""
+        """(n, k, d): the tokens of some streams concatenated, without those of withheld streams."""
         return np.concatenate([self.tokens[name] for name in streams if name in self.tokens], axis=1)
 
     def rows(self, indices: Iterable[int] | np.ndarray) -> np.ndarray:
-        """Where some recordings of the manifest stand here; those that could not be read are passed over."""
+        """The positions of some recordings of the manifest; those that could not be read are left out."""
         place = {int(index): row for row, index in enumerate(self.indices)}
         return np.array([place[index] for index in map(int, indices) if index in place], dtype=int)
 
@@ -97,7 +97,7 @@ class Frozen:
 class Features:
     """What `features` returns: a row for each of n recordings, in the order of the data.
 
-    labels: as they stand in the data: a name, a list of names, or None. arrays: by stream, float32 (n, d).
+    labels: as in the data: a name, a list of names, or None. arrays: by stream, float32 (n, d).
     bad: the recordings that could not be read, and why; their rows hold NaN, as do those that lack a stream.
     """
 
@@ -118,13 +118,13 @@ def features(
     workers: int = 0,
     outside: bool = False,
 ) -> Features:
-    """What a run makes of recordings, all their streams encoded together and nothing hidden; warns of bad recordings.
+    """Features of recordings by a run, all their streams encoded jointly with nothing hidden; warns of bad recordings.
 
     Args:
         run: folder of a run, of a checkpoint or of a saved model; or the model itself.
         data: whatever `--data` may be, see `mmmae.data.source.open_data`.
         modalities: streams to encode, by default all that the data has; name one to have it encoded alone.
-        views: windows of each recording, in the middles of so many equal parts of it, to average.
+        views: windows of each recording, centred in as many equal parts of it, to average over.
         pool, batch_size: see `frozen`. workers: processes that read.
         outside: read files that lie outside of the data's folder, too.
 
@@ -138,7 +138,7 @@ def features(
     clips = reading(model, manifest, modalities, views)
     settings: dict[str, Any] = {"batch_size": batch_size, "workers": workers, "pool": pool}
     with evaluating(model):
-        given = {"all": (model, Given(tuple(clips.readers)))}
+        given = {"all": (model, VisibleStreams(tuple(clips.readers)))}
         found, bad = frozen(clips, range(len(manifest)), given, **settings)
     if bad:
         warnings.warn(f"{len(bad)} of {len(manifest)} recordings are bad, e.g. {bad[0]}", stacklevel=2)
@@ -153,7 +153,7 @@ def features(
 def frozen(
     clips: Clips,
     indices: Sequence[int],
-    asked: Mapping[Key, tuple[MaskedAutoencoder, Given]],
+    requests: Mapping[Key, tuple[MaskedAutoencoder, VisibleStreams]],
     *,
     batch_size: int = 32,
     workers: int = 0,
@@ -161,7 +161,7 @@ def frozen(
     tokens: bool = False,
     tick: Callable[[int], None] | None = None,
     ranks: Ranks | None = None,
-) -> tuple[dict[Key, Frozen], list[Fault]]:
+) -> tuple[dict[Key, FrozenFeatures], list[Fault]]:
     """The features of some recordings, for each model and what it is given; and the recordings that cannot be read.
 
     Every recording is read once. A feature is the mean over those of its windows in which the stream is there. Of
@@ -172,20 +172,20 @@ def frozen(
         pool: the mean of a stream's tokens, or `statistics`: mean and standard deviation side by side (Snyder et al.
             2018, X-vectors), which also tell what happens in a part of a recording only.
         tokens: also keep the tokens themselves, those of all windows one after the other.
-        tick: is told how many recordings are done since the last time, by all processes.
+        tick: called with the number of recordings done since the last call, over all processes.
         ranks: this process among several.
 
     Raises:
         InputError: no recording can be read, or the tokens do not fit into the memory.
     """
     ranks = ranks or Ranks()
-    found: dict[Key, list[Frozen]] = {key: [] for key in asked}
+    found: dict[Key, list[FrozenFeatures]] = {key: [] for key in requests}
     faults: list[Fault] = []
-    augment = {id(model): augmentation(model) for model, _ in asked.values()}
+    augment = {id(model): augmentation(model) for model, _ in requests.values()}
     for part in views(clips, ranks.share(indices, batch_size), batch_size, workers):
         faults += part.faults
         if part.batch is not None:
-            for key, (model, given) in asked.items():
+            for key, (model, given) in requests.items():
                 found[key].append(encoded(model, augment[id(model)], given, part, pool, tokens))
             if tokens and all(len(parts) == 1 for parts in found.values()):
                 copies = 1 if ranks.world == 1 else 2  # gathering holds both what comes and what is made of it
@@ -195,7 +195,7 @@ def frozen(
             tick(done)
     faults = [fault for own in ranks.gathered(faults, tick) for fault in own]
     whole = {}
-    for key in asked:
+    for key in requests:
         own = found.pop(key)
         parts = [part for own in ranks.gathered([joined(own)] if own else []) for part in own]
         if ranks.main and not parts:
@@ -213,8 +213,13 @@ def augmentation(model: MaskedAutoencoder) -> Callable[[Batch], Batch]:
 
 @torch.inference_mode()
 def encoded(
-    model: MaskedAutoencoder, augment: Callable[[Batch], Batch], given: Given, part: Views, pool: Pool, keep: bool
-) -> Frozen:
+    model: MaskedAutoencoder,
+    augment: Callable[[Batch], Batch],
+    given: VisibleStreams,
+    part: Views,
+    pool: Pool,
+    keep: bool,
+) -> FrozenFeatures:
     """The features of one batch, averaged over the windows of each recording."""
     assert part.batch is not None
     batch = augment(part.batch.to(next(model.parameters()).device))
@@ -222,7 +227,7 @@ def encoded(
     count = len(part.indices)
     pooled = {name: averaged(tokens, count, pool) for name, tokens in streams.items()}
     kept = {name: laid_out(tokens, count) for name, tokens in streams.items()} if keep else {}
-    return Frozen(np.array(part.indices), pooled, kept)
+    return FrozenFeatures(np.array(part.indices), pooled, kept)
 
 
 def averaged(tokens: Tokens, recordings: int, pool: Pool) -> np.ndarray:
@@ -243,17 +248,17 @@ def laid_out(tokens: Tokens, recordings: int) -> np.ndarray:
     return x.half().cpu().numpy().reshape(recordings, -1, x.shape[-1])
 
 
-def joined(parts: Sequence[Frozen]) -> Frozen:
+def joined(parts: Sequence[FrozenFeatures]) -> FrozenFeatures:
     """The features of several batches, or processes, one after the other."""
-    return Frozen(
+    return FrozenFeatures(
         np.concatenate([part.indices for part in parts]),
         {name: np.concatenate([part.pooled[name] for part in parts]) for name in parts[0].pooled},
         {name: np.concatenate([part.tokens[name] for part in parts]) for name in parts[0].tokens},
     )
 
 
-def require_memory(first: Iterable[Sequence[Frozen]], recordings: int) -> None:
-    """Refuse before hours of encoding what would not fit, judged by the first batch.
+def require_memory(first: Iterable[Sequence[FrozenFeatures]], recordings: int) -> None:
+    """Raise before hours of encoding if the tokens would not fit in memory, estimated from the first batch.
 
     Raises:
         InputError: the tokens of all recordings take more than half of the free memory.

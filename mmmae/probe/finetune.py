@@ -1,36 +1,39 @@
-"""Fine-tuning: the whole model learns the labels, from a checkpoint's weights or, to compare, from random ones."""
+"""Fine-tuning: training the whole model on labels, from a checkpoint's weights or, as a baseline, from random ones."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
 from mmmae.api import Recipe
 from mmmae.build import build_tokenizers
 from mmmae.data.augment import prepared
 from mmmae.data.bad_samples import Fault
 from mmmae.data.loader import Loader
+from mmmae.parallel.reduce import alone
+from mmmae.parallel.signals import Interrupt
 from mmmae.probe.classifiers import selection
-from mmmae.probe.own_head import Told, refuse_drop, tested, together, told
-from mmmae.probe.results import Outcome, Result, Wish
+from mmmae.probe.own_head import class_scores, merged, refuse_drop, tested
+from mmmae.probe.results import ClassScores, EvalRequest, Outcome, Result
 from mmmae.recipes.sections import Optimizer
-from mmmae.training.optim import adamw, clip, learning_rate, set_learning_rate
+from mmmae.training.core import Core
+from mmmae.training.nonfinite import Guard
+from mmmae.training.optim import adamw
 from mmmae.training.warm_start import inherit
-from modalities.records import Batch
 
 if TYPE_CHECKING:
     from mmmae.api import MaskedAutoencoder
     from mmmae.data.clips import Clips
     from mmmae.data.targets import Target
+    from mmmae.parallel.ranks import Ranks
     from mmmae.probe.splits import Split
 
-UNSCALED = 256  # the batch for which a rate is what it says (mmmae.training.optim.learning_rate)
+UNSCALED = 256  # the batch size at which the learning rate is not scaled (mmmae.training.optim.learning_rate)
 
 
 @dataclass(frozen=True)
@@ -68,7 +71,7 @@ class Tuning:
         )  # fmt: skip
 
     def recipe(self, recipe: Recipe, streams: Sequence[str], target: Target) -> Recipe:
-        """The recipe of a run with nothing hidden and only the label asked for; its augmentation stays."""
+        """The recipe of a run with nothing hidden and only the label as objective; its augmentation stays."""
         recipe = recipe.narrow(streams)
         smoothing = {"smoothing": self.smoothing} if target.kind == "class" else {}
         changed = {
@@ -97,16 +100,18 @@ class Finetuning:
     """Models fine-tuned with all labels and few, on all streams together.
 
     models: `pretrained`, whose weights are begun with, and `random` if that is compared: weights that each seed draws.
-    rows: who learns, selects and is tested. seeds: how many draws.
+    rows: who learns, selects and is tested. seeds: how many draws. output: where steps that were left out are listed.
     """
 
     models: Mapping[str, MaskedAutoencoder]
     rows: Split
     seeds: int
     tuning: Tuning = Tuning()
+    output: Path = Path("probed")
     faults: dict[str, Fault] = field(default_factory=dict, init=False)
+    say: Callable[[str], object] = field(default=print, init=False)
 
-    def run(self, wish: Wish) -> Outcome:
+    def run(self, request: EvalRequest) -> Outcome:
         """A result for each model, with all labels first, then with so many of each class.
 
         Each process trains some of the models; the outcome is in the main one.
@@ -116,16 +121,18 @@ class Finetuning:
         Raises:
             InputError: streams are to be withheld; or training diverges.
         """
-        clips, ranks, batch_size = wish.clips, wish.ranks, wish.batch_size
-        refuse_drop(wish.drop, "finetune")
-        fits = self.fits("+".join(clips.readers), wish.shots)
-        bar = wish.progress.add_task("fine-tuning", total=sum(self.recordings(fit, batch_size) for fit in fits))
-        tick = lambda count: wish.progress.advance(bar, ranks.counted(count))  # noqa: E731
-        settings = {**wish.reading, "tick": tick}
-        done: dict[int, tuple[Told, int]] = {}
+        clips, ranks, batch_size = request.clips, request.ranks, request.batch_size
+        refuse_drop(request.drop, "finetune")
+        fits = self.fits("+".join(clips.readers), request.shots)
+        bar = request.progress.add_task("fine-tuning", total=sum(self.recordings(fit, batch_size) for fit in fits))
+        tick = lambda count: request.progress.advance(bar, ranks.counted(count))  # noqa: E731
+        settings = {**request.reading, "tick": tick}
+        self.say = lambda line: request.progress.console.print(line, markup=False, highlight=False)
+        done: dict[int, tuple[ClassScores, int]] = {}
         for number in range(ranks.number, len(fits), ranks.world):
-            model, step = self.tuned(fits[number], clips, **settings)
-            done[number] = together([told(model, clips, self.rows.test.tolist(), **settings)], clips), step
+            with alone():
+                model, step = self.tuned(fits[number], clips, **settings, ranks=ranks)
+            done[number] = merged([class_scores(model, clips, self.rows.test.tolist(), **settings)], clips), step
             self.note(done[number][0].faults)
         for own in ranks.gathered(list(self.faults.values())):
             self.note(own)
@@ -168,6 +175,7 @@ class Finetuning:
         batch_size: int,
         workers: int,
         tick: Callable[[int], object],
+        ranks: Ranks,
     ) -> tuple[MaskedAutoencoder, int]:
         """The model after that step, of some evenly spaced ones, at which it does best on the validation part.
 
@@ -178,40 +186,36 @@ class Finetuning:
         model, keeps = recipe.build(fit.seed), fit.result.model == "pretrained"
         if keeps:
             inherit(model, source.state_dict(), source.recipe, "the checkpoint")
-        model = model.to(next(source.parameters()).device)
+        accelerator, settings = ranks.accelerator(), self.tuning.optimizer(model, keeps)
+        model = model.to(accelerator.device)
         batch_size = min(batch_size, len(fit.train))
         steps = self.tuning.length(len(fit.train), batch_size)
+        augment, rules = recipe.augment().to(accelerator.device), recipe.sections.data
+        optimizer: Any = accelerator.prepare_optimizer(adamw(model, settings))
+        guard = Guard(
+            accelerator, optimizer.optimizer, self.output, self.say, Interrupt(), policy="skip", remedy="lower --lr"
+        )
+        core = Core(
+            accelerator, accelerator.prepare_model(model, evaluation_mode=True), optimizer, guard,
+            lambda batch: prepared(batch, accelerator.device, augment, rules), settings, steps=steps,
+            batch_size=UNSCALED,
+        )  # fmt: skip
         own = recipe.clips(manifest.select(fit.train.tolist()), seed=fit.seed)
-        batches = islice(Loader(own, batch_size, workers=workers, note=self.note, remark=clips.notes.note), steps)
+        batches = iter(Loader(own, batch_size, workers=workers, note=self.note, remark=clips.notes.note))
         best, kept, chosen = -math.inf, {}, 0
-        for step in learn(model, recipe, batches, steps, self.tuning.optimizer(model, keeps)):
+        for step in range(1, steps + 1):
+            core.step(step - 1, batches)
+            guard.settle(but=1)
             tick(batch_size)
             if step * self.tuning.rounds % steps >= self.tuning.rounds:  # not the first step of a tenth, or the last
                 continue
             part = fit.validation.tolist()
-            found = together([told(model, clips, part, batch_size=batch_size, workers=workers, tick=tick)], clips)
+            found = merged([class_scores(model, clips, part, batch_size=batch_size, workers=workers, tick=tick)], clips)
             score = selection(self.rows.target, self.rows.labels[found.indices], found.probabilities)
             if score >= best:
                 best, chosen = score, step
                 kept = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+        guard.settle()
+        accelerator.unwrap_model(core.model, keep_fp32_wrapper=False)  # what follows computes as every evaluation does
         model.load_state_dict(kept)
         return model, chosen
-
-
-def learn(
-    model: MaskedAutoencoder, recipe: Recipe, batches: Iterable[Batch], steps: int, settings: Optimizer
-) -> Iterator[int]:
-    """Take a step on each batch; says after each how many there were."""
-    optimizer, augment = adamw(model, settings), recipe.augment()
-    device = next(model.parameters()).device
-    half = device.type == "cuda" and torch.cuda.is_bf16_supported()
-    for step, batch in enumerate(batches):
-        set_learning_rate(optimizer, learning_rate(step, steps, settings, UNSCALED))
-        model.train()
-        with torch.autocast(device.type, torch.bfloat16, enabled=half):
-            losses = model(prepared(batch, device, augment, recipe.sections.data))
-        losses.total.backward()
-        clip(optimizer, settings.clip)
-        optimizer.step()
-        optimizer.zero_grad()
-        yield step + 1

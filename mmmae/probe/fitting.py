@@ -1,4 +1,4 @@
-"""Classifiers fitted and tested: on each kind of feature, with all labels and few, and with something withheld."""
+"""Probes: classifiers fitted to frozen features and tested, with all labels or few, and with streams withheld."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import numpy as np
 from mmmae.probe import multi_output as several
 from mmmae.probe.attentive import attentive
 from mmmae.probe.classifiers import Examples, Fitted, knn, linear
-from mmmae.probe.features import Frozen, Given, Pool, frozen
-from mmmae.probe.late_fusion import JOINT, LATE, Said, together
-from mmmae.probe.results import Outcome, Result, Wish
+from mmmae.probe.features import FrozenFeatures, Pool, VisibleStreams, frozen
+from mmmae.probe.late_fusion import JOINT, LATE, fuse
+from mmmae.probe.results import ClassScores, EvalRequest, Outcome, Result
 
 if TYPE_CHECKING:
     from mmmae.api import MaskedAutoencoder
@@ -26,8 +26,8 @@ CLASSIFIERS = {"linear": linear, "knn": knn, "attentive": attentive}
 SEVERAL = {"linear": several.linear, "knn": several.knn, "attentive": attentive}  # of labels or numbers
 
 
-class Case(NamedTuple):
-    """What is withheld in a test: a stream, or (how many, of how many) sensors of it, drawn by `draw`."""
+class Ablation(NamedTuple):
+    """What is withheld in a test: a stream, or `sensors` (how many, of how many) of it, drawn with the seed `draw`."""
 
     features: str
     withheld: str
@@ -37,10 +37,10 @@ class Case(NamedTuple):
 
 @dataclass
 class Probe:
-    """Probes of one kind on models' features of each stream alone and of all together: in one pass, and by late fusion.
+    """Probes of one kind on each stream alone, on all streams jointly, and by late fusion of the single streams.
 
-    streams: of the joint pass. folds: who learns, selects and is tested; where there are several, the figures are those
-    of all their tests together. seeds: how many draws. pool: what of a stream's tokens, where means are looked at.
+    streams: of the joint pass. folds: training, validation and test rows; with several, metrics are over the test rows
+    of all folds. seeds: number of random draws. pool: how tokens are pooled (not for `attentive`).
     """
 
     models: Mapping[str, MaskedAutoencoder]
@@ -52,16 +52,16 @@ class Probe:
 
     def __post_init__(self) -> None:
         self.fitted: dict[tuple[str, int, int], Fitted] = {}  # of the checkpoint with all labels: features, seed, fold
-        self.said: dict[tuple[str, str, int | None, int, int], Said] = {}  # features, model, shots, seed, fold
+        self.scores: dict[tuple[str, str, int | None, int, int], ClassScores] = {}  # features, model, shots, seed, fold
 
     @property
     def target(self) -> Target:
-        """What is asked of a label."""
+        """How labels are interpreted."""
         return self.folds[0].target
 
     @property
     def sequences(self) -> bool:
-        """Whether the classifier looks at tokens instead of means."""
+        """Whether the classifier takes tokens instead of pooled features."""
         return self.kind == "attentive"
 
     @property
@@ -69,10 +69,10 @@ class Probe:
         """The features: each stream alone, and all of them in one pass."""
         return [*self.streams, *([JOINT.join(self.streams)] if len(self.streams) > 1 else [])]
 
-    def asked(self) -> dict[tuple[str, str], tuple[MaskedAutoencoder, Given]]:
+    def inputs_of_models(self) -> dict[tuple[str, str], tuple[MaskedAutoencoder, VisibleStreams]]:
         """What to encode, by features and model."""
         return {
-            (features, name): (model, Given(tuple(features.split(JOINT))))
+            (features, name): (model, VisibleStreams(tuple(features.split(JOINT))))
             for features in self.kinds
             for name, model in self.models.items()
         }
@@ -81,31 +81,34 @@ class Probe:
         """How many classifiers `results` fits."""
         return len(self.kinds) * len(self.models) * (1 + shots) * self.seeds * len(self.folds)
 
-    def run(self, wish: Wish) -> Outcome:
-        """Encode the rows of the clips, fit the probes, and test them; with `drop` also where something is withheld.
+    def run(self, request: EvalRequest) -> Outcome:
+        """Encode the rows of the clips, fit probes and test them, with `drop` also with streams and sensors withheld.
 
-        All processes encode, the main one does the rest; the outcome is there.
+        All processes encode; the main process does the rest and has the outcome.
         """
-        clips, ranks, progress = wish.clips, wish.ranks, wish.progress
-        sweep = cases(clips, self.kinds, self.seeds) if wish.drop else {}
-        settings = {**wish.reading, "pool": self.pool, "tokens": self.sequences, "ranks": ranks}
+        clips, ranks, progress = request.clips, request.ranks, request.progress
+        sweep = ablations(clips, self.kinds, self.seeds) if request.drop else {}
+        settings = {**request.reading, "pool": self.pool, "tokens": self.sequences, "ranks": ranks}
         labelled = sorted({index for rows in self.folds for index in [*rows.train.tolist(), *rows.test.tolist()]})
         test = sorted({index for rows in self.folds for index in rows.test.tolist()})
         bar = progress.add_task("encoding", total=len(labelled) + len(test) * bool(sweep))
         tick = lambda count: progress.advance(bar, count)  # noqa: E731
-        found, faults = frozen(clips, labelled, self.asked(), tick=tick, **settings)
-        asked = {key: (self.models["pretrained"], given) for key, given in sweep.items()}
-        less, _ = frozen(clips, test, asked, tick=tick, **settings) if asked else ({}, [])
+        found, faults = frozen(clips, labelled, self.inputs_of_models(), tick=tick, **settings)
+        requests = {key: (self.models["pretrained"], given) for key, given in sweep.items()}
+        less, _ = frozen(clips, test, requests, tick=tick, **settings) if requests else ({}, [])
         if not ranks.main:
             return Outcome([], [], [])
-        fitting = progress.add_task("fitting", total=self.fits(len(wish.shots)))
-        results = self.results(found, wish.shots, lambda: progress.advance(fitting))
+        fitting = progress.add_task("fitting", total=self.fits(len(request.shots)))
+        results = self.results(found, request.shots, lambda: progress.advance(fitting))
         return Outcome(results, self.dropped(less), faults)
 
     def results(
-        self, found: Mapping[tuple[str, str], Frozen], shots: Sequence[int], tick: Callable[[], object] = lambda: None
+        self,
+        found: Mapping[tuple[str, str], FrozenFeatures],
+        shots: Sequence[int],
+        tick: Callable[[], object] = lambda: None,
     ) -> list[Result]:
-        """The figures of every kind of feature and model: with all labels first, then with so many of each class."""
+        """The metrics of every kind of feature and model: first with all labels, then few-shot."""
         done = []
         for k in (None, *shots):
             for (features, model), part in found.items():
@@ -119,25 +122,25 @@ class Probe:
         return done
 
     def late(self, model: str, shots: int | None = None, withheld: str | None = None) -> Result:
-        """The figures of the streams' own probes together, without that of a stream that is withheld."""
+        """The metrics of late fusion of the single-stream probes, except that of a withheld stream."""
         result = Result(LATE.join(self.streams), model, shots, withheld=withheld)
-        voices = [name for name in self.streams if name != withheld]
+        present = [name for name in self.streams if name != withheld]
         for seed in range(self.seeds):
             numbers = range(len(self.folds))
-            said = [
-                together([self.said[name, model, shots, seed, number] for name in voices], self.target.kind)
+            scores = [
+                fuse([self.scores[name, model, shots, seed, number] for name in present], self.target.kind)
                 for number in numbers
             ]
-            add(result, [self.judged(one) for one in said], self.target)
+            add(result, [self.pairs(one) for one in scores], self.target)
         return result
 
-    def judged(self, said: Said) -> tuple[np.ndarray, np.ndarray]:
-        """The true labels beside what is said."""
-        return self.folds[0].labels[said.indices], said.probabilities
+    def pairs(self, scores: ClassScores) -> tuple[np.ndarray, np.ndarray]:
+        """Ground truth and predictions."""
+        return self.folds[0].labels[scores.indices], scores.probabilities
 
-    def fit(self, result: Result, part: Frozen, seed: int, tick: Callable[[], object]) -> None:
-        """Fit one classifier in each fold and add the figures of their tests."""
-        told = []
+    def fit(self, result: Result, part: FrozenFeatures, seed: int, tick: Callable[[], object]) -> None:
+        """Fit one classifier in each fold and add the metrics over their test rows."""
+        pairs = []
         few = result.shots is not None
         for number, rows in enumerate(self.folds):
             streams = result.features.split(JOINT)
@@ -151,94 +154,96 @@ class Probe:
             parts = [(of(train), of(validation)) for train, validation in rounds]
             fit = (CLASSIFIERS if self.target.kind == "class" else SEVERAL)[self.kind]
             fitted = fit(parts, target=rows.target, seed=seed, few=few)
-            here = self.shown(part, rows.test, streams)
-            said = Said(part.indices[here], fitted.predict(self.inputs(part, streams)[here]))
-            self.said[result.features, result.model, result.shots, seed, number] = said
-            told.append(self.judged(said))
+            here = self.present(part, rows.test, streams)
+            scores = ClassScores(part.indices[here], fitted.predict(self.inputs(part, streams)[here]))
+            self.scores[result.features, result.model, result.shots, seed, number] = scores
+            pairs.append(self.pairs(scores))
             learned, selecting = parts[0]
             result.train = len(learned.labels) + (0 if few else len(selecting.labels))
             result.chosen.append(fitted.chosen)
             if result.model == "pretrained" and not few:
                 self.fitted[result.features, seed, number] = fitted
             tick()
-        add(result, told, self.target)
+        add(result, pairs, self.target)
 
-    def shown(self, part: Frozen, rows: np.ndarray, streams: Sequence[str]) -> np.ndarray:
-        """Where some rows stand among the features; those that have none of the streams, or are bad, do not."""
+    def present(self, part: FrozenFeatures, rows: np.ndarray, streams: Sequence[str]) -> np.ndarray:
+        """The positions of some rows among the features, without rows that lack all streams or are bad."""
         here = part.rows(rows)
         return here[[any(not np.isnan(part.pooled[m][row, 0]) for m in streams if m in part.pooled) for row in here]]
 
-    def examples(self, part: Frozen, rows: np.ndarray, streams: Sequence[str]) -> Examples:
-        """Inputs and labels of the rows that are shown."""
-        here = self.shown(part, rows, streams)
+    def examples(self, part: FrozenFeatures, rows: np.ndarray, streams: Sequence[str]) -> Examples:
+        """Inputs and labels of those rows that have a stream."""
+        here = self.present(part, rows, streams)
         return Examples(self.inputs(part, streams)[here], self.folds[0].labels[part.indices[here]])
 
-    def inputs(self, part: Frozen, streams: Sequence[str]) -> np.ndarray:
+    def inputs(self, part: FrozenFeatures, streams: Sequence[str]) -> np.ndarray:
         return part.sequence(streams) if self.sequences else part.matrix(streams)
 
-    def dropped(self, less: Mapping[Case, Frozen]) -> list[Result]:
-        """The figures of the probes fitted by `results` where the test rows lack something."""
+    def dropped(self, less: Mapping[Ablation, FrozenFeatures]) -> list[Result]:
+        """The metrics of the probes fitted by `results` on test rows with something withheld."""
         done: dict[tuple, Result] = {}
 
-        def told(case: Case, features: str, said: Sequence[Said]) -> None:
+        def tested(case: Ablation, features: str, scores: Sequence[ClassScores]) -> None:
             key = features, case.withheld, case.sensors
             result = done.setdefault(key, Result(features, "pretrained", withheld=case.withheld, sensors=case.sensors))
-            add(result, [self.judged(one) for one in said], self.target)
+            add(result, [self.pairs(one) for one in scores], self.target)
 
         for case, part in less.items():
             x = self.inputs(part, case.features.split(JOINT))
             for seed in range(self.seeds) if case.sensors is None else [case.draw]:
-                said = []
+                scores = []
                 for number, rows in enumerate(self.folds):
                     here = part.rows(rows.test)
-                    said.append(Said(part.indices[here], self.fitted[case.features, seed, number].predict(x[here])))
-                told(case, case.features, said)
+                    scores.append(
+                        ClassScores(part.indices[here], self.fitted[case.features, seed, number].predict(x[here]))
+                    )
+                tested(case, case.features, scores)
                 if case.features == case.withheld and len(self.streams) > 1:  # a stream alone without some sensors
                     others = [name for name in self.streams if name != case.withheld]
-                    voices = [
-                        [self.said[name, "pretrained", None, seed, n] for name in others] for n in range(len(said))
+                    singles = [
+                        [self.scores[name, "pretrained", None, seed, n] for name in others] for n in range(len(scores))
                     ]
-                    fused = [together([one, *rest], self.target.kind) for one, rest in zip(said, voices, strict=True)]
-                    told(case, LATE.join(self.streams), fused)
+                    fused = [fuse([one, *rest], self.target.kind) for one, rest in zip(scores, singles, strict=True)]
+                    tested(case, LATE.join(self.streams), fused)
         if less and len(self.streams) > 1:
             done |= {(name,): self.late("pretrained", withheld=name) for name in self.streams}
         return list(done.values())
 
 
-def add(result: Result, told: Sequence[tuple[np.ndarray, np.ndarray]], target: Target) -> None:
-    """Add one seed's figures: labels (n,) or (n, outputs) and what is predicted (n, outputs) in each fold's test."""
-    labels, given = (np.concatenate(parts) for parts in zip(*told, strict=True))
-    result.add(labels, given, target)
+def add(result: Result, pairs: Sequence[tuple[np.ndarray, np.ndarray]], target: Target) -> None:
+    """Add the metrics of one seed from labels (n,) or (n, outputs) and predictions (n, outputs) of each fold's test."""
+    labels, predicted = (np.concatenate(parts) for parts in zip(*pairs, strict=True))
+    result.add(labels, predicted, target)
 
 
 def majority(folds: Sequence[Split]) -> Result:
-    """What always naming the shares of the training classes (or of each label) gives; of numbers, their mean."""
+    """The baseline that always predicts the training frequencies of classes (or labels); for numbers, their mean."""
     target = folds[0].target
     result = Result("none", "mean" if target.kind == "regression" else "majority", train=len(folds[-1].train))
-    told = []
+    pairs = []
     for rows in folds:
         learned = rows.labels[rows.train]
         if target.kind == "class":
             shares = np.bincount(learned, minlength=len(rows.classes)) / len(rows.train)
         else:
             shares = np.nanmean(learned, 0)
-        told.append((rows.labels[rows.test], np.tile(shares, (len(rows.test), 1))))
-    add(result, told, target)
+        pairs.append((rows.labels[rows.test], np.tile(shares, (len(rows.test), 1))))
+    add(result, pairs, target)
     return result
 
 
-def cases(clips: Clips, kinds: Sequence[str], draws: int) -> dict[Case, Given]:
-    """Everything that may be missing in a test: each stream of several, and 1 to n - 1 of n sensors of a stream."""
+def ablations(clips: Clips, kinds: Sequence[str], draws: int) -> dict[Ablation, VisibleStreams]:
+    """All ablations of a test: each of several streams withheld, and 1 to n - 1 of the n sensors of a stream."""
     found = {}
     for features in kinds:
         streams = tuple(features.split(JOINT))
         for name in streams:
             if len(streams) > 1:
-                found[Case(features, name)] = Given(tuple(other for other in streams if other != name))
+                found[Ablation(features, name)] = VisibleStreams(tuple(other for other in streams if other != name))
             observed = clips.readers[name].blank(clips.spans[name]).observed
             count = 1 if observed is None else observed.shape[1]
             for missing in range(1, count):
                 for draw in range(draws):
-                    given = Given(streams, (name, missing, draw))
-                    found[Case(features, name, (missing, count), draw)] = given
+                    given = VisibleStreams(streams, (name, missing, draw))
+                    found[Ablation(features, name, (missing, count), draw)] = given
     return found

@@ -1,4 +1,4 @@
-"""How good predictions and rankings are: the figures of an evaluation, scikit-learn's wherever it has them."""
+"""Metrics of predictions and rankings, from scikit-learn wherever it has them."""
 
 from __future__ import annotations
 
@@ -52,6 +52,28 @@ def set_scores(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, float
         "f1": float(f1),
         "auroc": float(np.mean([roc_auc_score(wanted, given) for wanted, given in pairs])),
     }
+
+
+def time_scores(on: np.ndarray, probabilities: np.ndarray, names: Sequence[str] | None = None) -> dict[str, float]:
+    """Figures of classes over time: (recordings, t, classes) or (t, classes), NaN where nothing is known.
+
+    mAP is the mean over the classes of the average precision over all known times, as scikit-learn defines it; `map
+    NAME` is that of each class, NaN where it is never on or never off. macro-F1 and AUROC as in `set_scores`.
+    """
+    from sklearn.metrics import average_precision_score
+
+    classes = on.shape[-1]
+    truth, given = on.reshape(-1, classes), probabilities.reshape(-1, classes)
+    known = ~np.isnan(truth).any(1)
+    truth, given = np.asarray(truth[known], dtype=int), given[known]
+    if not len(truth):
+        return dict.fromkeys(SETS, math.nan)
+    mixed = np.asarray(truth.any(axis=0) & ~truth.all(axis=0))
+    each = {
+        f"map {name}": float(average_precision_score(truth[:, i], given[:, i])) if mixed[i] else math.nan
+        for i, name in enumerate(names or map(str, range(classes)))
+    }
+    return set_scores(truth, given) | each
 
 
 def number_scores(labels: np.ndarray, predicted: np.ndarray, names: Sequence[str] | None = None) -> dict[str, float]:

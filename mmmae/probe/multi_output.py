@@ -1,4 +1,4 @@
-"""What learns several labels, or numbers, from frozen features: a model for each output, one penalty for all."""
+"""Multilabel and regression probes on frozen features: a model for each output, one penalty for all."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ COUNTS = (1, 3, 5, 10, 20)  # of neighbours
 
 
 class Outputs:
-    """A model for each output, fitted to the rows in which that is known; one that never varies is foretold as it is.
+    """A model for each output, fitted to the rows in which that is known; a constant output is predicted as such.
 
-    make: a fresh model. ask: what a fitted one says of inputs, (n,).
+    make: a fresh model. ask: the predictions of a fitted one for inputs, (n,).
     """
 
     def __init__(self, make: Callable[[], Any], ask: Callable[[Any, np.ndarray], np.ndarray]):

@@ -1,4 +1,4 @@
-"""Pictures of what a probe found: who is taken for whom, how many labels it takes, what may be missing."""
+"""Figures of probe results: confusion matrices, few-shot curves, ablations."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def figure(columns: int, width: float = PANEL) -> tuple[Figure, list[Axes]]:
 
 
 def confusion(results: Sequence[Result], classes: Sequence[str], path: Path) -> Path:
-    """A matrix for each of the features: a row is a class, its cells the shares that it is taken for."""
+    """A confusion matrix for each of the features, rows normalised."""
     names = list(classes) if len(classes) <= NAMED else None
     page, panels = figure(len(results))
     for axes, result in zip(panels, results, strict=True):
@@ -48,7 +48,7 @@ def confusion(results: Sequence[Result], classes: Sequence[str], path: Path) -> 
 
 
 def scatter(results: Sequence[Result], path: Path) -> Path:
-    """What is predicted over what is true, for each of the features; each number in a colour of its own."""
+    """Predictions over ground truth, for each of the features, with one colour per output."""
     page, panels = figure(len(results))
     for axes, result in zip(panels, results, strict=True):
         assert result.pairs is not None
@@ -63,7 +63,7 @@ def scatter(results: Sequence[Result], path: Path) -> Path:
 
 
 def curves(results: Sequence[Result], path: Path) -> Path:
-    """Balanced accuracy over the labels of each class; bars tell the standard deviation over the seeds."""
+    """Balanced accuracy over the number of labels per class; error bars are the standard deviation over the seeds."""
     page, (axes,) = figure(1, 1.5 * PANEL)
     most = max(result.shots or 0 for result in results)
     for key in dict.fromkeys((result.features, result.model) for result in results):

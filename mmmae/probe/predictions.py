@@ -1,4 +1,4 @@
-"""What a run's own classifier says of recordings, or of their segments: a record for each, bad ones included."""
+"""Predictions of a run's own head for recordings or segments: one record each, bad ones included."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mmmae.data.eval_windows import views
 from mmmae.data.segments import Segments, encoded, read
 from mmmae.data.targets import Target
 from mmmae.parallel.ranks import Ranks
-from mmmae.probe.own_head import averages, judge
+from mmmae.probe.own_head import averages, head_of
 from modalities.errors import SampleError
 from modalities.records import Batch
 
@@ -50,7 +50,7 @@ def by_recording(
     model: MaskedAutoencoder, clips: Clips, indices: Sequence[int], batch_size: int, workers: int
 ) -> Iterator[tuple[int, list[Record]]]:
     """One record for each recording, averaged over its windows."""
-    target = judge(model).target
+    target = head_of(model).target
     for number, part in enumerate(views(clips, indices, batch_size, workers)):
         asked = indices[number * batch_size : (number + 1) * batch_size]
         bad = [index for index in asked if index not in part.indices]
@@ -76,7 +76,7 @@ def by_segment(
     workers: int,
 ) -> Iterator[tuple[int, list[Record]]]:
     """A record for each segment of each recording."""
-    target, names = judge(model).target, [row["id"] for row in clips.manifest.columns("id")]
+    target, names = head_of(model).target, [row["id"] for row in clips.manifest.columns("id")]
     encode = lambda batch: torch.from_numpy(averages(model, batch, len(batch.key)))  # noqa: E731
     for index, found in encoded(read(Segments(clips, indices, stride), workers), batch_size, encode):
         if isinstance(found, SampleError):

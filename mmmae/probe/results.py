@@ -1,4 +1,4 @@
-"""What an evaluation is asked for and what it found, as a table and as JSON."""
+"""Requests and results of evaluations, with results as a table and as JSON."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -21,20 +21,32 @@ if TYPE_CHECKING:
     from mmmae.data.targets import Target
     from mmmae.parallel.ranks import Ranks
 
-FIRST = {**FIGURES, "class": ("accuracy", "balanced", "auroc")}  # figures that a narrow terminal has room for
+FIRST = {**FIGURES, "class": ("accuracy", "balanced", "auroc")}  # metrics that fit a narrow terminal
 WIDE = 130  # columns of one that has room for all
 KEYS = ("features", "model", "shots", "withheld", "sensors", "train", "test")
 
 
+class ClassScores(NamedTuple):
+    """Predictions for n recordings: class probabilities, or numbers for a regression.
+
+    indices: (n,) of the recordings in the manifest. probabilities: (n, outputs).
+    faults: the recordings that could not be read.
+    """
+
+    indices: np.ndarray
+    probabilities: np.ndarray
+    faults: Sequence[Fault] = ()
+
+
 @dataclass
 class Result:
-    """One classifier's figures, of one seed each.
+    """The metrics of one classifier, a dictionary for each seed.
 
-    features: the streams it was given, joined by `+`. model: `pretrained`, or `random` (the baseline).
-    shots: labels of each class; None for all. withheld: the stream that was missing in the test, or of which
+    features: the streams of its input, joined by `+`. model: `pretrained`, or `random` (the baseline).
+    shots: labels per class; None for all. withheld: the stream that was missing in the test, or of which
     `sensors` were: (how many, of how many).
     train, test: how many rows. confusion: (classes, classes) summed over the seeds, labels down, predictions across.
-    kind: of the target. pairs: of numbers, what is true and what the last seed predicts, (n, outputs) each.
+    kind: of the target. pairs: for a regression, ground truth and the predictions of the last seed, (n, outputs) each.
     """
 
     features: str
@@ -51,7 +63,7 @@ class Result:
     pairs: tuple[np.ndarray, np.ndarray] | None = None
 
     def add(self, labels: np.ndarray, predicted: np.ndarray, target: Target) -> None:
-        """What one seed says, (n, outputs), of rows with these labels."""
+        """Add the predictions of one seed, (n, outputs), for rows with these labels."""
         self.test, self.kind = len(labels), target.kind
         self.seeds.append(figures(target.kind, labels, predicted, target.names))
         if target.kind == "regression":
@@ -64,7 +76,7 @@ class Result:
 
     @property
     def lacking(self) -> str | None:
-        """What was missing, in words."""
+        """What was withheld, for display."""
         return self.withheld if self.sensors is None else "{}: {} of {}".format(self.withheld, *self.sensors)
 
     def tree(self) -> dict[str, Any]:
@@ -74,11 +86,11 @@ class Result:
 
 
 @dataclass(frozen=True)
-class Wish:
-    """What every kind of evaluation is asked for.
+class EvalRequest:
+    """The settings that every kind of evaluation takes.
 
-    clips: the windows of the rows that it encodes or tests. shots: also with so many labels of each class.
-    drop: also with streams and sensors withheld. batch_size, workers: recordings at once, and who reads them.
+    clips: the windows of the rows to encode or test. shots: numbers of labels per class to train with, besides all.
+    drop: also test with streams and sensors withheld. batch_size: recordings per batch. workers: processes that read.
     """
 
     clips: Clips
@@ -96,7 +108,7 @@ class Wish:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What an evaluation found: its results, those with something withheld, and the recordings it could not read."""
+    """The outcome of an evaluation: results, results with something withheld, and unreadable recordings."""
 
     results: list[Result]
     dropped: list[Result]
@@ -104,7 +116,7 @@ class Outcome:
 
 
 def table(results: Sequence[Result], title: str, *, wide: bool = True) -> Table:
-    """Mean and standard deviation over the seeds; where the terminal is not wide, the first figures only."""
+    """Mean and standard deviation over the seeds; only the first metrics where the terminal is not wide."""
     from rich.table import Table
 
     inner = {
@@ -135,7 +147,7 @@ def table(results: Sequence[Result], title: str, *, wide: bool = True) -> Table:
 
 
 def written(tree: Any) -> str:
-    """As JSON, which knows no infinity: null stands for what is not finite."""
+    """A tree as JSON, with null for numbers that are not finite."""
     return json.dumps(finite(tree), indent=2)
 
 

@@ -1,8 +1,7 @@
-"""Who is tested, who selects, who is learned from: parts of a manifest that divide no group and no recording."""
+"""Training, validation and test splits of a manifest that divide no group and no recording."""
 
 from __future__ import annotations
 
-import os
 import zlib
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mmmae.data.classes import Classes
+from mmmae.data.columns import files
 from mmmae.data.measurements import Numbers
 from mmmae.data.targets import Target
 from modalities.errors import InputError
@@ -20,7 +20,6 @@ from modalities.noise import mix
 if TYPE_CHECKING:
     from mmmae.data.manifest import Manifest
 
-MEDIA = ("video", "audio", "imu", "embedding")  # columns that name the file of a recording
 VALIDATION = 0.2  # share of the training groups that select
 
 
@@ -30,9 +29,9 @@ class Split:
 
     labels: of the whole manifest: numbers of classes (rows,), -1 for rows that have none; or a number for each output
         of the target (rows, outputs), NaN where it is missing.
-    target: what is asked of a label; its names are those of the outputs.
+    target: how labels are interpreted; its names are those of the outputs.
     train, test: the rows of each side. units: (rows,) what may not be divided among train and validation.
-    notes: what a person should know of how it was made.
+    notes: for the user, on how the split was made.
     """
 
     labels: np.ndarray
@@ -61,7 +60,7 @@ class Split:
         return [(self.train[part != number], self.train[part == number]) for number in range(last + 1)]
 
     def folds(self, count: int) -> list[Split]:
-        """All labelled rows in so many parts that divide no unit, each the test of a split whose training is the rest.
+        """Splits for cross-validation over all labelled rows: `count` test parts that divide no unit.
 
         As many as there are units, or more, leave one out at a time; of fewer, a hash decides what goes together.
         """
@@ -104,14 +103,17 @@ def split(
 
     Args:
         share: of the rows to test on where there is no column `split`.
-        target: what is asked of labels; by default the class among those of the manifest.
+        target: how labels are interpreted; by default as classes of the manifest.
         tested: whether the test part is used: cross-validation divides all rows anew and needs none.
         learned: whether the training part is used: what was trained before only needs a test.
 
     Raises:
         InputError: there are too few labels or groups, or the column `split` puts the same seconds on both sides.
     """
-    rows = list(manifest.columns("id", "label", "group", "split", "start", "end", "place", *MEDIA))
+    rows = [
+        {**row, "files": files(row, manifest.media)}
+        for row in manifest.columns("id", "label", "group", "split", "start", "end", "place", *manifest.media)
+    ]
     target = Classes.of(manifest) if target is None else target
     labels = truths(target, manifest.texts())
     found = divided(rows, labels, target, share, str(manifest.path), tested, learned)
@@ -128,7 +130,7 @@ def divided(
     tested: bool = True,
     learned: bool = True,
 ) -> Split:
-    """See `split`; `where` the rows come from, for messages."""
+    """See `split`; `where` the rows come from, for messages. Of each row `files` holds the paths of its recording."""
     known = np.flatnonzero(labelled(labels))
     notes = []
     units = together(rows, groups=True)
@@ -157,7 +159,7 @@ def divided(
 
 
 def truths(target: Target, texts: Sequence[str | None]) -> np.ndarray:
-    """What is true of each row, see `Split.labels`."""
+    """The ground truth of each row, see `Split.labels`."""
     found = [None if text is None else target.truth(text) for text in texts]
     if target.kind == "class":
         return np.array([-1 if label is None else label for label in found], dtype=int)
@@ -171,14 +173,14 @@ def labelled(labels: np.ndarray) -> np.ndarray:
 
 
 def together(rows: Sequence[dict[str, Any]], *, groups: bool) -> list[str]:
-    """The name of what each row may not be separated from: its group's, else its file's, else its own."""
+    """The unit that each row belongs to, which may not be divided: its group, else its file, else the row itself."""
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
     keys: dict[tuple[str, str], int] = {}
     links = []
     for number, row in enumerate(rows):
-        named = [("file", os.path.normpath(row[column])) for column in MEDIA if row[column] is not None]
+        named = [("file", path) for path in row["files"]]
         named += [("group", row["group"])] if groups and row["group"] is not None else []
         links += [(number, len(rows) + keys.setdefault(key, len(keys))) for key in named]
     size = len(rows) + len(keys)
@@ -195,14 +197,14 @@ def together(rows: Sequence[dict[str, Any]], *, groups: bool) -> list[str]:
 
 
 def held_out(units: Sequence[str], share: float) -> np.ndarray:
-    """Which rows are tested where no column says so: those whose unit's hash training, too, holds out."""
+    """The test rows without a column `split`: those held out by the hash of their unit, as in training."""
     from mmmae.data.manifest import hold_out
 
     return np.array(hold_out(units, share), dtype=bool)
 
 
 def divides(groups: Sequence[str | None], test: np.ndarray, known: np.ndarray) -> str:
-    """The groups that stand on both sides, the first few of them."""
+    """The groups with rows on both sides, the first few of them."""
     sides: dict[str, set[bool]] = defaultdict(set)
     for index in known:
         if (group := groups[index]) is not None:
@@ -211,14 +213,14 @@ def divides(groups: Sequence[str | None], test: np.ndarray, known: np.ndarray) -
 
 
 def require_apart(rows: Sequence[dict[str, Any]], test: np.ndarray, where: str) -> None:
-    """Refuse a column `split` by which the same seconds of a file are learned from and tested.
+    """Refuse a column `split` that puts the same seconds of a file into training and test.
 
     Raises:
         InputError: names two such rows.
     """
     files: dict[str, list[tuple[float, float, int]]] = defaultdict(list)
     for number, row in enumerate(rows):
-        for path in {os.path.normpath(row[column]) for column in MEDIA if row[column] is not None}:
+        for path in row["files"]:
             files[path].append((row["start"] or 0.0, np.inf if row["end"] is None else row["end"], number))
     for path, pieces in files.items():
         last = {False: (-np.inf, 0), True: (-np.inf, 0)}  # where the rows of each side end so far, and which is last

@@ -29,7 +29,7 @@ def header(name: str) -> str:
 
 
 def read(name: str | Path | Mapping[str, Any], beside: Path | None = None) -> tuple[Path, dict[str, Any]]:
-    """The tree of a recipe given by name, by file or as itself; `beside` is where a relative file is sought as well.
+    """The tree of a recipe given by name, by file or as itself; a relative file is also looked up in `beside`.
 
     Raises:
         RecipeError: there is no such recipe, or its file is not a mapping of plain values.
@@ -79,13 +79,13 @@ def refuse_aliases(text: str, where: str) -> None:
     """Refuse YAML that repeats parts of itself: a few lines of it unfold to more than any memory holds."""
     import yaml
 
-    with contextlib.suppress(yaml.YAMLError):  # who reads it will say so
+    with contextlib.suppress(yaml.YAMLError):  # reading it will raise
         if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, yaml.SafeLoader)):
             raise RecipeError(f"{where}: aliases (*name) are not allowed, write the value itself")
 
 
 def refuse_interpolation(tree: Any, where: str) -> None:
-    """A recipe says everything itself: it neither computes nor looks anything up."""
+    """Refuse interpolation: a recipe is plain data."""
     if isinstance(tree, Mapping):
         for key, value in tree.items():
             refuse_interpolation(value, f"{where}: {key}" if ":" not in where else f"{where}.{key}")

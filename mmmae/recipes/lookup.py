@@ -6,22 +6,23 @@ import inspect
 import pkgutil
 import typing
 from collections.abc import Callable, Iterable, Mapping
-from difflib import get_close_matches
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
-from modalities.errors import InputError
+from modalities.errors import InputError, did_you_mean
 from modalities.import_class import resolve
 
 # kind: (package, module in each entry's folder or "" where an entry is a file, what it must subclass)
 KINDS = {
     "reader": ("modalities", ".reader", ["modalities.reader:Reader"]),
     "tokenizer": ("modalities", ".tokenizer", ["modalities.tokenizer:Tokenizer"]),
+    "columns": ("modalities", ".manifest", ["modalities.manifest.columns:Columns"]),
     "augmentation": ("modalities", ".augmentation", ["modalities.augmentation:Augmentation"]),
     "masking": ("fusion.masking", "", ["fusion.masking:Masking"]),
     "joint masking": ("fusion.masking", "", ["fusion.masking:JointMasking"]),
     "trunk": ("fusion.trunks", "", ["fusion.trunks:Trunk"]),
+    "codes": ("fusion.codes", "", ["fusion.codes:Codes"]),
     "decoder": ("fusion.decoders", "", ["fusion.decoders:Decoder"]),
     "teacher": ("mmmae.teachers", "", ["mmmae.teachers:Teacher"]),
     "objective": ("mmmae.objectives", "", ["mmmae.objectives:Objective"]),
@@ -35,9 +36,8 @@ class RecipeError(InputError):
 def nearest(name: str, known: Iterable[str]) -> str:
     """A hint at what was meant: the nearest known name, or all of them."""
     known = list(known)
-    close = get_close_matches(name, known, n=1, cutoff=0.5)
-    if close:
-        return f"did you mean {close[0]!r}?"
+    if hint := did_you_mean(name, known):
+        return hint
     return f"known: {', '.join(known)}" if known else "nothing can be set here"
 
 
@@ -68,7 +68,7 @@ def defined(kind: str, module: str) -> list[type]:
 
 
 def find(kind: str, use: Any, where: str) -> type:
-    """The class that `use` names: a file (or folder) of the house, or a dotted name outside it.
+    """The class that `use` names: a file (or folder) of mmmae, or a dotted name of another package.
 
     Raises:
         RecipeError: there is none, or it is of another kind.
@@ -111,10 +111,26 @@ def only(kind: str, module: str, where: str) -> type:
     return classes[0]
 
 
+def constructors(cls: type) -> list[Callable[..., Any]]:
+    """The constructor of a class, before it that of the class it extends where it passes `**settings` on to it."""
+    found: list[Callable[..., Any]] = []
+    for home in cls.__mro__:
+        if "__init__" in vars(home):
+            found.insert(0, vars(home)["__init__"])
+            if not any(p.kind is p.VAR_KEYWORD for p in inspect.signature(found[0]).parameters.values()):
+                break
+    return found
+
+
 def signature(cls: type) -> dict[str, inspect.Parameter]:
-    """The settings of a class: the keyword-only parameters of its constructor."""
-    parameters = inspect.signature(cls.__init__).parameters
-    return {name: p for name, p in parameters.items() if p.kind is p.KEYWORD_ONLY}
+    """The settings of a class: the keyword-only parameters of its constructor, and those that it passes on."""
+    parameters = [p for made in constructors(cls) for p in inspect.signature(made).parameters.values()]
+    return {p.name: p for p in parameters if p.kind is p.KEYWORD_ONLY}
+
+
+def hints(cls: type) -> dict[str, Any]:
+    """The types of the settings of a class."""
+    return {name: hint for made in constructors(cls) for name, hint in typing.get_type_hints(made).items()}
 
 
 def in_context(cls: type) -> bool:
@@ -135,9 +151,9 @@ def check(cls: type, given: Mapping[str, Any], where: str) -> dict[str, Any]:
     for key in given:
         if key not in known:
             raise RecipeError(f"{where}.{key}: unknown setting of {cls.__name__}; {nearest(key, known)}")
-    hints = typing.get_type_hints(cls.__init__)
+    types = hints(cls)
     fields: dict[str, Any] = {
-        name: (hints.get(name, Any), ... if p.default is p.empty else p.default)
+        name: (types.get(name, Any), ... if p.default is p.empty else p.default)
         for name, p in known.items()
         if name in given or p.default is p.empty
     }

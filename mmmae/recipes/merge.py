@@ -37,7 +37,7 @@ def overridden(overrides: Sequence[str] | Mapping[str, Any]) -> dict[str, Any]:
 
 
 def undotted(tree: Mapping[str, Any]) -> dict[str, Any]:
-    """The tree whose keys such as `a.b` are taken apart; what is said twice is laid over what was said before."""
+    """The tree with keys such as `a.b` expanded; later values are merged over earlier ones."""
     found: dict[str, Any] = {}
     for key, value in tree.items():
         first, _, rest = str(key).partition(".")
@@ -49,7 +49,7 @@ def undotted(tree: Mapping[str, Any]) -> dict[str, Any]:
 
 def overlay(base: Mapping[str, Any], top: Mapping[str, Any], strict: str = "", path: str = "") -> dict[str, Any]:
     """`base` with the leaves of `top`. A section that names another `use` replaces the old one whole; an explicit null
-    removes an objective, a modality or what is said of it.
+    removes an objective, a modality or its settings.
 
     strict: label of a recipe whose streams and objectives `top` may not misspell.
     """
@@ -91,7 +91,7 @@ def narrowed(tree: Mapping[str, Any], modalities: Sequence[str], name: str) -> d
         for objective in tree["objectives"].values()
         if isinstance((objective or {}).get("weights"), dict)
     ]
-    for part, key in parts:  # what is said of each stream
+    for part, key in parts:  # settings of each stream
         part[key] = {k: v for k, v in (part.get(key) or {}).items() if k not in streams or k in modalities}
     return tree
 

@@ -1,4 +1,4 @@
-"""A recipe as data: what is read, hidden, joined and predicted, and how it is trained.
+"""A recipe as data: streams, masking, trunk, objectives and training, parsed and checked.
 
 It is read, merged and checked once, into parts (a class with its settings); mmmae/build.py makes modules of them.
 """
@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from inspect import Parameter
 from pathlib import Path
 from typing import Any, TypeVar
 
+import torch
+
 from fusion.projector import Projector
+from fusion.schedule import Schedule, follow
 from mmmae.recipes.files import read
 from mmmae.recipes.lookup import RecipeError, check, find, in_context, make, nearest, signature
 from mmmae.recipes.merge import changed, narrowed, overlay, overridden
@@ -25,11 +28,15 @@ Spec = TypeVar("Spec", bound="RecipeSpec")
 
 @dataclass(frozen=True)
 class Part:
-    """A class that a recipe names, with its checked settings; `where` is the recipe's key, for messages."""
+    """A class that a recipe names, with its checked settings; `where` is the recipe's key, for messages.
+
+    schedules: by setting, how it moves in training; `settings` holds what it begins with.
+    """
 
     cls: type
     settings: Mapping[str, Any]
     where: str
+    schedules: Mapping[str, Schedule] = field(default_factory=dict)
 
     @property
     def in_context(self) -> bool:
@@ -38,7 +45,13 @@ class Part:
 
     def make(self, *context: Any) -> Any:
         """An instance; what its constructor refuses becomes an error that names the recipe's key."""
-        return make(self.cls, context, self.settings, self.where)
+        made = make(self.cls, context, self.settings, self.where)
+        if self.schedules:
+            stops = {name: schedule.stop for name, schedule in self.schedules.items()}
+            with torch.random.fork_rng(devices=[]):  # where schedules lead is checked by the constructor, too
+                make(self.cls, context, {**self.settings, **stops}, self.where)
+            make(follow, (made, self.schedules), {}, self.where)
+        return made
 
 
 @dataclass(frozen=True)
@@ -99,7 +112,7 @@ class RecipeSpec:
         """Read a recipe by name or file, then apply overrides: `key=value`, or a mapping from (dotted) keys to values.
 
         Args:
-            name: of a recipe in configs/, the path of a YAML file, or what would stand in one.
+            name: of a recipe in configs/, the path of a YAML file, or the contents of one.
             overrides: such as `masking.video.ratio=0.75`. `size=tiny` also replaces the widths, depths and heads that
                 the file gives: they belong to the file's own size.
             modalities: keep only these streams and the objectives that apply to them.
@@ -130,9 +143,12 @@ class RecipeSpec:
         return list(self.parts)
 
     @property
-    def columns(self) -> list[str]:
-        """The columns of a manifest that the streams are read from, each once."""
-        return list(dict.fromkeys(parts.stream.source for parts in self.parts.values()))
+    def columns(self) -> dict[str, str]:
+        """The columns of a manifest that the streams are read from, and as which modality each is read first."""
+        found: dict[str, str] = {}
+        for parts in self.parts.values():
+            found.setdefault(parts.stream.source, parts.stream.use)
+        return found
 
     def stream(self, name: str) -> Stream:
         """Where and when a stream is read."""
@@ -148,7 +164,7 @@ class RecipeSpec:
         return type(self)(overlay(self.tree, changes), self.name, self.narrowed)
 
     def part(self, kind: str, settings: Any, key: str) -> Part:
-        """Class and checked settings of one section; nested ones (`decoder`, `teacher`, `head`) become constructors."""
+        """Class and checked settings of one section; nested ones (`decoder`, `codes`, `teacher`, `head`) become constructors."""
         where = f"{self.name}: {key}"
         if not isinstance(settings, Mapping) or "use" not in settings:
             raise RecipeError(f"{where}: name one with `use:`, got {settings!r}")
@@ -166,7 +182,13 @@ class RecipeSpec:
         if "head" in known and given.get("head") is not None:
             head = f"{where}.head"
             given["head"] = Part(Projector, check(Projector, given["head"], head), head).make
-        return Part(cls, check(cls, given, where), where)
+        if "codes" in known and given.get("codes") is not None:
+            given["codes"] = self.part("codes", given["codes"], f"{key}.codes").make
+        schedules: dict[str, Schedule] = {}
+        for name in getattr(cls, "schedulable", ()):
+            if (schedule := make(Schedule.of, (given.get(name),), {}, f"{where}.{name}")) is not None:
+                schedules[name], given[name] = schedule, schedule.start
+        return Part(cls, check(cls, given, where), where, schedules)
 
     def parse_stream(self, name: str) -> StreamParts:
         """One entry of `modalities`: each setting belongs to the stream, its reader or its tokenizer (or both)."""
@@ -220,7 +242,7 @@ class RecipeSpec:
         if change.after is not None and change.after not in self.streams and not self.narrowed:
             raise RecipeError(f"{self.name}: augment.{name}.after: {nearest(change.after, self.streams)}")
         if change.after in entries[entries.index(name) :]:
-            raise RecipeError(f"{self.name}: augment.{name}.after: {change.after} must stand before {name}")
+            raise RecipeError(f"{self.name}: augment.{name}.after: {change.after} must come before {name}")
         return Augmentation(part, change)
 
     def require_stream(self, name: str, section: str) -> None:

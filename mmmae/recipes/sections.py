@@ -14,7 +14,7 @@ from mmmae.recipes.lookup import RecipeError, describe, nearest
 
 NAMED = ("modalities", "masking", "trunk", "objectives", "augment")  # whose entries are looked up by name
 SECTIONS = ("size", "window", *NAMED, "data", "optimizer", "training")
-SIZED = ("width", "depth", "heads")  # what `size` decides where a trunk or a decoder does not say
+SIZED = ("width", "depth", "heads")  # set by `size` unless a trunk or a decoder sets them
 
 
 class Section(pydantic.BaseModel):
@@ -22,18 +22,18 @@ class Section(pydantic.BaseModel):
 
 
 class Data(Section):
-    """What of the manifest is trained on."""
+    """Training data: split, repeats, mixup, tolerance of bad samples."""
 
-    holdout: float = pydantic.Field(0.1, ge=0, lt=1, description="share of the rows kept for evaluation, by their id")
+    holdout: float = pydantic.Field(0.1, ge=0, lt=1, description="share of held-out rows, by a hash of group or id")
     repeats: int = pydantic.Field(1, ge=1, description="samples made of one decode (repeated augmentation, MAE-ST)")
-    repeat: Literal["crops", "windows"] = pydantic.Field("crops", description="what a repeat draws anew")
-    mixup: float = pydantic.Field(0.0, ge=0, allow_inf_nan=False, description="alpha of the shares of mixed samples")
+    repeat: Literal["crops", "windows"] = pydantic.Field("crops", description="what differs between repeats")
+    mixup: float = pydantic.Field(0.0, ge=0, allow_inf_nan=False, description="alpha of mixup; 0 disables it")
     bad: float = pydantic.Field(0.05, ge=0, le=1, description="share of recordings that may be unreadable")
-    outside: bool = pydantic.Field(False, description="read files that lie outside of the manifest's folder as well")
+    outside: bool = pydantic.Field(False, description="also read files outside the manifest's folder")
 
 
 class AdamW(Section):
-    """What AdamW is told; a module's attribute `optimizer` gives what lies inside it settings of its own."""
+    """Settings of AdamW; a module's attribute `optimizer` gives the parameters inside it settings of their own."""
 
     lr: float = pydantic.Field(default=1.5e-4, gt=0, description="for a global batch of 256; scales with the batch")
     betas: tuple[float, float] = (0.9, 0.95)
@@ -41,34 +41,51 @@ class AdamW(Section):
 
 
 class Optimizer(AdamW):
-    """AdamW with warm-up and a cosine."""
+    """AdamW with linear warm-up and cosine decay."""
 
-    warmup: float = pydantic.Field(0.05, ge=0, lt=1, description="share of the steps")
-    final: float = pydantic.Field(0.0, ge=0, le=1, description="share of the learning rate that is left at the end")
-    layer_decay: float = pydantic.Field(1.0, gt=0, le=1, description="factor from each layer to the one below")
-    clip: float | None = pydantic.Field(None, gt=0, description="largest gradient norm")
+    warmup: float = pydantic.Field(0.05, ge=0, lt=1, description="warm-up as a share of the steps")
+    final: float = pydantic.Field(0.0, ge=0, le=1, description="share of the learning rate at the end")
+    layer_decay: float = pydantic.Field(
+        1.0, gt=0, le=1, description="learning rate factor from each layer to the one below"
+    )
+    clip: float | None = pydantic.Field(None, gt=0, description="maximum gradient norm")
+
+
+class Lora(Section):
+    """Low-rank adapters of linear layers (arXiv:2106.09685), which alone are trained."""
+
+    rank: int = pydantic.Field(8, ge=1)
+    alpha: float = pydantic.Field(16.0, gt=0, allow_inf_nan=False, description="adapters count by alpha / rank")
+    names: tuple[str, ...] = pydantic.Field(("attention",), min_length=1, description="layers, or what holds them")
+    train: tuple[str, ...] = pydantic.Field((), description="parts that learn in full, such as a new head")
 
 
 class Training(Section):
-    """How long, how much at once, and what is written when."""
+    """Length, batch size, precision, logging and checkpoints of a training."""
 
-    steps: int | None = pydantic.Field(None, ge=1, description="optimizer steps; wins over epochs")
+    steps: int | None = pydantic.Field(None, ge=1, description="optimizer steps; takes precedence over epochs")
     epochs: int = pydantic.Field(1, ge=1)
-    batch_size: int = pydantic.Field(32, ge=1, description="samples of one optimizer step, over all processes")
+    batch_size: int = pydantic.Field(32, ge=1, description="global batch size, over all processes")
     piece: Annotated[int, pydantic.Field(ge=1)] | Literal["auto"] = pydantic.Field(
-        "auto", description="most samples that are computed at once, over all processes; by default what memory holds"
+        "auto", description="micro-batch: samples per pass over all processes; by default what fits in memory"
     )
-    accumulate: int | None = pydantic.Field(None, ge=1, description="equal pieces of a step; wins over piece")
-    workers: int = pydantic.Field(2, ge=0, description="loader processes of each process")
-    start: str | None = pydantic.Field(None, description="run or checkpoint whose trunk and tokenizers to begin with")
+    accumulate: int | None = pydantic.Field(
+        None, ge=1, description="gradient accumulation; takes precedence over piece"
+    )
+    workers: int = pydantic.Field(2, ge=0, description="loader workers per process")
+    start: str | dict[str, str] | None = pydantic.Field(
+        None, description="run or checkpoint to initialise trunk and tokenizers from, or one for each stream"
+    )
+    freeze: tuple[str, ...] = pydantic.Field((), description="parts that are frozen, by name or dotted prefix")
+    lora: Lora | None = pydantic.Field(None, description="low-rank adapters, trained in place of the layers they adapt")
     seed: int = 0
     precision: Literal["auto", "no", "bf16", "fp16"] = "auto"
-    compile: bool = pydantic.Field(False, description="compile the model (in several processes each layer by itself)")
+    compile: bool = pydantic.Field(False, description="compile the model (with several processes each layer by itself)")
     recompute: bool = pydantic.Field(
-        False, description="compute layers anew on the way back instead of keeping what they computed"
+        False, description="activation checkpointing: recompute layers in the backward pass"
     )
     nonfinite: Literal["skip", "halt"] = pydantic.Field(
-        "skip", description="at a loss or gradient that is not finite: leave out the step (ten in a row end the run)"
+        "skip", description="on a loss or gradient that is not finite: skip the step (ten in a row end the run)"
     )
     timeout: float = pydantic.Field(1800.0, gt=0, description="seconds without progress after which a run ends")
     log_every: int = pydantic.Field(10, ge=1)
@@ -76,13 +93,13 @@ class Training(Section):
     evaluate_every: int | None = pydantic.Field(
         None, ge=1, description="steps; by default ten times in a run, after as many samples as there are held out"
     )
-    keep: int = pydantic.Field(2, ge=1, description="checkpoints that stay")
+    keep: int = pydantic.Field(2, ge=1, description="checkpoints to keep")
     trackers: tuple[str, ...] = ("tensorboard",)
 
 
 @dataclass(frozen=True)
 class Sections:
-    """The checked values of what is not looked up by name."""
+    """The validated sections that are not looked up by name."""
 
     size: str
     window: float

@@ -1,4 +1,4 @@
-"""What a recipe says of a stream itself: where and when it is read, whose tokenizer it has, and how it is augmented."""
+"""Settings of a stream itself: where and when it is read, the tokenizer that it shares, and its augmentation."""
 
 from __future__ import annotations
 
@@ -16,20 +16,18 @@ OWN = ("share", "lag", "span")  # what a stream does not have from the one it sh
 class Stream(Section):
     """One entry of `modalities` without the settings of its reader and its tokenizer.
 
-    Several streams may read one recording: other frames of a film (SiamMAE, arXiv:2305.14344), captions spoken later.
+    Several streams may read one recording: other frames of a video (SiamMAE, arXiv:2305.14344), captions spoken later.
     """
 
     use: str = pydantic.Field(description="the modality, whose folder has reader and tokenizer; by default its name")
-    source: str = pydantic.Field(description="column of the manifest that it is read from; by default its name")
-    share: str | None = pydantic.Field(
-        default=None, description="stream above it whose tokenizer, and settings, it has"
-    )
+    source: str = pydantic.Field(description="column of the manifest to read from; by default its name")
+    share: str | None = pydantic.Field(default=None, description="earlier stream whose tokenizer and settings it uses")
     lag: tuple[float, float] = pydantic.Field(
         default=(0.0, 0.0),
-        description="seconds by which it begins after the sample's window; drawn where it is a range",
+        description="offset in seconds from the start of the sample's window; drawn from a range",
     )
     span: float | None = pydantic.Field(
-        default=None, gt=0, description="seconds that it lasts; those of the window by default"
+        default=None, gt=0, description="length in seconds; by default that of the window"
     )
 
     @pydantic.field_validator("lag", mode="before")
@@ -74,15 +72,15 @@ class Change(Section):
     Streams that are augmented alike stay views of one place; CropMAE (arXiv:2403.17823) crops one view from the other.
     """
 
-    after: str | None = pydantic.Field(default=None, description="stream whose augmented signal it begins with")
+    after: str | None = pydantic.Field(default=None, description="stream whose augmented signal is the input")
     draw: str | None = pydantic.Field(
-        default=None, description="streams that name the same draw alike; so do those of none"
+        default=None, description="streams with the same value get the same augmentation, as do those without"
     )
-    always: bool = pydantic.Field(default=False, description="also where nothing is trained")
+    always: bool = pydantic.Field(default=False, description="augment in evaluation, too")
 
 
 def inherited(entries: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """Everything said of a stream, by itself or by the one it shares with."""
+    """All settings of a stream, its own and those of the stream that it shares with."""
     own = dict(entries[name] or {})
     lent = entries.get(own.get("share") or name) or {}
     return {key: value for key, value in lent.items() if key not in OWN} | own

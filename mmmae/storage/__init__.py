@@ -1,1 +1,1 @@
-"""What is written to disk so that nothing is lost: checkpoints, tensors, embeddings."""
+"""Durable storage: checkpoints, tensors, embeddings."""

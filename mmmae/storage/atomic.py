@@ -1,7 +1,7 @@
-"""Folders that appear whole or not at all, whatever ends the process: a kill, a full disk, a power cut.
+"""Atomic writes of folders: complete or not at all, whatever ends the process: a kill, a full disk, a power cut.
 
-Files are written into a draft beside the target, each flushed; then `checksums.json` with the size and SHA-256 of every
-one; then the draft is flushed, renamed to the target, and the folder that holds it flushed. What a target held before
+Files are written into a draft next to the target, each flushed; then `checksums.json` with the size and SHA-256 of each
+file; then the draft is flushed, renamed to the target, and the folder that holds it flushed. What a target held before
 is set aside by a rename and removed only after that, so that one of both can be read at every moment (`present`).
 
 Every change on the disk is a call of `os` from here: tests put a failing disk in its place.
@@ -42,7 +42,7 @@ def publish(target: Path, files: Mapping[str, Content]) -> None:
     """Make `target` a folder of exactly these files and their checksums; whatever goes wrong, it is as it was before.
 
     Raises:
-        InputError: there is too little room (before anything is written where that can be told), or the disk refuses.
+        InputError: there is too little room (before anything is written if that is known), or the disk refuses.
     """
     parent, draft, aside = target.parent, beside(target, DRAFT), beside(target, ASIDE)
     needed = sum(-(-content.size // BLOCK) * BLOCK for content in files.values()) + 2 * BLOCK  # and checksums, folder
@@ -71,7 +71,7 @@ def publish(target: Path, files: Mapping[str, Content]) -> None:
 
 
 def replace(path: Path, contents: str | bytes) -> None:
-    """Give a file new contents: whoever reads it finds the old or the new ones, whole."""
+    """Replace the contents of a file atomically: a reader finds the old or the new ones, complete."""
     draft = beside(path, DRAFT)
     clear(draft)
     written(draft, Content.of(contents.encode() if isinstance(contents, str) else contents))
@@ -98,7 +98,7 @@ def sweep(parent: Path) -> None:
 
 
 def recover(target: Path) -> None:
-    """Undo what an interruption left beside a target: a draft goes, what was set aside comes back unless replaced."""
+    """Undo what an interruption left next to a target: remove a draft, restore a target that was not replaced."""
     aside = beside(target, ASIDE)
     if aside.exists():
         if target.exists():
@@ -147,7 +147,7 @@ def listed(folder: Path) -> dict[str, tuple[int, str]]:
 
 @contextmanager
 def refusals(target: Path, needed: int) -> Iterator[None]:
-    """Tell a user of a disk that does not take what is written for a target."""
+    """Turn errors of a disk that refuses writes into an InputError."""
     try:
         yield
     except OSError as error:

@@ -1,4 +1,4 @@
-"""What a run leaves on disk: safetensors for numbers, JSON for the rest, nothing that executes.
+"""Checkpoints: safetensors for tensors, JSON for the rest, nothing that executes.
 
 A checkpoint is a folder `checkpoints/step-N` that appears whole (mmmae/storage/atomic.py). It holds
 `model.safetensors`, `recipe.json`, the files that the recipe names, for resuming `optimizer.safetensors` and
@@ -29,6 +29,7 @@ from torch.distributed.checkpoint.state_dict import (
 from mmmae.build import Model, build
 from mmmae.parallel.main_process import agreed
 from mmmae.recipes.recipe import RecipeSpec
+from mmmae.storage.adapters import merged
 from mmmae.storage.atomic import ASIDE, CHECKSUMS, Content, damage, listed, present, publish, remove, sweep
 from mmmae.storage.tensors import load as read_weights
 from mmmae.storage.tensors import packed
@@ -77,18 +78,28 @@ def load_model(folder: Path, cls: type[Model]) -> tuple[Model, RecipeSpec]:
     folder = sound(folder)
     recipe = load_recipe(folder)
     model = build(recipe, cls=cls)
-    weights = read_weights(folder / MODEL)
+    weights = weights_of(folder, recipe)
     unexpected, missing = weights.keys() - model.state_dict().keys(), model.state_dict().keys() - weights.keys()
     if unexpected or missing:
         raise InputError(
-            f"{folder / MODEL}: the weights are not those of {RECIPE} beside it\n"
+            f"{folder / MODEL}: the weights are not those of the {RECIPE} in the same folder\n"
             f"  missing: {sorted(missing) or 'none'}; unexpected: {sorted(unexpected) or 'none'}"
         )
     try:
         model.load_state_dict(weights)
     except RuntimeError as error:  # a size that differs
-        raise InputError(f"{folder / MODEL}: the weights are not those of {RECIPE} beside it\n  {error}") from error
+        reason = f"the weights are not those of the {RECIPE} in the same folder"
+        raise InputError(f"{folder / MODEL}: {reason}\n  {error}") from error
     return model.eval(), recipe
+
+
+def weights_of(folder: Path, recipe: RecipeSpec) -> dict[str, Tensor]:
+    """The weights in a checkpoint, adapters merged into the layers that they adapt.
+
+    Raises:
+        InputError: they cannot be read.
+    """
+    return merged(read_weights(folder / MODEL), recipe.sections.training.lora)
 
 
 def load_recipe(folder: Path) -> RecipeSpec:
@@ -126,7 +137,7 @@ def inside(folder: Path, name: str, beside: bool) -> str:
     """
     path = (folder / name).resolve()
     if not beside or path.parent != folder.resolve():
-        raise InputError(f"{folder / RECIPE}: names {name}, which does not lie beside it\n  a checkpoint stands alone")
+        raise InputError(f"{folder / RECIPE}: names {name}, not in its folder\n  a checkpoint is self-contained")
     return str(folder / name)
 
 
@@ -141,7 +152,7 @@ def find(folder: Path) -> Path:
 
 
 def saved(output: Path) -> dict[int, Path]:
-    """The checkpoints of a run by their step, oldest first; what else lies among them is passed over."""
+    """The checkpoints of a run by their step, oldest first; what else lies among them is ignored."""
     home = output / "checkpoints"
     names = {path.name.removeprefix(".").removesuffix(ASIDE) for path in home.glob("*step-*")}
     steps = sorted(int(name.removeprefix("step-")) for name in names if re.fullmatch(r"step-(0|[1-9]\d*)", name))
@@ -179,7 +190,7 @@ def faulty(folder: Path, needs: Sequence[str]) -> str | None:
             if Path(name).suffix == ".json":
                 json.loads((folder / name).read_bytes())
             else:
-                with safe_open(folder / name, "pt"):  # refuses a file shorter or longer than its header says
+                with safe_open(folder / name, "pt"):  # refuses a file shorter or longer than its header states
                     pass
         except (OSError, ValueError, SafetensorError) as error:
             return f"{name} cannot be read ({error})"
@@ -187,7 +198,7 @@ def faulty(folder: Path, needs: Sequence[str]) -> str | None:
 
 
 def contents(weights: Mapping[str, Tensor], recipe: RecipeSpec) -> dict[str, Content]:
-    """The files of a model: it stands alone, and takes along the files that its recipe names."""
+    """The files of a model, including those that its recipe names, so that a checkpoint is self-contained."""
     tree, files, taken = json.loads(json.dumps(recipe.tree)), {}, {}
     for name, settings in tree["modalities"].items():
         for key, value in (settings or {}).items():

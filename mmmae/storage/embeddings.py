@@ -1,4 +1,4 @@
-"""Files of embeddings with their seconds, each with a digest of what it holds, by which damage is noticed."""
+"""Files of embeddings with their times, each with a digest of its contents, to detect damage."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from mmmae.storage.atomic import BLOCK, make, refusals, replace
 from modalities.embedding.reader import Rows, load
 from modalities.errors import SampleError
 
-DIGEST = "sha256"  # its key among what a file says of itself
+DIGEST = "sha256"  # its key in the metadata of a file
 
 
 def write(path: Path, rows: Rows) -> None:
-    """Write a file that is there whole or not at all; its suffix says in which format.
+    """Write a file atomically, in the format of its suffix.
 
     safetensors holds `embeddings` (n, d), `start` and `end` (n,); parquet the columns `start`, `end`, `f0`, `f1`, ...
 
@@ -65,7 +65,7 @@ def damage(path: Path) -> str | None:
 
 
 def stated(path: Path) -> str | None:
-    """The digest that a file, which can be read, says it has."""
+    """The digest stored in a readable file."""
     if path.suffix == ".parquet":
         from pyarrow.parquet import read_schema
 

@@ -1,4 +1,4 @@
-"""Tensors as safetensors files: written one at a time, so that nothing is copied as a whole; read with suspicion."""
+"""Tensors as safetensors files: written one at a time without a copy of the whole; validated when read."""
 
 from __future__ import annotations
 

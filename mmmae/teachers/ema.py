@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Iterator
 from typing import Any, Literal
 
@@ -23,31 +22,28 @@ class Ema(Teacher):
     become the student's. A skipped step changes nothing.
 
     Args:
-        momentum: m, in [0, 1].
-        final: what m becomes at the end of training, along half a cosine (BYOL, arXiv:2006.07733); null keeps it.
+        momentum: m, in [0, 1]; BYOL (arXiv:2006.07733) lets it follow a schedule, half a cosine to 1.
         each: follow after every `step`, or after the last one of every `epoch`.
     """
 
-    def __init__(self, *, momentum: float = 0.996, final: float | None = None, each: Literal["step", "epoch"] = "step"):
+    schedulable = ("momentum",)
+    plain = True  # no compiled code reads it
+
+    def __init__(self, *, momentum: float = 0.996, each: Literal["step", "epoch"] = "step"):
         super().__init__()
-        for name, value in (("momentum", momentum), ("final", final)):
-            if value is not None and not 0 <= value <= 1:
-                raise ValueError(f"{name} is in [0, 1], got {value}")
+        if not 0 <= momentum <= 1:
+            raise ValueError(f"momentum is in [0, 1], got {momentum}")
         if each not in ("step", "epoch"):
             raise ValueError(f"each is 'step' or 'epoch', got {each!r}")
-        self.momentum, self.final, self.each = momentum, final, each
+        self.momentum, self.each = momentum, each
 
     def attach(self, model: nn.Module, heads: nn.Module | None = None) -> None:
-        self.hold(*copy.deepcopy((model.tokenizers, model.trunk, heads)))
+        student: Any = model
+        self.streams = [name for name in student.tokenizers if name not in student.masking.target_only]
+        self.hold(*copy.deepcopy((student.tokenizers, student.trunk, heads)))
 
     def patches(self, encoded: Encoded, name: str) -> Patches:
         return encoded.patches[name]  # cutting involves no parameter: the student's are the teacher's
-
-    def current(self, progress: float) -> float:
-        """m at a progress of training from 0 to 1."""
-        if self.final is None:
-            return self.momentum
-        return self.final - (self.final - self.momentum) * (1 + math.cos(math.pi * progress)) / 2
 
     @torch.no_grad()
     def after_step(
@@ -55,7 +51,7 @@ class Ema(Teacher):
     ) -> None:
         if taken is False or (self.each == "epoch" and not model.epoch_ends):
             return
-        m = self.current(progress)
+        m = self.momentum
         for mine, its in self.pairs(model, heads):
             for weight, student in zip(mine.parameters(), its.parameters(), strict=True):
                 weight, student = local(weight), local(student)

@@ -23,7 +23,7 @@ class Teacher(nn.Module, ABC):
     mode whatever the mode of the model around it.
 
     tokenizers, trunk: of the encoder. heads: those of its objective, where it has its own.
-    width: of its tokens. streams: that it encodes. None where they are the student's.
+    width: of its tokens, None where it is the student's. streams: that it encodes, None while they are not known.
     """
 
     tokenizers: Tokenizers
@@ -66,7 +66,8 @@ class Teacher(nn.Module, ABC):
 
         streams: encoded together, and no other with them; by default all that batch and teacher have.
         """
-        names = [name for name in encoded.batch if name in self.tokenizers and (streams is None or name in streams)]
+        known = self.tokenizers if self.streams is None else self.streams
+        names = [name for name in encoded.batch if name in known and (streams is None or name in streams)]
         return self.trunk({name: self.tokenizers[name].embed(self.patches(encoded, name)) for name in names})
 
     def patches(self, encoded: Encoded, name: str) -> Patches:

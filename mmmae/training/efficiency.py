@@ -1,4 +1,4 @@
-"""What is done to the layers of a model for speed or memory, before it is trained; what they compute stays the same."""
+"""Activation checkpointing, compilation and sharding of a model's layers, without changing what they compute."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The memory and the time that a forward and backward pass takes, by trial on a few synthetic samples."""
+"""Memory and time of a forward and backward pass, measured on a few synthetic samples."""
 
 from __future__ import annotations
 

@@ -58,10 +58,10 @@ class Clock:
 class Report:
     """Writes `log.jsonl` in the run's folder, shows a bar on the main process, feeds the trackers.
 
-    step: where the run begins; lines of later steps, written before a resume, are dropped.
+    It speaks from the start; `begin` must come before the first step.
     """
 
-    def __init__(self, accelerator: Accelerator, output: Path, steps: int, step: int):
+    def __init__(self, accelerator: Accelerator, output: Path):
         self.accelerator, self.path = accelerator, output / "log.jsonl"
         self.main = accelerator.is_main_process
         self.console = Console(stderr=True, quiet=not self.main, highlight=False, soft_wrap=True)
@@ -70,8 +70,13 @@ class Report:
             TimeElapsedColumn(), TextColumn("<"), TimeRemainingColumn(), console=self.console,
             disable=not (self.main and self.console.is_terminal),
         )  # fmt: skip
-        self.task = self.progress.add_task("train", total=steps, completed=step, note="")
+        self.steps = 0
+        self.task = self.progress.add_task("train", total=None, note="")
+
+    def begin(self, steps: int, step: int) -> None:
+        """The run goes from a step to the last one; lines of later steps, written before a resume, are dropped."""
         self.steps = steps
+        self.progress.update(self.task, total=steps, completed=step)
         if self.main:
             replace(self.path, "".join(f"{line}\n" for line in logged(self.path, step)))
 

@@ -1,4 +1,4 @@
-"""What a run may use of the machine: processor cores and main memory, within the limits of its container."""
+"""The CPU cores and main memory available to a run, within the limits of its container."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,14 +11,16 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from mmmae.launch import Halted
+from mmmae.parallel.reduce import many
 from mmmae.parallel.signals import Interrupt
-from mmmae.training.log import Report
 from modalities.shapes import Tensor
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
 IN_A_ROW = 10  # steps without a finite one between them after which a run gives up
+
+REMEDY = "lower optimizer.lr, set optimizer.clip, or train with training.precision=no; then launch again to resume"
 
 
 @dataclass(frozen=True)
@@ -34,14 +36,17 @@ class Taken:
 
 
 class Guard:
-    """Decides on the device whether a step counts, and tells the host a step later, so that it never waits.
+    """Decides on the device whether a step counts, and informs the host a step later, so that it never waits.
+
+    All processes decide as one, unless each trains by itself (`mmmae.parallel.reduce.alone`).
 
     The optimizer is given the decision as `found_inf`, as a gradient scaler gives it: parameters, moments and step
     counts stay bit for bit. What was left out stands in `skipped_steps.jsonl`.
 
     Args:
+        output: the folder of the list. say: for lines to the user. interrupt: whether the run is to stop.
         policy: "skip" goes on, up to ten skipped steps in a row; "halt" ends the run at the first.
-        row: steps skipped in a row before.
+        row: steps skipped in a row before. remedy: what else helps, besides looking at the samples.
     """
 
     def __init__(
@@ -49,14 +54,15 @@ class Guard:
         accelerator: Accelerator,
         optimizer: torch.optim.Optimizer,
         output: Path,
-        report: Report,
+        say: Callable[[str], object],
         interrupt: Interrupt,
         *,
         policy: str,
         row: int = 0,
+        remedy: str = REMEDY,
     ):
-        self.accelerator, self.optimizer, self.report, self.interrupt = accelerator, optimizer, report, interrupt
-        self.path, self.policy, self.row = output / "skipped_steps.jsonl", policy, row
+        self.accelerator, self.optimizer, self.say, self.interrupt = accelerator, optimizer, say, interrupt
+        self.path, self.policy, self.row, self.remedy = output / "skipped_steps.jsonl", policy, row, remedy
         self.stop = False  # the same on all processes at the same step
         self.pending: list[Taken] = []
 
@@ -79,14 +85,15 @@ class Guard:
 
     def over_all(self, flags: Tensor) -> Tensor:
         """On how many processes each flag is raised, as float32."""
-        total: Any = self.accelerator.reduce(flags.float(), "sum")
+        total: Any = self.accelerator.reduce(flags.float(), "sum") if many() else flags.float()
         return total
 
     def from_all(self, own: dict[str, Any]) -> list[dict[str, Any]]:
         """What each process says."""
+        if not many():
+            return [own]
         everybody = [own] * self.accelerator.num_processes
-        if len(everybody) > 1:
-            torch.distributed.all_gather_object(everybody, own)
+        torch.distributed.all_gather_object(everybody, own)
         return everybody
 
     def asked_to_stop(self) -> bool:
@@ -120,20 +127,20 @@ class Guard:
         samples = [name for one in guilty for name in one["samples"]]
         what = "loss" if guilty is not everybody or not abs(figures["loss"]) < float("inf") else "gradient"
         ranks = [one["rank"] for one in guilty]
-        if self.accelerator.is_main_process:
+        if self.accelerator.is_main_process or not many():
+            self.path.parent.mkdir(parents=True, exist_ok=True)
             line = {"step": taken.step, "what": what, "ranks": ranks, "samples": samples}
             with self.path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(line) + "\n")
         where = f" on rank {', '.join(map(str, ranks))}" if len(everybody) > 1 else ""
-        self.report.say(
+        self.say(
             f"step {taken.step}: the {what} is not finite{where}; no weight was changed; "
             f"samples {', '.join(samples[:8])}{'...' if len(samples) > 8 else ''} ({self.path})"
         )
         if self.policy == "halt" or self.row >= IN_A_ROW:
             raise Halted(
                 f"step {taken.step}: the {what} is not finite" + (f" for {self.row} steps in a row" * (self.row > 1))
-                + f"; the weights are those before\n  look at the samples in {self.path}; lower optimizer.lr, set "
-                "optimizer.clip, or train with training.precision=no; then launch again to resume"
+                + f"; the weights are those before\n  look at the samples in {self.path}; {self.remedy}"
             )  # fmt: skip
 
 

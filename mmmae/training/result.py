@@ -1,4 +1,4 @@
-"""What a training run leaves behind, for the Python that asked for it."""
+"""The result of a training run, for Python callers."""
 
 from __future__ import annotations
 

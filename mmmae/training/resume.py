@@ -13,6 +13,8 @@ from modalities.errors import InputError
 
 Spec = TypeVar("Spec", bound=RecipeSpec)
 RECORD = "recipe"  # of a frozen teacher
+SECTIONS = ("size", "modalities", "trunk", "objectives")
+TRAINED = ("freeze", "lora")  # settings of `training` that decide what the optimizer holds
 
 
 def resumed(output: Path, resume: str) -> tuple[Path | None, list[str]]:
@@ -51,8 +53,9 @@ def require_same(folder: Path, recipe: RecipeSpec) -> None:
         InputError: names the first setting that differs.
     """
     saved = load_recipe(folder)
-    for section in ("size", "modalities", "trunk", "objectives"):
-        before, now = comparable(saved, section), comparable(recipe, section)
+    trained = [{f"training.{key}": getattr(one.sections.training, key) for key in TRAINED} for one in (saved, recipe)]
+    sections = [(comparable(saved, name), comparable(recipe, name)) for name in SECTIONS]
+    for before, now in [*sections, tuple(trained)]:
         for key in sorted(before.keys() | now.keys()):
             if not alike(before.get(key), now.get(key)):
                 raise InputError(

@@ -1,4 +1,4 @@
-"""What a run looks at besides its loss: held-out losses, the same windows and masks every time, and pictures."""
+"""Validation: held-out losses, on the same windows and masks every time, and reconstructions."""
 
 from __future__ import annotations
 
@@ -11,12 +11,15 @@ from torch import nn
 
 from mmmae.data.clips import Clips
 from mmmae.data.loader import Note, Remark, evaluation
-from mmmae.panels import draw
+from mmmae.panels import draw, part, predicted
 from mmmae.training.means import Means
 from modalities.records import Batch
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
+
+
+PICTURED = 3  # samples of a panel
 
 
 class Evaluation:
@@ -71,11 +74,13 @@ class Evaluation:
         return {f"evaluation/{'loss' if name == 'total' else name}": value for name, value in figures.items()}
 
     def picture(self, batch: Batch, step: int) -> None:
-        """What the model reconstructs of a batch now, as a PNG in the run's folder."""
-        model = self.accelerator.unwrap_model(self.model)
-        if not model.predicts():
+        """What the model reconstructs of the first samples of a batch, as a PNG in the run's folder; if it does any."""
+        main = self.accelerator.is_main_process
+        if not (main or self.sharded):  # if sharded, every process holds a piece of the weights and must take part
             return
-        if self.accelerator.is_main_process:
-            draw(model, batch, self.output / "panels" / f"step-{step:06}.png", title=f"step {step}")
-        elif self.sharded:
-            model.reconstruct(batch)  # every process holds a piece of the weights and must take part
+        model = self.accelerator.unwrap_model(self.model)
+        batch = part(batch, slice(PICTURED))
+        pictures = predicted(model, batch)
+        if main and pictures:
+            path = self.output / "panels" / f"step-{step:06}.png"
+            draw(model, batch, path, title=f"step {step}", samples=PICTURED, pictures=pictures)

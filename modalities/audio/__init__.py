@@ -1,22 +1,18 @@
-"""Audio: a waveform heard as a spectrogram and cut into patches.
+"""Audio: a waveform as spectrogram patches.
 
 Reader and tokenizer load when they are first named: one needs files and decoders, the other only torch.
 """
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from lazy_loader import attach
 
 if TYPE_CHECKING:
     from modalities.audio.reader import AudioReader
     from modalities.audio.tokenizer import AudioTokenizer
 
-ROOMS = {"AudioReader": "reader", "AudioTokenizer": "tokenizer"}
 __all__ = ["AudioReader", "AudioTokenizer"]
 
-
-def __getattr__(name: str):
-    if name not in ROOMS:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{ROOMS[name]}"), name)
+__getattr__, __dir__, _ = attach(__name__, submod_attrs={"reader": ["AudioReader"], "tokenizer": ["AudioTokenizer"]})

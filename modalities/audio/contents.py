@@ -1,4 +1,4 @@
-"""What is worth knowing of the sound of a recording: silence, level, clipping."""
+"""Statistics of the sound of a recording for `mmmae check`: silence, level, clipping."""
 
 from __future__ import annotations
 

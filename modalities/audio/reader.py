@@ -11,9 +11,10 @@ from einops import rearrange
 
 from modalities.audio.contents import SoundContents
 from modalities.errors import SampleError
+from modalities.files.cache import remembered
 from modalities.files.decoding import decode
 from modalities.files.extent import assumed, lasting
-from modalities.files.media import film, kind_of, opened, remembered, sound
+from modalities.files.media import kind_of, opened, sound, video_stream
 from modalities.files.truncated import REMEDY, states_length
 from modalities.reader import Reader, Reading
 
@@ -50,7 +51,7 @@ class AudioReader(Reader):
         count, first, stop = round(self.rate * duration), round(self.rate * start), start + duration
         with opened(source) as container:
             if (track := sound(container)) is None:
-                if film(container) is None:
+                if video_stream(container) is None:
                     raise SampleError(source, "has neither sound nor pictures", "name a recording, or drop the row")
                 return None
             pieces, rate = [], 0
@@ -66,12 +67,14 @@ class AudioReader(Reader):
                     remedy = "write the sound again, or drop the row"
                     raise SampleError(source, f"its samples are no finite numbers at {time:.2f} s", remedy)
                 pieces.append((time, piece))
-            if not pieces and (start < (says := lasting(source, "audio") or 0.0) or not (says or film(container))):
+            if not pieces and (
+                start < (stated := lasting(source, "audio") or 0.0) or not (stated or video_stream(container))
+            ):
                 raise SampleError(source, f"no sound can be decoded from {start:.2f} s", "re-encode it or drop the row")
             ended = max((time + len(samples) / rate for time, samples in pieces), default=stop)
-            says = lasting(source, "audio") or 0.0 if ended < stop - SHORT else 0.0
-            if ended < says - SHORT and states_length(container):
-                reason = f"says its sound lasts {says:.2f} s, but nothing after {ended:.2f} s can be decoded"
+            stated = lasting(source, "audio") or 0.0 if ended < stop - SHORT else 0.0
+            if ended < stated - SHORT and states_length(container):
+                reason = f"states a sound of {stated:.2f} s, but nothing after {ended:.2f} s can be decoded"
                 raise SampleError(source, reason, REMEDY)
         if not pieces:
             return None
@@ -97,7 +100,7 @@ class AudioReader(Reader):
 
 @remembered
 def facts(source: Any) -> dict[str, Any]:
-    """What the headers of a file tell of its sound; nothing where it has none."""
+    """Facts about the sound of a file from its headers; empty if it has none."""
     with opened(source) as container:
         track = sound(container)
         if track is None:

@@ -5,18 +5,16 @@ Reader and tokenizer load when they are first named: one needs files and decoder
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from lazy_loader import attach
 
 if TYPE_CHECKING:
     from modalities.embedding.reader import EmbeddingReader
     from modalities.embedding.tokenizer import EmbeddingTokenizer
 
-ROOMS = {"EmbeddingReader": "reader", "EmbeddingTokenizer": "tokenizer"}
 __all__ = ["EmbeddingReader", "EmbeddingTokenizer"]
 
-
-def __getattr__(name: str):
-    if name not in ROOMS:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{ROOMS[name]}"), name)
+__getattr__, __dir__, _ = attach(
+    __name__, submod_attrs={"reader": ["EmbeddingReader"], "tokenizer": ["EmbeddingTokenizer"]}
+)

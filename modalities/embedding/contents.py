@@ -1,4 +1,4 @@
-"""What is worth knowing of the embeddings of a recording: zeros, and rows that are all the same."""
+"""Statistics of the embeddings of a recording for `mmmae check`: zeros, and rows that are all the same."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ import torch
 from modalities.embedding.contents import RowContents
 from modalities.errors import InputError, SampleError
 from modalities.files import limits, parquet
-from modalities.files.media import existing
+from modalities.files.cache import existing
 from modalities.files.npy import mapped
 from modalities.reader import Reader, Reading
 from modalities.shapes import Float, Shaped, Tensor
@@ -22,7 +22,7 @@ NAMES = ("embeddings", "embedding")  # of the tensor to read among several
 
 
 class Rows(NamedTuple):
-    """What a file holds: features, and the seconds of the recording that each row is of, if the file says so."""
+    """The contents of a file: features, and the seconds of the recording of each row, if the file states them."""
 
     features: Shaped[Tensor, "l d"]
     start: Float[Tensor, " l"] | None = None
@@ -84,7 +84,7 @@ class EmbeddingReader(Reader):
         features = rows.features[here].float()
         wrong = (~features.isfinite()).any(1).nonzero()
         if len(wrong):
-            raise SampleError(source, f"row {here[int(wrong[0])] + 1} is not finite", "mend the file")
+            raise SampleError(source, f"row {here[int(wrong[0])] + 1} is not finite", "correct the file")
         if not len(features):
             return None
         blank[: len(features)] = features
@@ -117,7 +117,7 @@ class EmbeddingReader(Reader):
         """The width of the first readable file.
 
         Raises:
-            InputError: it is left open and no file tells it.
+            InputError: it is left open and cannot be inferred from any file.
         """
         if settings.get("width") is not None:
             return {}
@@ -127,7 +127,7 @@ class EmbeddingReader(Reader):
                 return {"width": load(source).features.shape[1]}
             except SampleError as sample:
                 error = sample
-        raise InputError(f"embedding width: no file tells it\n  {error or 'no row has an embedding'}")
+        raise InputError(f"embedding width: cannot be inferred from any file\n  {error or 'no row has an embedding'}")
 
 
 def dtype(features: Tensor) -> str:

@@ -1,4 +1,4 @@
-"""Embeddings: sequences of features computed beforehand, such as one vector for every five seconds of a film."""
+"""Embeddings: sequences of features computed beforehand, such as one vector for every five seconds of a video."""
 
 from __future__ import annotations
 
@@ -59,8 +59,8 @@ class EmbeddingTokenizer(Tokenizer):
         valid = None if signal.length is None else coords[:, 0] < signal.length[:, None]
         return Patches(values, coords, time, grid, duration, valid)
 
-    def lift(self, values: Shaped[Tensor, "b k p"], places: Places) -> Float[Tensor, "b k d"]:
+    def embed_values(self, values: Shaped[Tensor, "b k p"], places: Places) -> Float[Tensor, "b k d"]:
         return self.project(self.standardise(values))
 
-    def assemble(self, values: Shaped[Tensor, "b n p"], grid: tuple[int, ...]) -> Float[Tensor, "b l d"]:
+    def unpatchify(self, values: Shaped[Tensor, "b n p"], grid: tuple[int, ...]) -> Float[Tensor, "b l d"]:
         return values

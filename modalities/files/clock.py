@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from modalities.files.media import base, film, kind_of, layout, opened, path_of, remembered, sound
+from modalities.files.cache import remembered
+from modalities.files.media import base, kind_of, layout, opened, path_of, sound, video_stream
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -12,12 +13,12 @@ if TYPE_CHECKING:
     from modalities.files.media import Stream
 
 TICK = 1e-3  # seconds; Matroska and FLV round their stamps to a millisecond
-RAW = ("h264", "hevc", "mpegvideo", "m4v", "obu", "vc1", "mjpeg")  # film and nothing else: no stamps
+RAW = ("h264", "hevc", "mpegvideo", "m4v", "obu", "vc1", "mjpeg")  # video and nothing else: no stamps
 LATE = ("mpegts", "mpeg", "flv")  # may begin in the middle of a group of pictures
 
 
 def period(stream: Stream) -> float:
-    """Seconds from one frame of a film to the next, as far as the file tells."""
+    """Seconds from one frame of a video to the next, as far as the file states it."""
     rate = stream.average_rate or stream.guessed_rate
     return float(1 / rate) if rate else 0.04
 
@@ -25,14 +26,14 @@ def period(stream: Stream) -> float:
 def counted(container: InputContainer, stream: Stream) -> bool:
     """Whether stamps belong to packets in the order of decoding, and frames take them in the order of display.
 
-    AVI has no others, raw film none at all; ASF has one for each packet, of which FFmpeg makes up the rest.
+    AVI has no others, raw video none at all; ASF has one for each packet, of which FFmpeg makes up the rest.
     """
     kind = kind_of(container)
     return kind == "avi" or (kind == "asf" and reordered(stream)) or unstamped(container, stream)
 
 
 def reordered(stream: Stream) -> bool:
-    """Whether frames of a film are shown in another order than they are decoded in."""
+    """Whether frames of a video are shown in another order than they are decoded in."""
     return stream.type == "video" and stream.codec_context is not None and stream.codec_context.has_b_frames
 
 
@@ -44,9 +45,9 @@ def unstamped(container: InputContainer, stream: Stream) -> bool:
 def zero(container: InputContainer) -> float:
     """Where the recording's second 0 lies among the stamps of its file: at the first frame, else the first sample.
 
-    Stamps need not begin at 0 (MPEG-TS), and sound may begin before or after the film: one zero keeps them in sync.
+    Stamps need not begin at 0 (MPEG-TS), and sound may begin before or after the video: one zero keeps them in sync.
     """
-    stream = film(container) or sound(container)
+    stream = video_stream(container) or sound(container)
     if stream is None:
         return 0.0
     kind = kind_of(container)
@@ -71,7 +72,7 @@ def first_shown(source: Any, number: int) -> float:
     import av
 
     with opened(source, number) as container:
-        stream: Any = film(container)
+        stream: Any = video_stream(container)
         if stream.codec_context is None:
             return starting(stream)
         stream.codec_context.thread_count = 1

@@ -1,4 +1,4 @@
-"""Decoding film and sound from a moment on, and telling lost frames from late ones and from pauses."""
+"""Decoding video and sound from a point in time on, distinguishing lost frames from late ones and from pauses."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from modalities.errors import SampleError
 from modalities.files.clock import TICK, counted, number_of, period, reordered, unstamped, zero
 from modalities.files.extent import offsets
 from modalities.files.gaps import intact
-from modalities.files.media import base, film, kind_of, opened, path_of, sound, span_of, to_byte, to_stamp
+from modalities.files.media import base, kind_of, opened, path_of, sound, span_of, to_byte, to_stamp, video_stream
 from modalities.files.packet_count import RESTART, measured, starts_again
 from modalities.files.skip_packets import Sparing
 from modalities.files.truncated import REMEDY
@@ -36,7 +36,7 @@ def decode(
 ) -> Iterator[tuple[float, Any]]:
     """Frames with their seconds in the recording, from the last key frame at or before `moment` (or the first of all).
 
-    Film comes in the order of display, sound in its own; a container that cannot seek is decoded from its beginning.
+    Video comes in the order of display, sound in its own; a container that cannot seek is decoded from its beginning.
     Recordings that were joined in one file follow each other.
 
     container: the first of these. shown: ascending moments from `moment` on; where there are some, frames that are on
@@ -56,7 +56,7 @@ def decode(
             yield from decode_one(container, stream, moment, later)
             continue
         with opened(path, number) as part:
-            track: Any = film(part) if stream.type == "video" else sound(part)
+            track: Any = video_stream(part) if stream.type == "video" else sound(part)
             if track is None:
                 continue
             if prepare is not None:
@@ -83,7 +83,7 @@ def decode_one(
         frames = stamped(container, stream, shown, passed)
         first = next(frames, None)
         if first is None and (stream.type == "audio" or back >= min(moment, STEPS_BACK[-2])):
-            return  # elsewhere the last key frame of a film that has no index may have been missed
+            return  # elsewhere the last key frame of a video that has no index may have been missed
         if first is not None and (first[0] <= moment + TICK or back >= moment):
             yield first
             yield from frames
@@ -93,7 +93,7 @@ def decode_one(
 def seek(container: InputContainer, stream: Stream, moment: float) -> int:
     """Go to a key frame at or before a moment of the recording, if the container can (else stay at its beginning).
 
-    Returns how many packets of the stream are to be passed over from there.
+    Returns how many packets of the stream are to be ignored from there.
     """
     origin, kind = zero(container), kind_of(container)
     if kind == "mpeg":  # few frames have stamps, and those of the others are right only when counted from the beginning
@@ -111,7 +111,7 @@ def seek(container: InputContainer, stream: Stream, moment: float) -> int:
 def stamped(
     container: InputContainer, stream: Stream, shown: Sequence[float], passed_over: int = 0
 ) -> Iterator[tuple[float, Any]]:
-    """Frames with their seconds in the recording, from where the container stands.
+    """Frames with their seconds in the recording, from the container's current position.
 
     shown: see `decode`. passed_over: packets of the stream that are not decoded.
     """

@@ -1,4 +1,4 @@
-"""Where a recording begins and ends: how long its film and its sound last on the clock that they share.
+"""Where a recording begins and ends: how long its video and its sound last on the clock that they share.
 
 What a container states is believed; where it states nothing and FFmpeg would estimate from the bit rate (MP3 without a
 header, ADTS, raw streams) or from a few stamps (MPEG-TS and PS), packets are counted, once for each file.
@@ -9,8 +9,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from modalities.errors import SampleError
+from modalities.files.cache import remembered
 from modalities.files.clock import LATE, RAW, TICK, counted, number_of, period, reordered, starting, zero
-from modalities.files.media import base, film, kind_of, layout, opened, path_of, remembered, sound, still, to_stamp
+from modalities.files.media import base, kind_of, layout, opened, path_of, sound, still, to_stamp, video_stream
 from modalities.files.packet_count import measured
 from modalities.files.truncated import require_data, require_end, states_length
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from modalities.files.media import Stream
 
 UNSTATED = (*RAW, "mp3", "aac", "ac3", "eac3", "dts", "truehd", "amr", "ivf", "mpegts", "mpeg")
-OVERHANG = 0.15  # seconds by which sound may outlast the film of a part before it delays the next part: codecs pad
+OVERHANG = 0.15  # seconds by which sound may outlast the video of a part before it delays the next part: codecs pad
 REGROUPED = "starts in the middle of a group of pictures: second 0 is the first frame that can be decoded"
 JOINED = "several recordings are joined in the file: put on one timeline, one after the other"
 TIMELESS = "its frames carry no time stamps: counted at the frame rate of the stream, else at 25 per second"
@@ -52,7 +53,7 @@ def length(container: InputContainer, stream: Stream) -> float:
 
 
 def guessed(container: InputContainer, stream: Stream) -> bool:
-    """Whether what FFmpeg says of a stream's length is an estimate, or nothing."""
+    """Whether FFmpeg's length of a stream is an estimate or missing."""
     kind = kind_of(container)
     # Its header states the length of the file; FFmpeg passes that on to streams in which it has met no stamp.
     if kind == "matroska" and stream.duration and stream.start_time is not None:
@@ -66,7 +67,7 @@ def guessed(container: InputContainer, stream: Stream) -> bool:
 def part_length(source: Any, number: int, kind: str) -> float | None:
     """`length` of the "video" or "audio" of one of the recordings in a file; None where it has none, or is an image."""
     with opened(source, number) as container:
-        stream = film(container) if kind == "video" else sound(container)
+        stream = video_stream(container) if kind == "video" else sound(container)
         return None if stream is None or (kind == "video" and still(container)) else length(container, stream)
 
 
@@ -119,7 +120,7 @@ def begins_late(source: Any) -> bool:
     """Whether the first frames of a recording in the file cannot be decoded."""
     for number in range(len(layout(source).names)):
         with opened(source, number) as container:
-            stream = film(container)
+            stream = video_stream(container)
             if stream is not None and zero(container) > starting(stream) + 1.5 * period(stream):
                 return True
     return False

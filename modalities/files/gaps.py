@@ -1,15 +1,15 @@
-"""Whether the parts of a container follow each other as they should, read from their headers without decoding.
+"""Detection of data lost from a container, from the headers of its parts and without decoding.
 
-Where a film has a gap in time nobody can tell whether the camera paused or the disk failed; a broken chain tells.
+Where a video has a gap in time either the camera paused or data was lost; a broken packet structure decides.
 """
 
 from __future__ import annotations
 
 import mmap
 from collections.abc import Callable
-from functools import lru_cache
 from pathlib import Path
 
+from modalities.files.cache import remembered
 from modalities.files.transport import Packets
 
 # Elements of Matroska: inside a segment, and inside its clusters (RFC 9559).
@@ -28,18 +28,17 @@ def intact(path: Path, kind: str, span: tuple[int, int] | None = None) -> bool:
 
     span: the bytes [begin, end) that the container has of it; None: all.
     """
-    state = path.stat()
-    return checked(path, kind.partition(",")[0], span or (0, state.st_size), state.st_mtime_ns)
+    return walked(path, kind.partition(",")[0], span or (0, path.stat().st_size))
 
 
-@lru_cache(maxsize=1024)
-def checked(path: Path, kind: str, span: tuple[int, int], changed: int) -> bool:
-    """`intact`, remembered for a file of this size and age."""
+@remembered
+def walked(path: str, kind: str, span: tuple[int, int]) -> bool:
+    """`intact`, computed once for a file of this size and age."""
     walk, (begin, end) = WALKS.get(kind), span
     if walk is None or end <= begin:
         return True
     with (
-        path.open("rb") as file,
+        open(path, "rb") as file,
         mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data,
         memoryview(data) as view,
         view[begin:end] as part,

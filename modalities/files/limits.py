@@ -1,6 +1,6 @@
-"""How much one file may ask for: what claims more is refused from its metadata, before memory or time is spent on it.
+"""Limits on the size of one file, checked against its metadata before memory or time is spent on it.
 
-Every limit lies well above honest recordings (8K film, a month of sensors) and well below what stops a machine.
+Every limit lies well above honest recordings (8K video, a month of sensors) and well below what stops a machine.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from modalities.errors import SampleError
 if TYPE_CHECKING:
     from av.container import InputContainer
 
-PIXELS = 2**26  # of one picture, 8192 x 8192: film in 8K has 33 million
+PIXELS = 2**26  # of one picture, 8192 x 8192: video in 8K has 33 million
 DURATION = 31 * 24 * 3600.0  # seconds of one recording
 FRAME_RATE = 100_000  # pictures per second
 SAMPLE_RATE = 1_000_000  # samples of sound per second
@@ -22,7 +22,7 @@ NUMBERS = 2**27  # in one table of readings or features: 1 GB in double precisio
 COLUMNS = 4096  # of one table
 TABLE_BYTES = 2**30  # of one table of text, and of the columns of a parquet file once they are decompressed
 HEADER_BYTES = 2**24  # of the header of a safetensors file: a hundred thousand tensors
-LETTERS = 2**17  # of what is said about one window: a novel has a few times as many
+LETTERS = 2**17  # of the captions of one window: a novel has a few times as many
 
 
 def refuse_above(limit: int | float, value: int | float | Fraction, source: Any, what: str, remedy: str) -> None:

@@ -6,17 +6,16 @@ PyAV is imported where a file is opened, so that tokenizers work on machines tha
 from __future__ import annotations
 
 import contextlib
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import lru_cache, wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from modalities.errors import InputError, SampleError
 from modalities.files import limits
+from modalities.files.cache import remembered
 from modalities.files.joined import parts
 from modalities.files.transport import is_transport
 
@@ -42,45 +41,6 @@ OPTIONS = {
     "max_pixels": str(limits.PIXELS),
 }
 PART = "subfile"  # FFmpeg's protocol that opens some bytes of a file as if they were all of it
-REMEMBERED = 4096  # files of which something is remembered
-
-Found = TypeVar("Found")
-
-
-def existing(source: Any) -> Path:
-    """The path that a manifest row names.
-
-    Raises:
-        SampleError: it is no path, or no file is there.
-    """
-    if not isinstance(source, (str, os.PathLike)):
-        raise SampleError(repr(source), f"expected a path, got {type(source).__name__}", "write the path as a string")
-    try:
-        if Path(source).is_file():
-            if not Path(source).stat().st_size:
-                raise SampleError(source, "is empty: it has 0 bytes", "copy or download it again, or drop the row")
-            return Path(source)
-    except InputError:
-        raise
-    except ValueError:  # a NUL character
-        pass
-    remedy = "mend the path (relative ones start at the manifest's folder) or drop the row"
-    raise SampleError(source, "a folder, not a file" if Path(source).is_dir() else "no such file", remedy)
-
-
-def remembered(measure: Callable[..., Found]) -> Callable[..., Found]:
-    """What is measured of a file, computed once as long as its size and age stay; what it raises, it raises again."""
-
-    @lru_cache(maxsize=REMEMBERED)
-    def known(path: str, size: int, changed: int, *more: Any) -> Found:
-        return measure(path, *more)
-
-    @wraps(measure)
-    def recalled(source: Any, *more: Any) -> Found:
-        state = existing(source).stat()
-        return known(os.fspath(source), state.st_size, state.st_mtime_ns, *more)
-
-    return recalled
 
 
 @dataclass(frozen=True)
@@ -181,7 +141,7 @@ def span_of(container: InputContainer) -> tuple[int, int]:
     return int(begin), int(end)
 
 
-def film(container: InputContainer) -> VideoStream | None:
+def video_stream(container: InputContainer) -> VideoStream | None:
     """The first video stream that is no cover picture of a song."""
     from av.stream import Disposition
 

@@ -1,4 +1,4 @@
-"""Counting the packets of a recording, where nothing else tells how long it is or where its key frames are."""
+"""Counting the packets of a recording whose headers state neither its length nor its key frames."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from modalities.errors import SampleError
+from modalities.files.cache import remembered
 from modalities.files.clock import counted, unstamped
-from modalities.files.media import film, kind_of, opened, path_of, remembered, sound, to_byte
+from modalities.files.media import kind_of, opened, path_of, sound, to_byte, video_stream
 
 if TYPE_CHECKING:
     from av import Packet
@@ -22,7 +23,7 @@ KEPT = 0.25  # seconds at least between key frames that are remembered
 
 @dataclass(frozen=True)
 class Extent:
-    """What the packets of a recording say, in seconds on its file's own clock.
+    """The extent of a recording by its packets, in seconds on its file's own clock.
 
     All by the index of a stream. keys: moments of key frames, ascending, and how many packets come before each.
     """
@@ -41,7 +42,7 @@ def measured(source: Any, number: int) -> Extent:
     """
     for tail in (True, False):
         with opened(source, number) as container:
-            wanted = {stream.index for stream in (film(container), sound(container)) if stream is not None}
+            wanted = {stream.index for stream in (video_stream(container), sound(container)) if stream is not None}
             if tail and (kind_of(container) != "mpegts" or container.size < 2 * TAIL):
                 continue
             if tail:
@@ -75,8 +76,8 @@ def count(container: InputContainer) -> Extent:
 
 
 def timed(container: InputContainer) -> Iterator[tuple[int, float, float, Packet]]:
-    """The index of a stream, the moment and the seconds of each packet of film and sound."""
-    streams = [stream for stream in (film(container), sound(container)) if stream is not None]
+    """The index of a stream, the moment and the seconds of each packet of video and sound."""
+    streams = [stream for stream in (video_stream(container), sound(container)) if stream is not None]
     raw = {stream.index for stream in streams if unstamped(container, stream)}
     ordered = {stream.index for stream in streams if counted(container, stream)}
     waits = set(raw)

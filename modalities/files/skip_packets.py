@@ -1,4 +1,4 @@
-"""Which packets of a film need not be decoded: those of frames that are not shown and that no other frame refers to.
+"""Packets of a video that need not be decoded: those of frames that are not sampled and that no other frame refers to.
 
 H.264 says of every picture whether others refer to it (`nal_ref_idc`, ITU-T H.264 7.4.1). Leaving out one to which none
 does changes no bit of any other; encoders make nearly half of all frames so.
@@ -21,7 +21,7 @@ SHAPED = (100, 110, 122, 244, 44, 83, 86, 118, 128, 138, 139, 134, 135)  # profi
 
 
 class Sparing:
-    """Says of each packet of a film, in the order of decoding, whether it may be left out.
+    """Decides for each packet of a video, in decoding order, whether it may be skipped.
 
     moments: seconds in ascending order; only what is on display at one of them is shown.
     slack: seconds by which a stamp may lie behind the moment at which its frame is shown.
@@ -34,7 +34,7 @@ class Sparing:
         self.prefix, self.parameters = layout(head or b"")
 
     def spares(self, packet: Packet, time: float) -> bool:
-        """Whether nobody needs the frame of this packet, which is displayed from `time` on."""
+        """Whether the frame of this packet, which is displayed from `time` on, is not needed."""
         if not self.prefix:
             return False
         insort(self.known, time)

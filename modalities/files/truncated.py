@@ -1,4 +1,4 @@
-"""Whether a recording is all there: what a file states of its own length against what it holds.
+"""Detection of truncated files: the length that a file states against what it holds.
 
 FFmpeg shortens the stated length of a truncated WAV, AVI, W64 or CAF to the data that are left, and Matroska and FLV
 state one for all their streams; a file cut off would pass as a shorter one.

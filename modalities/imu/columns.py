@@ -23,7 +23,7 @@ class Layout:
 
     rate: ticks per second that readings are resampled to, against which clocks are judged.
     channels: those that are read; None means all that are known. sensors: how many, where the recipe states it.
-    columns: (channel, `sensor.channel` or `time`; column of the file). ignore: columns that are passed over.
+    columns: (channel, `sensor.channel` or `time`; column of the file). ignore: columns that are ignored.
     units: (quantity, unit or factor), which go before those that a header states.
     """
 
@@ -105,7 +105,7 @@ def read_header(path: Path, names: Sequence[str], layout: Layout) -> Header:
         what = "no column but the time" if not found and not passed else "no column of the channels that are read"
         raise SampleError(path, f"has {what} ({listed(names)})", mapping_line(names, layout))
     if passed:
-        notes.append(f"passed over columns that are no readings: {listed(passed)}")
+        notes.append(f"ignored columns that are no readings: {listed(passed)}")
     if assumed:
         notes.append("columns x, y, z are read as acceleration")
     unread = list(dict.fromkeys(channel for _, channel in found if not layout.reads(channel)))
@@ -124,7 +124,7 @@ def from_mapping(
         place = places.get(name.casefold())
         if place is None:
             reason = f"has no column {name!r}, which `modalities.imu.columns` maps to {key} (it has {listed(names)})"
-            raise SampleError(path, reason, "mend the mapping, or the file's header")
+            raise SampleError(path, reason, "correct the mapping, or the file's header")
         if key == "time":
             clock = read_clock(names[place]) or Clock(names[place], None, 0)
             clocks.append(clock)
@@ -172,12 +172,12 @@ def chosen(
         if len(kept) > 1:
             twice = listed([names[place] for place, _ in kept])
             reason = f"columns {twice} are the same channel, {channel}"
-            raise SampleError(path, reason, "say which is read: " + mapping_line(names, layout, slots))
+            raise SampleError(path, reason, "choose the one to read: " + mapping_line(names, layout, slots))
         if len(kept) < len(columns):
             others = [column for _, column in columns if column.rank < best[sensor, column.quantity or channel]]
             gravity = any(column.free for column in others) and not any(column.free for _, column in kept)
             notes.append(
-                "acceleration with gravity is read, that without is passed over"
+                "acceleration with gravity is read, that without is ignored"
                 if gravity
                 else "of several columns for a channel that of the sensor itself, or of the widest range, is read"
             )
@@ -215,7 +215,7 @@ def mapping_line(names: Sequence[str], layout: Layout, slots: dict[Slot, tuple[i
     clock = next((name for name in names if read_clock(name)), None)
     entries = {"time": quoted(clock) if clock else "COLUMN"} | entries
     inner = ", ".join(f"{key}: {name}" for key, name in list(entries.items())[:40])
-    return f"map them: `modalities.imu.columns='{{{inner}}}'` (columns that it does not name are passed over)"
+    return f"map them: `modalities.imu.columns='{{{inner}}}'` (columns that it does not name are ignored)"
 
 
 def quoted(name: str) -> str:

@@ -122,7 +122,7 @@ class IMUReader(Reader):
             return None
         if not np.isfinite(values).all():
             tick = ticks[~np.isfinite(values).all(axis=(1, 2))][0]
-            remedy = "mend the reading, or leave its cell empty"
+            remedy = "correct the reading, or leave its cell empty"
             raise SampleError(table.path, f"has a reading beyond what float32 holds at {tick:.2f} s", remedy)
         inside = int((ticks < table.seconds - 1e-9).sum())
         edges = None if table.edges is None else adjacency(table, places, sensors)
@@ -157,7 +157,7 @@ class IMUReader(Reader):
             found = {i: self.sensors.index(name) for i, name in enumerate(table.names) if name in self.sensors}
             if not found:
                 reason = f"has the sensors {', '.join(table.names)}, none of {', '.join(self.sensors)}"
-                raise SampleError(table.path, reason, "name the columns <sensor>.<channel>, or mend `imu.sensors`")
+                raise SampleError(table.path, reason, "name the columns <sensor>.<channel>, or correct `imu.sensors`")
             return found
         count, expected = table.sensors, self.shape[0]
         if count != expected:
@@ -173,7 +173,7 @@ class IMUReader(Reader):
         With `mean` or `std` set to "data", what they are of each channel, over all sensors of those recordings.
 
         Raises:
-            InputError: they are left open and no recording tells them, or none has a channel that the recipe reads.
+            InputError: they are left open and cannot be inferred, or no recording has a channel that the recipe reads.
         """
         defaults = {"sensors": None, "channels": 6}
         missing = [key for key, default in defaults.items() if settings.get(key, default) is None]
@@ -198,7 +198,7 @@ class IMUReader(Reader):
         if not tables:
             if not missing:
                 return {}
-            raise InputError(f"imu {' and '.join(missing)}: no recording tells them\n  {error or 'no row has an imu'}")
+            raise InputError(f"imu {' and '.join(missing)}: no recording has it\n  {error or 'no row has an imu'}")
         absent = [name for name in reader.names or () if name not in found]
         if absent:
             raise InputError(

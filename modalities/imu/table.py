@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 
 from modalities.errors import SampleError
-from modalities.files.cache import Recent
-from modalities.files.media import existing
+from modalities.files.cache import Recent, existing
 from modalities.imu.array import from_array
 from modalities.imu.columns import Layout
 from modalities.imu.recording import Table

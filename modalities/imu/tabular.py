@@ -82,7 +82,7 @@ def refuse_names(path: Path, names: list[str]) -> None:
 def refuse_twice(path: Path, names: list[str], wanted: Any) -> None:
     for name in wanted:
         if names.count(name) > 1:
-            raise SampleError(path, f"column {name!r} stands twice", "give every column its own name")
+            raise SampleError(path, f"column {name!r} occurs twice", "give every column its own name")
 
 
 def with_units(path: Path, header: Header, form: text.Form) -> Header:
@@ -95,7 +95,7 @@ def with_units(path: Path, header: Header, form: text.Form) -> Header:
             unit = units.parse(cell, column.quantity)
             if column.unit is not None and unit != column.unit:
                 reason = f"column {form.names[place]!r} states {column.unit} in its name and {cell} below"
-                raise SampleError(path, reason, "mend the header")
+                raise SampleError(path, reason, "correct the header")
             column = replace(column, unit=unit or cell, known=unit is not None)
         slots[slot] = (place, column)
     clocks = []

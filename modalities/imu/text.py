@@ -102,7 +102,7 @@ def formed(
     else:
         comma = False
     comments = all(row[0].lstrip().startswith(COMMENTS) or row[0].lower().startswith("sep=") for row in skipped)
-    notes = () if comments else ("lines above the header are passed over",)
+    notes = () if comments else ("lines above the header are ignored",)
     return Form(names, stated, delimiter, comma, begins, sample, notes)
 
 

@@ -49,10 +49,10 @@ def timed(
         apart = np.abs((theirs - theirs[0]) - (times - times[0])).max()
         if apart > 1 + DRIFT * (times[-1] - times[0]):
             reason = f"its clocks {first.name!r} and {other.name!r} disagree by {apart:.3g} s"
-            raise SampleError(path, reason, f"say which is right: `modalities.imu.columns.time={first.name}`")
+            raise SampleError(path, reason, f"choose the right one: `modalities.imu.columns.time={first.name}`")
     if len(clocks) > 1:
         rest = listed([clock.name for clock, _, _ in clocks if clock.name != first.name])
-        notes = [*notes, f"time is read from column {first.name!r}, passed over: {rest}"]
+        notes = [*notes, f"time is read from column {first.name!r}, ignored: {rest}"]
     return times, notes
 
 

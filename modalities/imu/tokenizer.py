@@ -37,11 +37,11 @@ class IMUTokenizer(Tokenizer):
         patch: time steps in a patch.
         kind: `raw` readings, laid out (step, channel); or `stft`: log magnitudes laid out (frame, frequency, channel).
         fft: samples in an STFT frame. hop: samples from one frame to the next; half a frame by default.
-        apart: cut every channel by itself, to be embedded by the weights of all (PatchTST, arXiv:2211.14730).
+        apart: patchify every channel separately, with shared weights (PatchTST, arXiv:2211.14730).
         graph: message passing, `gin`, `gat` or None. `layers` rounds of it.
-        edges: pairs of sensors that hear each other, when the manifest has none; None joins all.
+        edges: pairs of adjacent sensors, when the manifest has none; None connects all.
         mean, std: of each channel, in its units; by default 0, and gravity for accelerations, half a turn a second for
-            rotations, 50 uT for the magnetic field. In a recipe `data` stands for those of the training recordings.
+            rotations, 50 uT for the magnetic field. In a recipe `data` means those of the training recordings.
 
     >>> tokenizer = IMUTokenizer(64, patch=10)
     >>> patches = tokenizer.patchify(Signal(torch.randn(2, 100, 3, 6)))
@@ -88,7 +88,7 @@ class IMUTokenizer(Tokenizer):
         self.patch, self.kind, self.fft, self.hop, self.apart = patch, kind, fft, hop, apart
         if kind == "stft" and "data" in (mean, std):
             raise ValueError("mean and std of the data are those of readings; with kind: stft give those of magnitudes")
-        mean = [0.0] * channels if mean in (None, "data") else mean  # "data": nobody has measured them yet
+        mean = [0.0] * channels if mean in (None, "data") else mean  # "data": not measured yet
         if std in (None, "data"):
             usual = [USUAL.get(name[:1], 1.0) if name in CHANNELS else 1.0 for name in names]
             std = usual if kind == "raw" else [1.0] * channels
@@ -191,7 +191,7 @@ class IMUTokenizer(Tokenizer):
     def standardise(self, values: Shaped[Tensor, "b k p"]) -> Float[Tensor, "b k p"]:
         return values if self.apart else (values - self.mean) / self.std  # contents do not tell a channel, places do
 
-    def natural(self, x: Float[Tensor, "b k p"]) -> Float[Tensor, "b k p"]:
+    def unstandardise(self, x: Float[Tensor, "b k p"]) -> Float[Tensor, "b k p"]:
         return x if self.apart else x * self.std + self.mean
 
     def scaled(self, values: Shaped[Tensor, "b k p"], coords: Int[Tensor, "b k axes"]) -> Float[Tensor, "b k p"]:
@@ -202,7 +202,7 @@ class IMUTokenizer(Tokenizer):
         """Patches of one channel each, standardised as the channel at their place is."""
         return (values - self.mean[coords[..., 1:2]]) / self.std[coords[..., 1:2]]
 
-    def lift(self, values: Shaped[Tensor, "b k p"], places: Places) -> Float[Tensor, "b k d"]:
+    def embed_values(self, values: Shaped[Tensor, "b k p"], places: Places) -> Float[Tensor, "b k d"]:
         return self.project(self.scaled(values, places.coords))
 
     def contents(self, patches: Patches, pick: Int[Tensor, "b m"]) -> Float[Tensor, "b m p"]:
@@ -215,7 +215,7 @@ class IMUTokenizer(Tokenizer):
             predicted = predicted * self.std[channel] + self.mean[channel]
         return super().restore(patches, predicted, pick)
 
-    def assemble(self, values: Shaped[Tensor, "b n p"], grid: tuple[int, ...]) -> Float[Tensor, "b t s c"]:
+    def unpatchify(self, values: Shaped[Tensor, "b n p"], grid: tuple[int, ...]) -> Float[Tensor, "b t s c"]:
         """Readings (b, t, sensors, channels); for `stft`, log magnitudes (b, frames, sensors, frequency * channels)."""
         cut = "b (t c s) (p f)" if self.apart else "b (t s) (p f c)"
         frames = self.patch if self.kind == "raw" else self.patch // self.hop

@@ -1,4 +1,4 @@
-"""What is worth knowing of captions: that they say nothing, or more than is read."""
+"""Statistics of captions for `mmmae check`: empty ones, and ones longer than what is read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Text: what a caption says about a time window, as ids of a vocabulary."""
+"""Text: the captions of a time window, as ids of a vocabulary."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class TextReader(Reader):
     Args:
         length: ids per text, padding included; longer texts lose their end.
         vocabulary: a file or folder that `Vocabulary.save` wrote, or the folder or name of a transformers tokenizer;
-            null stands for one that is still to be learned from the captions.
+            null for one that is still to be learned from the captions.
     """
 
     def __init__(self, *, length: int = 32, vocabulary: str | None = None):
@@ -62,6 +62,9 @@ class TextReader(Reader):
             )
         return facts
 
+    def files(self, source: Any) -> list[str]:
+        return []
+
     def contents(self) -> CaptionContents:
         return CaptionContents()
 
@@ -86,28 +89,30 @@ class TextReader(Reader):
 
     @staticmethod
     def words(source: Any, start: float, duration: float) -> str:
-        """What is said about the window; empty where nothing is."""
+        """The captions of the window as one string; empty if there is none."""
         if source is None or isinstance(source, str):
-            return said(source)
+            return stripped(source)
         if not isinstance(source, (list, tuple)):
             raise unreadable(source, "a string, a list of strings, or a list of {text, start, end}")
         if any(isinstance(caption, dict) for caption in source):
-            return " ".join(filter(None, (said(c["text"]) for c in map(timed, source) if during(c, start, duration))))
-        captions = [text for text in map(said, source) if text]
+            return " ".join(
+                filter(None, (stripped(c["text"]) for c in map(timed, source) if during(c, start, duration)))
+            )
+        captions = [text for text in map(stripped, source) if text]
         return captions[mix(round(start * 1000)) % len(captions)] if captions else ""
 
 
 def captions_of(source: Any) -> list[str]:
-    """All that a source says at any time; nothing where it cannot be read (`read` will say so)."""
+    """All captions of a source; empty if it cannot be read (`read` will raise)."""
     captions = source if isinstance(source, (list, tuple)) else [source]
     try:
-        texts = [said(caption["text"] if isinstance(caption, dict) else caption) for caption in captions]
+        texts = [stripped(caption["text"] if isinstance(caption, dict) else caption) for caption in captions]
     except (SampleError, KeyError):
         return []
     return [text for text in texts if text]
 
 
-def said(text: Any) -> str:
+def stripped(text: Any) -> str:
     """A caption without the blanks around it."""
     if text is None:
         return ""
@@ -137,4 +142,4 @@ def during(caption: dict[str, Any], start: float, duration: float) -> bool:
 def unreadable(text: Any, expected: str) -> SampleError:
     shown = repr(text)
     shown = shown if len(shown) <= 60 else shown[:57] + "..."
-    return SampleError("text", f"{shown} is not {expected}", "mend the row's `text`, or leave it empty")
+    return SampleError("text", f"{shown} is not {expected}", "correct the row's `text`, or leave it empty")

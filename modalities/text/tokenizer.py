@@ -75,7 +75,7 @@ class TextTokenizer(Tokenizer):
         valid = None if signal.length is None else coords[:, 0] < signal.length[:, None]
         return Patches(ids[..., None], coords, duration[:, None] * fraction.clamp_max(1), (length,), duration, valid)
 
-    def lift(self, values: Shaped[Tensor, "b k 1"], places: Places) -> Float[Tensor, "b k d"]:
+    def embed_values(self, values: Shaped[Tensor, "b k 1"], places: Places) -> Float[Tensor, "b k d"]:
         ids = values[..., 0]
         if self.encoder is None:
             return self.project(ids)
@@ -90,7 +90,7 @@ class TextTokenizer(Tokenizer):
     def restore(self, patches: Patches, predicted: Tensor, pick: Int[Tensor, "b m"]) -> Int[Tensor, "b l"]:
         """The ids with guesses at `pick`: ids (b, m), or scores (b, m, words) of which the best is taken."""
         guesses = predicted.argmax(-1) if predicted.ndim == 3 else predicted
-        return self.assemble(patches.values.scatter(1, pick[..., None], guesses[..., None]), patches.grid)
+        return self.unpatchify(patches.values.scatter(1, pick[..., None], guesses[..., None]), patches.grid)
 
-    def assemble(self, values: Shaped[Tensor, "b n 1"], grid: tuple[int, ...]) -> Int[Tensor, "b l"]:
+    def unpatchify(self, values: Shaped[Tensor, "b n 1"], grid: tuple[int, ...]) -> Int[Tensor, "b l"]:
         return values[..., 0]

@@ -1,4 +1,4 @@
-"""The pieces that captions are written in: learned offline from a corpus, or taken from a transformers tokenizer."""
+"""Vocabularies of word pieces: learned offline from a corpus, or taken from a transformers tokenizer."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SPECIAL = ["[PAD]", "[UNK]", "[MASK]"]
 
 
 class Vocabulary:
-    """A tokenizer that is always the same object on disk, in the loader's workers and in the model.
+    """A vocabulary of word pieces, which encodes and decodes captions; the same on disk, in workers and in the model.
 
     A learned vocabulary is lower-case byte-pair encoding (arXiv:1508.07909) that starts from bytes: frequent words are
     one piece, and no text in any script is unknown.
@@ -64,7 +64,7 @@ class Vocabulary:
         if file.is_file():
             return cls.from_json(file)
         if not path.is_dir() and (path.is_absolute() or path.suffix == ".json" or str(name).startswith(".")):
-            raise InputError(f"text vocabulary {name}: no such file or folder\n  mend `modalities.text.vocabulary`")
+            raise InputError(f"text vocabulary {name}: no such file or folder\n  correct `modalities.text.vocabulary`")
         return cls.from_transformers(str(name))
 
     @classmethod

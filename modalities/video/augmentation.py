@@ -81,7 +81,7 @@ class Crop:
         return rows, torch.where(self.mirrored[:, None, None], columns.flip(1), columns)
 
     def hint(self, hint: Shaped[Tensor, "b t ..."]) -> Shaped[Tensor, "b t ..."]:
-        """The same crop of a hint, in as many cells as before; modalities/video/hints/hint.py tells what it may be."""
+        """The same crop of a hint, in as many cells as before; see modalities/video/hints/hint.py for its kinds."""
         cells = (hint.shape[-2], hint.shape[-1])
         rows, columns = self.matrices(cells, cells)
         if not hint.is_floating_point():

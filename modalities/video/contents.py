@@ -1,4 +1,4 @@
-"""What is worth knowing of the pictures of a recording: black, of one colour, or the same throughout."""
+"""Statistics of the frames of a recording for `mmmae check`: black, of one colour, or constant."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which frames of a file are on display at given moments, from one pass of the decoder."""
+"""The frames of a file on display at given times, from one pass of the decoder."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from modalities.errors import SampleError
+from modalities.files.cache import remembered
 from modalities.files.clock import TICK, period
 from modalities.files.decoding import decode
 from modalities.files.extent import lasting
-from modalities.files.media import film, kind_of, opened, remembered, still
+from modalities.files.media import kind_of, opened, still, video_stream
 from modalities.video import tiff
 from modalities.video.framing import Framing
 
@@ -56,7 +57,7 @@ class Frames:
     ) -> list[Any]:
         """What `take` makes of the frame on display at each moment, from one pass of the decoder.
 
-        window: the seconds that the file must cover. still_lasts: whether an image may stand for many frames.
+        window: the seconds that the file must cover. still_lasts: whether an image may be used for many frames.
         """
         with opened(path) as container:
             stream = pictures(container, path)
@@ -76,7 +77,7 @@ class Frames:
         frame = tiff.decode(source) if stream.codec_context.name == "tiff" else None
         frame = next(container.decode(stream), None) if frame is None else frame
         if frame is None:
-            raise SampleError(source, "holds no picture", "mend the file or drop the row")
+            raise SampleError(source, "holds no picture", "correct the file or drop the row")
         return frame
 
     def shown(
@@ -96,7 +97,7 @@ class Frames:
         chosen: list[Any] = []
         held, note, shot, begun = None, None, None, 0.0
         if start < -usual:
-            raise SampleError(source, f"the window starts at {start:g} s, before the recording", "mend the row's start")
+            raise SampleError(source, f"the window starts at {start:g} s, before the recording", "correct its start")
         shown = wanted if along is None and self.skips else ()
         for time, frame in decode(container, stream, max(wanted[0], 0.0), shown, None if along is None else along.ask):
             if held is None and time > wanted[0] + usual + TICK:
@@ -121,17 +122,17 @@ class Frames:
 
     def too_short(self, source: Any, start: float, stop: float, end: float, period: float) -> SampleError:
         """Why the decoder stopped before the window did: the recording is short, or its file is cut off."""
-        says, window = seconds(source), f"the window [{start:g}, {stop:g}) s"
-        if says is not None and says >= stop - period:
+        stated, window = seconds(source), f"the window [{start:g}, {stop:g}) s"
+        if stated is not None and stated >= stop - period:
             rest = f"only what is before {end:.2f} s" if end else "nothing"
-            reason = f"says it lasts {says:.2f} s, but of {window} {rest} can be decoded"
+            reason = f"states a length of {stated:.2f} s, but of {window} {rest} can be decoded"
             return SampleError(source, reason, "the file is cut off or damaged: copy it again or drop the row")
-        reason = f"lasts {says or end:.2f} s, which does not cover {window}"
+        reason = f"lasts {stated or end:.2f} s, which does not cover {window}"
         return SampleError(source, reason, "choose a shorter `window=...` or drop the row")
 
 
 def seconds(source: Any) -> float | None:
-    """How long a film lasts; None for an image.
+    """How long a video lasts; None for an image.
 
     Raises:
         SampleError: the file has no video stream.
@@ -144,7 +145,7 @@ def seconds(source: Any) -> float | None:
 
 @remembered
 def facts(path: Any) -> dict[str, Any]:
-    """What the headers of a film or an image tell of it; `still`: whether it is an image."""
+    """Facts about a video or an image from its headers; `still`: whether it is an image."""
     with opened(path) as container:
         stream = pictures(container, path)
         context, rate, is_still = stream.codec_context, stream.average_rate or stream.guessed_rate, still(container)
@@ -158,18 +159,18 @@ def facts(path: Any) -> dict[str, Any]:
 
 
 def path_of(source: Any) -> Any:
-    """The film itself where a source names what belongs to it, too."""
+    """The video itself where a source names what belongs to it, too."""
     return source["path"] if isinstance(source, dict) else source
 
 
 def pictures(container: InputContainer, source: Any) -> VideoStream:
     """The video stream of a file that must have one."""
-    stream = film(container)
+    stream = video_stream(container)
     if stream is None:
         raise SampleError(source, "has no video stream", "name a video, or leave the row's video empty")
     return stream
 
 
 def lasts(frame: VideoFrame, period: float) -> float:
-    """Seconds that a frame is on display; the period where its packet does not tell."""
+    """Seconds that a frame is on display; the period if its packet does not state it."""
     return float(frame.duration * frame.time_base) if frame.duration and frame.time_base else period

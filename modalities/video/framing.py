@@ -1,4 +1,4 @@
-"""How a frame of a video becomes the picture that a reader gives: scaled, cut to the middle, turned upright."""
+"""Scaling, centre crop and rotation of the frames of a video."""
 
 from __future__ import annotations
 

@@ -11,10 +11,11 @@ import numpy as np
 import torch
 from einops import rearrange
 
+from modalities.errors import SampleError
 from modalities.files.extent import assumed
 from modalities.reader import Reader, Reading
 from modalities.shapes import Shaped, Tensor
-from modalities.video import deep, hints
+from modalities.video import deep, hints, instances
 from modalities.video.contents import PictureContents
 from modalities.video.frames import Frames, facts, path_of, seconds
 from modalities.video.framing import Framing
@@ -39,6 +40,9 @@ class VideoReader(Reader):
         channels: 3 (red, green, blue) or 1 (grey).
         fit: "crop" keeps the proportions and cuts off what juts out, "stretch" distorts to keep everything.
         hint: what is read along for a masking to follow: a file in `modalities/video/hints`, or a dotted name.
+        boxes: read what the manifest's column `boxes` marks in the frame that is nearest to the middle of the window, a
+            picture for each of at most `frames` instances (n, c, h, w), in place of `frames` frames. A window without
+            boxes is absent; take a tokenizer of `tube: 1`.
         range: lowest and highest number of pictures that hold measurements (depth, temperature: 16-bit or float, grey
             mostly); they are read as float32, 0 at the lowest and 1 at the highest. None reads 8-bit levels.
     """
@@ -53,6 +57,7 @@ class VideoReader(Reader):
         channels: int = 3,
         fit: Literal["crop", "stretch"] = "crop",
         hint: str | None = None,
+        boxes: bool = False,
         range: tuple[float | int, float | int] | None = None,
     ):
         height, width = (size, size) if isinstance(size, int) else size
@@ -66,6 +71,9 @@ class VideoReader(Reader):
             raise ValueError(f"video fit={fit!r}: expected 'crop' or 'stretch'")
         if range is not None:
             deep.require_range(range)
+        if boxes and (range is not None or hint is not None):
+            raise ValueError("video boxes=true: pictures of instances come in 8-bit levels and without a hint")
+        self.boxes = boxes
         self.frames, self.height, self.width, self.channels, self.fit = frames, height, width, channels, fit
         self.range = None if range is None else (float(range[0]), float(range[1]))
         self.hint = None if hint is None else hints.find(hint)
@@ -85,11 +93,13 @@ class VideoReader(Reader):
         reader.shots = Frames(self.frames, self.height, self.width, self.fit, skips=False)
         return reader
 
-    def read(self, source: Any, start: float, duration: float) -> Reading:
+    def read(self, source: Any, start: float, duration: float) -> Reading | None:
         return self.read_windows(source, [start], duration)[0]
 
-    def read_windows(self, source: Any, starts: Sequence[float], duration: float) -> list[Reading]:
+    def read_windows(self, source: Any, starts: Sequence[float], duration: float) -> list[Reading | None]:
         """All windows from one pass of the decoder."""
+        if self.boxes:
+            return self.read_boxes(source, starts, duration)
         moments = [start + duration * (i + 0.5) / self.frames for start in starts for i in range(self.frames)]
         hint = None if self.hint is None else self.hint(self.shots)
         path, remarks = path_of(source), dict[str, None]()
@@ -105,13 +115,33 @@ class VideoReader(Reader):
         clips = self.empty(len(starts))
         for place, picture in zip(clips.flatten(0, 1).numpy(), taken, strict=True):
             np.copyto(place, rearrange(picture, "h w c -> c h w"))
-        told = (*assumed(path), *remarks)
+        notes_of_file = (*assumed(path), *remarks)
         if hint is None:
-            return [Reading(clip, self.frames, notes=told) for clip in clips]
+            return [Reading(clip, self.frames, notes=notes_of_file) for clip in clips]
         levels = clips if self.range is None else (clips * 255).round().to(torch.uint8)
-        film = hints.Film(source, levels, framings, notes, moments, starts, duration)
-        found = zip(clips, hint.maps(film), strict=True)
-        return [Reading(clip, self.frames, hint=maps, notes=told) for clip, maps in found]
+        windows = hints.DecodedWindows(source, levels, framings, notes, moments, starts, duration)
+        found = zip(clips, hint.maps(windows), strict=True)
+        return [Reading(clip, self.frames, hint=maps, notes=notes_of_file) for clip, maps in found]
+
+    def read_boxes(self, source: Any, starts: Sequence[float], duration: float) -> list[Reading | None]:
+        """The instances of each window; None where it has none.
+
+        Raises:
+            SampleError: a frame has more than there is room for.
+        """
+        windows = [instances.marked(source, start, duration) for start in starts]
+        if most := max((len(boxes) for boxes in windows if len(boxes) > self.frames), default=0):
+            reason = f"{most} boxes mark one frame, the recipe reads {self.frames}"
+            raise SampleError(path_of(source), reason, f"set `frames={most}`, or drop some")
+        there = [boxes for boxes in windows if boxes]
+        found = iter(instances.read(source, there, self.shots, self.form) if there else ())
+        readings: list[Reading | None] = []
+        for boxes in windows:
+            values = self.empty(1)[0].zero_()
+            if boxes:
+                values[: len(boxes)] = next(found)
+            readings.append(Reading(values, len(boxes)) if boxes else None)
+        return readings
 
     def contents(self) -> PictureContents:
         return PictureContents()

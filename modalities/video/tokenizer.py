@@ -126,14 +126,14 @@ class VideoTokenizer(Tokenizer):
         scaled = values / self.full_scale  # a clip of its own: written to once, not thrice
         return scaled.sub_(self.mean[:p]).div_(self.std[:p])
 
-    def natural(self, x: Float[Tensor, "b k p"]) -> Float[Tensor, "b k p"]:
+    def unstandardise(self, x: Float[Tensor, "b k p"]) -> Float[Tensor, "b k p"]:
         p = x.shape[-1]
         return (x * self.std[:p] + self.mean[:p]) * self.full_scale
 
-    def lift(self, values: Shaped[Tensor, "b k p"], places: Places) -> Float[Tensor, "b k d"]:
+    def embed_values(self, values: Shaped[Tensor, "b k p"], places: Places) -> Float[Tensor, "b k d"]:
         return self.project(self.standardise(values))
 
-    def assemble(self, values: Shaped[Tensor, "b n p"], grid: tuple[int, ...]) -> Shaped[Tensor, "b t c h w"]:
+    def unpatchify(self, values: Shaped[Tensor, "b n p"], grid: tuple[int, ...]) -> Shaped[Tensor, "b t c h w"]:
         t, h, w = grid
         if self.range is None and values.is_floating_point():
             values = values.round().clamp(0, 255).to(torch.uint8)
@@ -144,7 +144,7 @@ class VideoTokenizer(Tokenizer):
 
     def contents(self, patches: Patches, pick: Int[Tensor, "b m"]) -> Shaped[Tensor, "b m p"]:
         tubes = super().contents(patches, pick)
-        return tubes if self.predict == self.tube else tubes.gather(2, self.said(patches, pick))
+        return tubes if self.predict == self.tube else tubes.gather(2, self.predicted_values(patches, pick))
 
     def restore(
         self, patches: Patches, predicted: Float[Tensor, "b m p"], pick: Int[Tensor, "b m"]
@@ -155,10 +155,10 @@ class VideoTokenizer(Tokenizer):
         """
         if self.predict < self.tube:
             tubes = self.standardise(super().contents(patches, pick)).to(predicted.dtype)
-            predicted = tubes.scatter(2, self.said(patches, pick), predicted)
+            predicted = tubes.scatter(2, self.predicted_values(patches, pick), predicted)
         return super().restore(patches, predicted, pick)
 
-    def said(self, patches: Patches, pick: Int[Tensor, "b m"]) -> Int[Tensor, "b m p"]:
+    def predicted_values(self, patches: Patches, pick: Int[Tensor, "b m"]) -> Int[Tensor, "b m p"]:
         """Which values of the patches at `pick` a decoder predicts."""
         steps = patches.grid[0]
         if patches.valid is not None:
@@ -169,7 +169,7 @@ class VideoTokenizer(Tokenizer):
         value = torch.arange(self.channels * self.patch**2, device=pick.device)
         return rearrange(frame.clamp(0, self.tube - 1)[..., None] * len(value) + value, "b m f v -> b m (f v)")
 
-    def frames_said(self, frames: int) -> list[int]:
+    def predicted_frames(self, frames: int) -> list[int]:
         """Which of so many frames a decoder predicts."""
         count = frames // self.tube * self.predict
         return [spread(number, count, frames) for number in range(count)]

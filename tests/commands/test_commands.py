@@ -14,7 +14,7 @@ from places import ROOT
 
 from mmmae.__main__ import main as mmmae
 from mmmae.corpora import prepare
-from mmmae.launch import asked_processes, check_processes
+from mmmae.launch import check_processes, requested_processes
 from mmmae.train import main as train
 
 
@@ -148,11 +148,11 @@ def test_doctor_names_what_is_broken(capsys, monkeypatch):
 
 def test_fewer_processes_than_asked_for_are_told(tmp_path):
     script = tmp_path / "child.py"
-    script.write_text("from mmmae.launch import asked_processes; print(asked_processes())")
+    script.write_text("from mmmae.launch import requested_processes; print(requested_processes())")
     parent = f"import subprocess, sys; subprocess.run([sys.executable, {str(script)!r}])"
     said = command("-c", parent, "--num_processes", "2")
     assert said.stdout.strip() == "2", said.stderr
-    assert asked_processes() is None
+    assert requested_processes() is None
     assert check_processes(1, "mmmae/train.py") is None
 
 

@@ -1,4 +1,4 @@
-"""Corpora: the embedded world is what it says, and preparing one is all or nothing."""
+"""Corpora: the synthetic world is as described, and preparing one is all or nothing."""
 
 from __future__ import annotations
 
@@ -194,7 +194,7 @@ def test_prepare_leaves_nothing_behind_when_it_fails(tmp_path, monkeypatch):
 
 
 def test_prepare_refuses_what_it_cannot_use(tmp_path):
-    with pytest.raises(InputError, match=r"'wrold'(.|\n)*did you mean world"):
+    with pytest.raises(InputError, match=r"'wrold'(.|\n)*did you mean 'world'"):
         corpora.prepare("wrold", tmp_path / "x")
     with pytest.raises(InputError, match=r"no setting 'clip'(.|\n)*clips, seconds"):
         corpora.prepare("world", tmp_path / "x", clip=3)

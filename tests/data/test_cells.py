@@ -14,8 +14,8 @@ import pytest
 from places import CASES
 
 from mmmae.data.manifest import Manifest
-from mmmae.data.spelling import escaped, name, unescaped
 from modalities.errors import InputError
+from modalities.manifest.spelling import escaped, name, unescaped
 
 FORMATS = ("csv", "tsv", "semicolons.csv", "jsonl", "json", "parquet", "saved", "frame", "dataset", "list", "mapping")
 FILES = ("csv", "jsonl", "parquet", "frame", "dataset")

@@ -1,4 +1,4 @@
-"""Folders: whatever can be opened counts, links end, and what is passed over is said."""
+"""Folders: whatever can be opened counts, links end, and what is ignored is said."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_a_sound_of_any_ending_is_a_row(tmp_path, name, codec):
 
 
 def test_endings_are_of_one_kind_each():
-    endings = [ending for endings in kinds.KINDS.values() for ending in endings]
+    endings = list(kinds.OF)
     assert len(endings) == len(set(endings)) and all(ending == ending.lower() for ending in endings)
 
 
@@ -90,7 +90,7 @@ def test_videos_of_one_name_stay_on_one_side(tmp_path):
     assert any("one group" in note for note in manifest.notes)
 
 
-# What is passed over
+# What is ignored
 
 
 def test_what_is_passed_over_is_counted_with_an_example(tmp_path):
@@ -99,8 +99,8 @@ def test_what_is_passed_over_is_counted_with_an_example(tmp_path):
     (tmp_path / "metadata.csv").write_text("file_name,text\na.mp4,a dog\n")
     manifest = Manifest.open(tmp_path)
     assert ids(tmp_path) == ["a"]
-    (note,) = [note for note in manifest.notes if note.startswith("passed over")]
-    for part in ("passed over 13:", "2 .pdf (doc.pdf)", "1 hidden (.DS_Store)",
+    (note,) = [note for note in manifest.notes if note.startswith("ignored")]
+    for part in ("ignored 13:", "2 .pdf (doc.pdf)", "1 hidden (.DS_Store)",
                  "2 sounds without a video of the same name (b.wav)", "1 images without a video",
                  "1 images with the name of a video (a.jpg)", "1 folders that systems make (__MACOSX)",
                  "1 .part (unfinished downloads)", "1 caption files without a video",
@@ -134,7 +134,7 @@ def test_a_list_of_sounds_is_no_recording_of_sensors(tmp_path, header):
 
 def test_an_empty_folder_says_what_is_in_it(tmp_path):
     put(tmp_path, "a.pdf", "b.pdf", ".hidden.mp4")
-    with pytest.raises(InputError, match=r"no recordings.*passed over 3: 2 \.pdf \(a\.pdf\), 1 hidden"):
+    with pytest.raises(InputError, match=r"no recordings.*ignored 3: 2 \.pdf \(a\.pdf\), 1 hidden"):
         Manifest.open(tmp_path)
 
 

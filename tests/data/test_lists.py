@@ -152,7 +152,7 @@ def test_other_names_of_columns_are_read_and_said(clips):
         "column 'file_name' is read as 'video' or 'audio', as the endings of its files tell",
         "column 'sentence' is read as 'text'",
         "column 'category' is read as 'label'",
-        "columns that mmmae does not use are passed over: duration, age",
+        "columns that mmmae does not use are ignored: duration, age",
     )
 
 

@@ -29,10 +29,10 @@ def labelled(batch: Batch, *labels: int) -> Batch:
 @given(seed=seeds)
 def test_samples_are_mixed_by_their_shares(name, settings, seed):
     """What is padding or a gap says nothing; a step counts where either has it; with weight 1 nothing changes."""
-    tokenizer = tiny.cutter(name, settings)
+    tokenizer = tiny.make_tokenizer(name, settings)
     signal = tiny.record(name, settings, tokenizer, 4, seed, ragged=True)
     weight = torch.tensor([1.0, 0.3, 0.75, 1.0])
-    found, litter = blended(signal, weight), blended(tiny.littered(signal), weight)
+    found, litter = blended(signal, weight), blended(tiny.with_garbage(signal), weight)
     assert found.values.equal(litter.values) and found.values.dtype == signal.values.dtype
     clean = torch.where(tiny.beyond(signal), torch.zeros_like(signal.values), signal.values)
     for one, other in ((0, 3), (3, 0)):

@@ -124,13 +124,13 @@ def test_a_run_says_once_what_its_readers_and_its_manifest_noted(tmp_path, monke
     data = write(tmp_path, rows)
     noted(TextReader, "captions are in capitals", monkeypatch)
     opened = Manifest.open.__func__
-    with_note = lambda cls, *given, **named: replace(opened(cls, *given, **named), notes=("3 files passed over",))  # noqa: E731
+    with_note = lambda cls, *given, **named: replace(opened(cls, *given, **named), notes=("3 files ignored",))  # noqa: E731
     monkeypatch.setattr(Manifest, "open", classmethod(with_note))
     words = ["train", "--data", str(data), "--output", str(tmp_path / "run"), "--modalities", "text", "size=tiny",
              "--batch-size", "4", "--workers", "0", "--track", "none", "data.holdout=0", "trunk.depth=1"]  # fmt: skip
     assert main([*words, "--steps", "1"]) == 0
     said = capsys.readouterr().err
-    assert said.count("captions are in capitals") == 1 and said.count("note: 3 files passed over") == 1
+    assert said.count("captions are in capitals") == 1 and said.count("note: 3 files ignored") == 1
     [line] = (tmp_path / "run" / FILE).read_text().splitlines()
     assert json.loads(line)["modality"] == "text" and json.loads(line)["note"] == "captions are in capitals"
     assert main([*words, "--steps", "2"]) == 0  # resumes
@@ -138,7 +138,7 @@ def test_a_run_says_once_what_its_readers_and_its_manifest_noted(tmp_path, monke
     assert "resuming" in said and "captions are in capitals" not in said
     assert main(["check", str(data), "--workers", "0"]) == 0
     shown = capsys.readouterr().out
-    assert "note: 3 files passed over" in shown
+    assert "note: 3 files ignored" in shown
     assert "note: text: captions are in capitals (20 recordings, for example '0')" in shown
 
 

@@ -30,9 +30,11 @@ from mmmae.data.clips import Clips
 from mmmae.data.loader import Loader
 from mmmae.data.manifest import Manifest
 from mmmae.data.open_settings import fit
+from mmmae.data.source import open_for
 from mmmae.launch import listed, overrides_of, training_parser
 from mmmae.recipes import files as recipes
-from mmmae.recipes.lookup import RecipeError, names
+from mmmae.recipes.lookup import RecipeError
+from modalities.errors import InputError
 from modalities.imu.table import load
 from modalities.records import Batch, take
 
@@ -84,6 +86,36 @@ def labelled(batch: Batch) -> Batch:
 def test_a_recipe_from_outside_trains(mylab, name, ragged):
     recipe = Recipe.load(mylab / "mylab" / f"{name}.yaml", ["modalities.imu.sensors=3"] if name == "foveal" else [])
     learn(recipe.build(), labelled(recipe.example(batch_size=4, ragged=ragged)))
+
+
+def test_a_dense_head_from_outside_learns_a_column_of_its_own(mylab, tmp_path):
+    file = mylab / "mylab" / "gaze.yaml"
+    recipe = Recipe.load(file)
+    learn(recipe.build(), recipe.example(batch_size=4, ragged=True))
+    media.write_film(tmp_path / "a.mp4", [media.coded(i) for i in range(64)], rate=16)
+    rows = [{"video": "a.mp4", "gaze": [[0, 0.0, 1.0], [4, 1.0, 0.0]]}, {"video": "a.mp4"}]
+    listing = tmp_path / "manifest.jsonl"
+    listing.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    clips = recipe.clips(open_for(recipe, listing))
+    samples = [clips[0, index][0] for index in range(2)]
+    moments = samples[0].start + 2.0 * (torch.arange(4) + 0.5) / 4  # tubes of two frames
+    torch.testing.assert_close(samples[0].targets["gaze"], torch.stack([moments / 4, 1 - moments / 4], 1).float())
+    assert samples[1].targets["gaze"].isnan().all()
+    learn(recipe.build(), next(iter(Loader(clips, 2))))
+    listing.write_text(json.dumps(rows[0] | {"gaze": [[0, 0.5]]}) + "\n")
+    with pytest.raises(InputError, match=r"line 1: column 'gaze' takes a list of \[second, across, down\]"):
+        open_for(recipe, listing)
+
+
+def test_a_folder_of_a_modality_from_outside_needs_no_manifest(mylab, tmp_path):
+    for name in ("a", "b"):
+        np.save(tmp_path / f"{name}.npy", np.zeros((40, 64)))
+    (tmp_path / "a.txt").write_text("a car")
+    recipe = Recipe.load(mylab / "mylab" / "radar.yaml")
+    rows = list(open_for(recipe, tmp_path))
+    assert [(row.id, Path(row.sources["radar"]).name, row.sources.get("text")) for row in rows] == [
+        ("a", "a.npy", "a car"), ("b", "b.npy", None),
+    ]  # fmt: skip
 
 
 def test_the_masking_from_outside_hides_the_middle_and_more_as_training_goes(mylab):
@@ -157,7 +189,7 @@ def test_a_modality_from_outside_is_checked_and_trained_from_files(mylab, tmp_pa
     assert sorted(batch["radar"].length.tolist()) == [0, 30, 40, 40, 40, 40]
     model = recipe.build()
     patches = model.tokenizers["radar"].patchify(batch["radar"])
-    whole = model.tokenizers["radar"].assemble(patches.values, patches.grid)
+    whole = model.tokenizers["radar"].unpatchify(patches.values, patches.grid)
     assert torch.equal(whole, batch["radar"].silenced().values)
     learn(model, batch)
 
@@ -223,7 +255,7 @@ def test_rows_that_are_shown_are_read(tmp_path):
         (text,) = blocks("data.md", language)
         file = tmp_path / f"manifest.{language}"
         file.write_text(text)
-        found = [cells.check(row, names("reader"), place) for place, row in rows.read(*rows.locate(file))]
+        found = [cells.check(row, kinds.HOUSE, place) for place, row in rows.read(*rows.locate(file))]
         assert len(found) > 1 and all(found)
     (text,) = blocks("data.md", "csv imu")
     file = tmp_path / "imu.csv"

@@ -12,6 +12,7 @@ from fusion.projector import Projector
 from fusion.sizes import SIZES
 from mmmae import Recipe, corpora
 from mmmae.data import cells
+from mmmae.data.kinds import HOUSE
 from mmmae.objectives import Objective
 from mmmae.recipes import files as recipes
 from mmmae.recipes.lookup import find, names, signature
@@ -49,7 +50,7 @@ def require_keys(kind: str, name: str, cell: str) -> None:
         assert (key if sized or parameter.default is parameter.empty else f"{key}={written(parameter.default)}") in told
 
 
-@pytest.mark.parametrize("kind", ["masking", "joint masking", "trunk", "decoder", "teacher", "objective"])
+@pytest.mark.parametrize("kind", ["masking", "joint masking", "trunk", "decoder", "codes", "teacher", "objective"])
 def test_every_part_and_every_key_of_it_is_listed(kind):
     known = table("recipes.md", kind.capitalize())
     assert sorted(known) == names(kind)
@@ -97,5 +98,5 @@ def test_sizes_columns_and_corpora_are_listed():
     assert {name: row.strip(" |").split(" | ") for name, row in known.items()} == {
         name: [", ".join(map(str, numbers)) for numbers in both] for name, both in SIZES.items()
     }
-    assert set(table("data.md", "Manifest")) == {*cells.COLUMNS, *names("reader")}
+    assert set(table("data.md", "Manifest")) == {column for column in cells.cells_of(tuple(HOUSE.values()))}
     assert sorted(table("data.md", "Corpora")) == sorted(corpora.names())

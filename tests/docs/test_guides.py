@@ -1,7 +1,7 @@
 """A newcomer who follows a guide gets to its end: every command and every line of Python of it is run, in order.
 
 Each page is followed in an empty folder with the recordings that its first section lays out, made of a few small clips
-of the embedded world. Commands run in this process, as they stand but for three things, so that a page takes seconds:
+of the synthetic world. Commands run in this process, as they stand but for three things, so that a page takes seconds:
 `accelerate launch` becomes one process (its own flags are parsed by accelerate), recordings are read without workers,
 probes are drawn once, and `mmmae train` gets SMALL appended, which wins over what the page asks for.
 """
@@ -40,7 +40,7 @@ ALONE = ["--workers=0"]
 APPENDED = {"train": SMALL, "check": ALONE, "embed": ALONE, "retrieve": ALONE, "probe": [*ALONE, "--seeds=1"]}
 WRITTEN = ("--output", "--out", "--report")  # options that name what a command writes
 SHOWN = ("", "text")  # languages of blocks that are looked at, not run
-CLIPS, LONG, LATE = 16, 21.0, 2.0  # clips; seconds of the long film; second at which the first logs begin
+CLIPS, LONG, LATE = 16, 21.0, 2.0  # clips; seconds of the long video; second at which the first logs begin
 MS, CLOCK = 1000, 1_700_000_000_000  # the clock of the sensors, in milliseconds
 
 
@@ -79,7 +79,7 @@ def clips(world: Path) -> Iterator[dict]:
 
 def videos(world: Path) -> None:
     for row in clips(world):
-        home = Path("films", row["label"])
+        home = Path("videos", row["label"])
         home.mkdir(parents=True, exist_ok=True)
         shutil.copy(row["video"], home / f"{row['id']}.mp4")
 
@@ -99,7 +99,7 @@ def egocentric(world: Path) -> None:
     people, activities = ("anna", "ben", "chen", "dora"), ("cook", "wash", "walk", "rest")
     sessions = [(person, activity) for person in people for activity in activities]
     table = pandas.DataFrame([(f"{p}-{a}", p, CLOCK + i) for i, (p, a) in enumerate(sessions)])
-    table.to_csv("raw/sessions.csv", index=False, header=["session", "person", "film_start_ms"])
+    table.to_csv("raw/sessions.csv", index=False, header=["session", "person", "video_start_ms"])
     labels = pandas.DataFrame([(f"{p}-{a}", 0.5, 4.0, a) for p, a in sessions])
     labels.to_csv("raw/labels.csv", index=False, header=["session", "start", "end", "label"])
     for number, ((person, activity), row) in enumerate(zip(sessions, clips(world), strict=True)):
@@ -122,13 +122,13 @@ def manifest(folder: str) -> list[dict]:
 
 
 def labelled() -> None:
-    """The manifest tells the folder of each film."""
-    rows = manifest("films")
+    """The manifest tells the folder of each video."""
+    rows = manifest("videos")
     assert len(rows) == CLIPS and all(row["video"].startswith(row["label"]) for row in rows)
 
 
 def parted() -> None:
-    """The long film has become parts of one group, and a sound beside a film stands in for its own."""
+    """The long video has become parts of one group, and a sound beside a video stands in for its own."""
     rows = {row["id"]: row for row in manifest("concerts")}
     assert len(rows) == CLIPS + int(LONG // 10)
     assert [rows[f"bounce-long-{i}"]["start"] for i in (0, 1)] == [0.0, 10.0]

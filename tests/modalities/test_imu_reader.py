@@ -182,7 +182,7 @@ BAD_TABLES = {
     "time\n0\n1\n": "no column but the time",
     "time,a.x\n": "no readings",
     "time,a.x,a.x\n0,1,1\n": "a.x, a.x are the same channel, ax",
-    "time,time,a.x\n0,0,1\n.1,.1,1\n": "'time' stands twice",
+    "time,time,a.x\n0,0,1\n.1,.1,1\n": "'time' occurs twice",
     "a.x\n1\n2\n": "imu_rate",
     "": "is empty",
 }

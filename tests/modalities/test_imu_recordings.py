@@ -123,7 +123,7 @@ def test_a_gap_is_judged_by_the_period_of_its_own_channel(tmp_path):
 
 def test_a_label_among_the_readings_is_passed_over_with_a_note():
     reading = reader().read(str(CASES / "imu-label-column/rec.csv"), 2.0, 2.56)
-    assert same(reading, 2.0) and reading.notes == ("passed over columns that are no readings: activity",)
+    assert same(reading, 2.0) and reading.notes == ("ignored columns that are no readings: activity",)
 
 
 def test_words_in_columns_that_are_not_read_are_no_matter(tmp_path):
@@ -179,7 +179,7 @@ def test_a_file_of_its_own_tells_what_x_y_z_are(tmp_path):
 def test_acceleration_with_gravity_goes_before_that_without(tmp_path):
     user = {f"userAcceleration.{axis}": TRUE[f"g{axis}"] for axis in "xyz"}
     reading = reader().read(write(tmp_path / "a.csv", true() | user | {k: TRUE[k] for k in SIX}), 1.0, 2.0)
-    assert same(reading) and "acceleration with gravity is read, that without is passed over" in reading.notes
+    assert same(reading) and "acceleration with gravity is read, that without is ignored" in reading.notes
     reading = reader(channels=3).read(write(tmp_path / "b.csv", true() | user), 1.0, 2.0)
     assert np.abs(reading.values[:, 0, 0].numpy() - 9.80665 * TRUE["gx"][50:150]).max() < 1e-4
     assert {"acceleration is without gravity", "acceleration is in g: converted to m/s^2"} <= set(reading.notes)

@@ -108,7 +108,7 @@ def test_all_observed_is_bit_identical_to_none_missing(kind, objective):
 @every_kind
 @given(seed=seeds)
 def test_a_patch_without_channels_alone_is_invalid(kind, seed):
-    tokenizer = tiny.cutter("imu", KINDS[kind])
+    tokenizer = tiny.make_tokenizer("imu", KINDS[kind])
     signal = Signal(torch.randn(3, 40, 3, 6))
     signal = replace(signal, observed=lacking(signal.values.shape, seed))
     patches = tokenizer.patchify(signal)
@@ -188,7 +188,7 @@ def test_restoring_the_target_gives_back_what_exists(norm):
 
 
 def test_a_missing_channel_is_drawn_as_a_gap(tmp_path):
-    tokenizer = tiny.cutter("imu", KINDS["raw"])
+    tokenizer = tiny.make_tokenizer("imu", KINDS["raw"])
     observed = torch.ones(1, 40, 3, 6, dtype=torch.bool)
     observed[:, :, 0, 1] = False  # y of the first sensor
     observed[:, :16, 0, 2] = False  # z, for a while

@@ -22,8 +22,9 @@ from mmmae.data.manifest import Manifest
 from mmmae.data.measurements import Numbers
 from mmmae.probe import finetune
 from mmmae.probe.finetune import Tuning
-from mmmae.probe.late_fusion import Said, together
+from mmmae.probe.late_fusion import fuse
 from mmmae.probe.metrics import number_scores, set_scores
+from mmmae.probe.results import ClassScores
 from mmmae.probe.splits import split
 from mmmae.recipes.lookup import RecipeError
 from mmmae.storage.checkpoint import find, load_recipe
@@ -226,8 +227,11 @@ def test_figures_of_sets_are_means_over_labels():
 
 
 def test_voices_are_joined_as_their_kind_asks():
-    one, other = Said(np.array([0, 1]), np.array([[0.8], [0.5]])), Said(np.array([1, 2]), np.array([[0.9], [0.2]]))
-    assert together([one, other], "regression").probabilities[:, 0] == pytest.approx([0.8, 0.7, 0.2])
-    assert together([one, other], "multilabel").probabilities[:, 0] == pytest.approx([0.8, 0.9, 0.2])
-    twice = together([one, one], "multilabel").probabilities[0, 0]
+    one, other = (
+        ClassScores(np.array([0, 1]), np.array([[0.8], [0.5]])),
+        ClassScores(np.array([1, 2]), np.array([[0.9], [0.2]])),
+    )
+    assert fuse([one, other], "regression").probabilities[:, 0] == pytest.approx([0.8, 0.7, 0.2])
+    assert fuse([one, other], "multilabel").probabilities[:, 0] == pytest.approx([0.8, 0.9, 0.2])
+    twice = fuse([one, one], "multilabel").probabilities[0, 0]
     assert twice == pytest.approx(0.64 / (0.64 + 0.04))

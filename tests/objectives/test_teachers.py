@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 
 import pytest
@@ -12,8 +11,8 @@ from torch.testing import assert_close
 
 from mmmae import MaskedAutoencoder, Recipe
 from mmmae.recipes.lookup import RecipeError
+from mmmae.training.assembly import begun
 from mmmae.training.optim import adamw
-from mmmae.training.warm_start import begin
 from modalities.errors import InputError
 
 TEACHER = "objectives.distillation.teacher"
@@ -91,7 +90,8 @@ def test_it_equals_its_student_at_the_start(tmp_path):
     contrast = tiny.system("momentum contrast")[0].objectives["contrastive"]
     assert same(contrast.teacher.heads.state_dict(), contrast.project.state_dict())
     built(seed=5).save_pretrained(tmp_path / "other")
-    begin(model, tmp_path / "other")  # training.start replaces the weights that were drawn
+    other = model.recipe.changed({"training": {"start": str(tmp_path / "other")}})
+    model, _ = begun(other, torch.device("cpu"), fresh=True)
     assert all(torch.equal(*pair) for pair in both(model))
     assert same(model.trunk.state_dict(), built(seed=5).trunk.state_dict())
 
@@ -104,18 +104,18 @@ def test_a_teacher_draws_nothing_and_changes_nothing_else():
 
 @pytest.mark.parametrize("flag", [lambda taken: taken, torch.tensor], ids=["bool", "tensor"])
 def test_it_follows_exactly_and_not_after_a_skipped_step(flag):
-    model = built(f"{TEACHER}={{use: ema, momentum: 0.9, final: 1.0}}")
+    model = built(f"{TEACHER}={{use: ema, momentum: {{from: 0.9, to: 1.0, shape: cosine}}}}")
     expected = [weight.clone() for weight, _ in both(model)]
     for step, taken in enumerate([True, True, False, True]):
         wander(model)
         before = state(model.objectives["distillation"].teacher)
+        model.advance(step / 4)
         model.after_step(step / 4, flag(taken))
-        m = 1 - 0.1 * (1 + math.cos(math.pi * step / 4)) / 2
-        assert m == pytest.approx(model.objectives["distillation"].teacher.current(step / 4))
+        m = model.objectives["distillation"].teacher.momentum
+        assert m == pytest.approx([0.9, 0.9146447, 0.95, 0.9853553][step])
         if not taken:
             assert same(before, state(model.objectives["distillation"].teacher))
             continue
-        m = model.objectives["distillation"].teacher.current(step / 4)
         expected = [m * weight + (1 - m) * own for weight, (_, own) in zip(expected, both(model), strict=True)]
         assert all(torch.equal(weight, value) for value, (weight, _) in zip(expected, both(model), strict=True))
     assert not torch.equal(*both(model)[0])

@@ -12,10 +12,10 @@ import torch
 from matplotlib.colors import to_rgb
 from matplotlib.image import imread
 from media import coded, tone, write_film
-from tiny import chosen, cutter, poisoned, record, tiny, tokenizers
+from tiny import chosen, make_tokenizer, poisoned, record, tiny, tokenizers
 
 from mmmae.commands import inspect_ as look
-from mmmae.objectives.prediction import Picture
+from mmmae.objectives.objective import Picture
 from mmmae.panels import audio, draw, embedding, footnote, kind, part, seen, show, spread, text, video, views
 from mmmae.panels.page import COVER, DOTS, WIDTH, Page, View
 from mmmae.recipes.lookup import names
@@ -70,13 +70,13 @@ def test_a_page_is_as_wide_as_it_says_and_longer_for_more_samples(example, tmp_p
 
 
 def test_every_modality_has_a_picture_and_strangers_a_fallback():
-    assert {kind(cutter(name, settings)) for name, settings in tokenizers()} == set(names("tokenizer"))
+    assert {kind(make_tokenizer(name, settings)) for name, settings in tokenizers()} == set(names("tokenizer"))
 
     class Mine(VideoTokenizer):
         """A tokenizer from outside the house is drawn as what it inherits from."""
 
     class Stranger(Tokenizer):
-        patchify = lift = assemble = None
+        patchify = embed_values = unpatchify = None
 
     assert kind(Mine(8)) == "video"
     assert kind(Stranger(8)) == "embedding"
@@ -84,10 +84,10 @@ def test_every_modality_has_a_picture_and_strangers_a_fallback():
 
 @pytest.mark.parametrize("name, settings", tokenizers())
 def test_every_tokenizer_can_be_drawn(name, settings, tmp_path):
-    tokenizer = cutter(name, settings)
+    tokenizer = make_tokenizer(name, settings)
     signal = record(name, settings, tokenizer, batch=3, seed=0, ragged=True)
     patches = tokenizer.patchify(signal)
-    whole = tokenizer.assemble(patches.values, patches.grid)
+    whole = tokenizer.unpatchify(patches.values, patches.grid)
     hidden = (torch.rand(patches.time.shape) < 0.5) & patches.valid
     page = Page()
     for view in seen(name, tokenizer, signal, None, Picture(whole, whole.flip(0), hidden)):

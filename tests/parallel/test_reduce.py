@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.testing import assert_close
 
-from modalities.noise import draw, permutation, sample_key, uniform
+from modalities.noise import permutation, sample_key, uniform, uniform_scalar
 from modalities.records import Batch
 
 WORLD = 2
@@ -107,7 +107,7 @@ words = st.integers(-(2**62), 2**62)
 @given(seed=words, epoch=st.integers(0, 10_000), index=st.integers(0, 2**40), purpose=st.text(max_size=20))
 def test_noise_on_a_device_is_that_of_the_loader(seed, epoch, index, purpose):
     key = sample_key(seed, epoch, index)
-    assert uniform(torch.tensor([key]), purpose, 5)[0].tolist() == draw(key, purpose, 5)
+    assert uniform(torch.tensor([key]), purpose, 5)[0].tolist() == uniform_scalar(key, purpose, 5)
 
 
 def test_noise_is_uniform_and_every_purpose_has_its_own():

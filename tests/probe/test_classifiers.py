@@ -13,7 +13,7 @@ from mmmae.api import MaskedAutoencoder
 from mmmae.data.classes import Classes
 from mmmae.probe.attentive import attentive
 from mmmae.probe.classifiers import STRENGTHS, Examples, knn, linear, log_loss, prepared, strongest
-from mmmae.probe.features import Frozen
+from mmmae.probe.features import FrozenFeatures
 from mmmae.probe.fitting import CLASSIFIERS, Probe, majority
 from mmmae.probe.splits import Split
 
@@ -22,7 +22,7 @@ def classes(count: int) -> Classes:
     return Classes(tuple(map(str, range(count))))
 
 
-def features(rows: Split, hint: float, width: int = 8, tokens: int = 3) -> Frozen:
+def features(rows: Split, hint: float, width: int = 8, tokens: int = 3) -> FrozenFeatures:
     """Noise of two streams; the first tells the label as loudly as `hint` says."""
     noise = np.random.default_rng(1)
     size = len(rows.labels)
@@ -30,10 +30,12 @@ def features(rows: Split, hint: float, width: int = 8, tokens: int = 3) -> Froze
     made = {name: noise.normal(size=(size, tokens, width)).astype(np.float32) for name in ("imu", "text")}
     made["imu"] += told[:, None].astype(np.float32)
     means = {name: x.mean(1) for name, x in made.items()}
-    return Frozen(np.arange(size), means, {name: x.astype(np.float16) for name, x in made.items()})
+    return FrozenFeatures(np.arange(size), means, {name: x.astype(np.float16) for name, x in made.items()})
 
 
-def probed(model: MaskedAutoencoder, rows: Split, found: Frozen, kind: str, seeds: int = 2, shots: tuple = ()) -> list:
+def probed(
+    model: MaskedAutoencoder, rows: Split, found: FrozenFeatures, kind: str, seeds: int = 2, shots: tuple = ()
+) -> list:
     probe = Probe({"pretrained": model}, ["imu", "text"], [rows], kind, seeds)
     return probe.results({("imu+text", "pretrained"): found}, shots)
 

@@ -9,13 +9,13 @@ import tiny
 import torch
 
 from mmmae.data.manifest import Manifest
-from mmmae.probe.features import Given, frozen, reading, withhold
+from mmmae.probe.features import VisibleStreams, frozen, reading, withhold
 from modalities.records import Signal
 
 
 def test_features_depend_on_neither_batch_nor_padding(people, model):
     manifest = Manifest.open(people, bad=1.0)
-    asked = {"joint": (model, Given(("imu", "text"))), "imu": (model, Given(("imu",)))}
+    asked = {"joint": (model, VisibleStreams(("imu", "text"))), "imu": (model, VisibleStreams(("imu",)))}
     clips = reading(model, manifest)
     every = range(len(manifest))
     one, _ = frozen(clips, every, asked, batch_size=1)
@@ -33,7 +33,7 @@ def test_features_depend_on_neither_batch_nor_padding(people, model):
 def test_a_feature_is_the_mean_over_evenly_spaced_windows(people, model):
     manifest = Manifest.open(people, bad=1.0)
     (index,) = [i for i, row in enumerate(manifest) if row.id == "0-2"]  # of 2.4 s
-    found, _ = frozen(reading(model, manifest, ["imu"], windows=2), [index], {0: (model, Given(("imu",)))})
+    found, _ = frozen(reading(model, manifest, ["imu"], windows=2), [index], {0: (model, VisibleStreams(("imu",)))})
     reader = model.recipe.readers()["imu"]
     windows = [reader.read(manifest[index].sources["imu"], start, 0.8).values for start in (0.4, 1.2)]
     signal = Signal(torch.stack(windows), duration=torch.full((2,), 0.8))
@@ -44,7 +44,7 @@ def test_a_feature_is_the_mean_over_evenly_spaced_windows(people, model):
 
 def test_statistics_are_mean_and_deviation_of_the_tokens_that_are_there(people, model):
     manifest = Manifest.open(people, bad=1.0)
-    asked = {0: (model, Given(("imu", "text")))}
+    asked = {0: (model, VisibleStreams(("imu", "text")))}
     found, _ = frozen(reading(model, manifest), range(12), asked, pool="statistics", tokens=True)
     for name, tokens in found[0].tokens.items():
         there = ~np.isnan(tokens[:, 0, 0])
@@ -56,7 +56,9 @@ def test_statistics_are_mean_and_deviation_of_the_tokens_that_are_there(people, 
 
 def test_a_bad_recording_is_left_out_and_nothing_stands_in_for_it(people, model):
     manifest = Manifest.open(people, bad=1.0)
-    found, faults = frozen(reading(model, manifest), range(len(manifest)), {0: (model, Given(("imu",)))}, batch_size=4)
+    found, faults = frozen(
+        reading(model, manifest), range(len(manifest)), {0: (model, VisibleStreams(("imu",)))}, batch_size=4
+    )
     assert [fault.id for fault in faults] == ["bad"]
     names = [row["id"] for row in manifest.columns("id")]
     assert [names[index] for index in found[0].indices] == [name for name in names if name != "bad"]

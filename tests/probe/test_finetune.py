@@ -29,8 +29,8 @@ from mmmae.parallel.ranks import Ranks
 from mmmae.probe import finetune
 from mmmae.probe.features import reading
 from mmmae.probe.finetune import Finetuning, Fit, Tuning
-from mmmae.probe.own_head import told
-from mmmae.probe.results import Result, Wish
+from mmmae.probe.own_head import class_scores
+from mmmae.probe.results import EvalRequest, Result
 from mmmae.probe.splits import Split, split
 from modalities.records import Batch, Signal
 
@@ -77,7 +77,7 @@ def tuned(people: Path, model: MaskedAutoencoder, rows: Split, name: str = "pret
     study = Finetuning({"pretrained": model}, rows, 1, Tuning(**{"steps": 10, "epochs": 1, "rounds": 5, **tuning}))
     clips = reading(model, Manifest.open(people))
     fit = Fit(Result("imu", name), 0, *rows.parts(0))
-    return study.tuned(fit, clips, batch_size=8, workers=0, tick=lambda count: None)
+    return study.tuned(fit, clips, batch_size=8, workers=0, tick=lambda count: None, ranks=Ranks())
 
 
 def test_the_side_is_told_while_training(people):
@@ -112,10 +112,10 @@ def test_what_does_best_in_validation_is_kept_and_only_training_rows_are_learned
     def selecting(model: MaskedAutoencoder, clips, indices, **settings):
         states.append({name: weight.clone() for name, weight in model.state_dict().items()})
         assert indices == rows.parts(0)[1].tolist()
-        return told(model, clips, indices, **settings)
+        return class_scores(model, clips, indices, **settings)
 
     monkeypatch.setattr(finetune, "prepared", learned)
-    monkeypatch.setattr(finetune, "told", selecting)
+    monkeypatch.setattr(finetune, "class_scores", selecting)
     monkeypatch.setattr(finetune, "selection", lambda target, labels, predicted: next(scores))
     found, step = tuned(people, model, rows, steps=15)
     names = [row["id"] for row in Manifest.open(people).columns("id")]
@@ -133,12 +133,33 @@ def test_fine_tuning_learns_and_repeats_itself_without_the_labels_of_the_test(pe
     for side, shots in ((rows, (2,)), (replace(rows, labels=poisoned), ())):
         study = Finetuning({"pretrained": model}, side, 1, Tuning(steps=30, epochs=1, rounds=2, rate=3e-3))
         with Progress(disable=True) as progress:
-            outcomes.append(study.run(Wish(clips, shots, progress, Ranks(), drop=False, batch_size=8, workers=0)))
+            outcomes.append(
+                study.run(EvalRequest(clips, shots, progress, Ranks(), drop=False, batch_size=8, workers=0))
+            )
             assert all(task.finished for task in progress.tasks)
     (whole, few), (other,) = (outcome.results for outcome in outcomes)
     assert whole.seeds[0]["accuracy"] > 0.8 and other.seeds[0]["accuracy"] < 0.2
     assert whole.confusion.sum(0).tolist() == other.confusion.sum(0).tolist() and whole.chosen == other.chosen
     assert (whole.train, whole.test, few.train, few.shots) == (24, 12, 6, 2)
+
+
+def test_a_step_that_is_not_finite_is_left_out_of_fine_tuning(people, model, rows, tmp_path, monkeypatch):
+    forward, calls = MaskedAutoencoder.forward, []
+
+    def broken(self, batch):
+        calls.append(self.training)
+        losses = forward(self, batch)
+        return replace(losses, total=losses.total * torch.nan) if len(calls) == 3 else losses
+
+    monkeypatch.setattr(MaskedAutoencoder, "forward", broken)
+    study = Finetuning({"pretrained": model}, rows, 1, Tuning(steps=5, epochs=1, rounds=5), tmp_path)
+    fit = Fit(Result("imu", "pretrained"), 0, *rows.parts(0))
+    clips = reading(model, Manifest.open(people))
+    found, _ = study.tuned(fit, clips, batch_size=8, workers=0, tick=lambda count: None, ranks=Ranks())
+    assert all(weight.isfinite().all() for weight in found.state_dict().values())
+    assert len(calls) == 5 and all(calls)
+    (line,) = (tmp_path / "skipped_steps.jsonl").read_text().splitlines()
+    assert json.loads(line)["step"] == 3 and len(json.loads(line)["samples"]) == 8
 
 
 def test_few_rows_are_learned_from_for_long_and_all_for_some_epochs():
@@ -149,7 +170,7 @@ def test_few_rows_are_learned_from_for_long_and_all_for_some_epochs():
 def test_the_test_is_the_mean_over_windows(people, model):
     manifest = Manifest.open(people)
     (index,) = [i for i, row in enumerate(manifest) if row.id == "2-1"]  # of 2.4 s
-    found = told(model, reading(model, manifest, windows=2), [index], batch_size=4, workers=0)
+    found = class_scores(model, reading(model, manifest, windows=2), [index], batch_size=4, workers=0)
     reader = model.recipe.readers()["imu"]
     windows = [reader.read(manifest[index].sources["imu"], start, 0.8).values for start in (0.4, 1.2)]
     with torch.no_grad():
@@ -197,7 +218,7 @@ def test_a_run_is_tested_with_its_own_classifier(people, tmp_path, capsys):
     found = json.loads((tmp_path / "results.json").read_text())["results"][1]
     manifest, model = Manifest.open(people), MaskedAutoencoder.from_pretrained(people / "run")
     rows = split(manifest, 0.1)
-    said = told(model, reading(model, manifest, windows=2), rows.test.tolist(), batch_size=5, workers=0)
+    said = class_scores(model, reading(model, manifest, windows=2), rows.test.tolist(), batch_size=5, workers=0)
     right = (said.probabilities.argmax(1) == rows.labels[said.indices]).mean()
     assert found["scores"]["accuracy"]["values"] == [pytest.approx(right)] and found["test"] == 12
 

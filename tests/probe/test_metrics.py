@@ -143,3 +143,18 @@ def test_a_collapsed_model_is_not_taken_for_equal_items():
 def test_items_of_another_number_are_refused():
     with pytest.raises(ValueError, match="3 pairs got 2 items"):
         ranking(np.eye(3), ["a", "b"])
+
+
+@given(st.integers(0, 1000), st.floats(1e-9, 1e9))
+def test_a_ranking_does_not_depend_on_the_scale_of_similarities(seed, scale):
+    """Items are equal where their rows are, however small all similarities are."""
+    noise = np.random.default_rng(seed)
+    rows = noise.integers(0, 4, 12)
+    similarity = noise.normal(size=(4, 4))[rows][:, rows]
+    assert ranking(scale * similarity) == ranking(similarity)
+    assert ranking(similarity)["distinct queries"] == len(np.unique(rows))
+
+
+def test_the_spread_of_one_seed_is_nothing():
+    assert spread([{"a": 2.0}])["a"] == {"mean": 2.0, "std": 0.0, "values": [2.0]}
+    assert math.isnan(spread([{"a": 2.0}, {"a": math.nan}])["a"]["std"])

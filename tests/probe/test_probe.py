@@ -12,8 +12,8 @@ from rich.console import Console
 
 from mmmae.__main__ import main
 from mmmae.data.manifest import Manifest
-from mmmae.probe.features import Given, reading
-from mmmae.probe.fitting import Case, cases
+from mmmae.probe.features import VisibleStreams, reading
+from mmmae.probe.fitting import Ablation, ablations
 from mmmae.probe.metrics import NAMES
 from mmmae.probe.results import Result
 from mmmae.probe.results import table as told
@@ -33,11 +33,14 @@ def test_a_narrow_table_says_which_features_lack_what():
 
 def test_everything_that_may_be_missing_is_tried_once(people, model):
     clips = reading(model, Manifest.open(people, bad=1.0))
-    found = cases(clips, ["imu", "text", "imu+text"], draws=2)
+    found = ablations(clips, ["imu", "text", "imu+text"], draws=2)
     sensors = {(c.features, c.sensors, c.draw) for c in found if c.sensors}
     assert sensors == {(f, (n, 3), d) for f in ("imu", "imu+text") for n in (1, 2) for d in range(2)}
     rest = {case: given for case, given in found.items() if case.sensors is None}
-    assert rest == {Case("imu+text", "imu"): Given(("text",)), Case("imu+text", "text"): Given(("imu",))}
+    assert rest == {
+        Ablation("imu+text", "imu"): VisibleStreams(("text",)),
+        Ablation("imu+text", "text"): VisibleStreams(("imu",)),
+    }
 
 
 # The commands

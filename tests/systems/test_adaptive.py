@@ -89,7 +89,7 @@ def test_patches_are_drawn_without_replacement_in_proportion():
     odds, draws = torch.tensor([0.5, 0.3, 0.15, 0.05]), 8000
     pairs = {(i, j): odds[i] * odds[j] / (1 - odds[i]) for i, j in permutations(range(4), 2)}
     expected = torch.tensor([sum(p for pair, p in pairs.items() if i in pair) for i in range(4)])
-    masking = Adaptive(tiny.cutter("embedding", {"width": 1}, dim=16), ratio=0.5)
+    masking = Adaptive(tiny.make_tokenizer("embedding", {"width": 1}, dim=16), ratio=0.5)
     masking.score = lambda patches: odds.log().expand(draws, -1)
     blank = Patches(torch.zeros(draws, 4, 1), lattice((4,)), torch.zeros(draws, 4), (4,), torch.ones(draws))
     plan = masking.plan(blank, Noise(tiny.keys(draws))("mask", 4))

@@ -148,7 +148,7 @@ def test_an_audiovisual_checkpoint_goes_on_with_sound_alone(encoder, tmp_path):
     again = MaskedAutoencoder.from_pretrained(tmp_path)
     assert torch.equal(again.encode(sound)["audio"].x, model.encode(sound)["audio"].x)
     narrow = model.recipe.narrow(["audio"]).build()
-    begin(narrow, tmp_path)
+    begin(narrow, narrow.recipe, str(tmp_path))
     for name, weight in narrow.trunk.state_dict().items():
         assert torch.equal(weight, model.trunk.state_dict()[name]), name
     assert narrow(sound).total.isfinite()

@@ -12,7 +12,7 @@ from torch.testing import assert_close
 from mmmae.api import MaskedAutoencoder
 from mmmae.objectives import Encoded
 from mmmae.objectives.diffusion import signal_left
-from modalities.noise import normal, numbered, uniform
+from modalities.noise import normal, uniform, uniform_at
 from modalities.records import Batch, Signal, take
 
 DECODERS = ["{use: joint}", "{use: cross, together: false}", "{use: cross, together: true}"]
@@ -42,7 +42,7 @@ def test_normal_numbers_are_normal_and_belong_to_their_place():
     assert abs(x.mean()) < 0.01 and abs(x.std() - 1) < 0.01 and abs(x.pow(4).mean() - 3) < 0.05
     assert normal(torch.tensor([0.0, 1 - 2**-24])).sum() == 0  # both ends are finite, and alike
     index = torch.randint(0, 4096, (64, 9), generator=torch.Generator().manual_seed(0))
-    assert torch.equal(normal(numbered(key, "noise", index)), x.gather(1, index))
+    assert torch.equal(normal(uniform_at(key, "noise", index)), x.gather(1, index))
 
 
 def test_linear_is_ddpms_and_cosine_ends_in_nothing():
@@ -143,7 +143,7 @@ def test_a_picture_leaves_visible_pixels_as_they_are_and_does_not_look_at_hidden
     assert torch.equal(picture.original, batch["video"].values) and torch.equal(same, visible)
     assert torch.equal(~visible, picture.hidden)
     other = tiny.poison(encoded, model)
-    frames = tokenizer.assemble(other.patches["video"].values, other.patches["video"].grid)
+    frames = tokenizer.unpatchify(other.patches["video"].values, other.patches["video"].grid)
     poisoned = replace(batch, signals={"video": replace(batch["video"], values=frames)})
     assert torch.equal(model.reconstruct(poisoned, encoded.plans)["video"].predicted, picture.predicted)
 

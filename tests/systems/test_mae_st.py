@@ -48,7 +48,7 @@ def test_the_frames_predicted_are_evenly_spread_from_the_first_to_the_last(frame
     patches = tokenizer.patchify(signal)
     count = frames // tube * predict
     chosen = torch.linspace(0, frames - 1, count).long()
-    assert tokenizer.frames_said(frames) == chosen.tolist()
+    assert tokenizer.predicted_frames(frames) == chosen.tolist()
     target = tokenizer.target(patches, everything(patches))
     assert target.shape[-1] == tokenizer.outputs == predict * 3 * 16**2
     pixels = (signal.values[:, chosen].float() / 255 - MEAN) / STD
@@ -58,7 +58,7 @@ def test_the_frames_predicted_are_evenly_spread_from_the_first_to_the_last(frame
 
 def test_the_last_frame_is_among_those_predicted_and_the_last_but_one_is_not():
     tokenizer = VideoTokenizer(32, predict=1)
-    assert tokenizer.frames_said(16) == [0, 2, 4, 6, 8, 10, 12, 15]
+    assert tokenizer.predicted_frames(16) == [0, 2, 4, 6, 8, 10, 12, 15]
     signal = clip()
     patches, other = tokenizer.patchify(signal), signal.values.clone()
     other[:, [1, 3, 5, 7, 9, 11, 13, 14]] = 0
@@ -91,13 +91,13 @@ def test_pictures_show_nothing_that_was_neither_seen_nor_predicted():
     model, batch = recipe.build(), recipe.example(batch_size=2)
     tokenizer, picture = model.tokenizers["video"], model.reconstruct(batch)["video"]
     patches = tokenizer.patchify(batch["video"])
-    hidden = tokenizer.assemble(picture.hidden[..., None].expand(patches.values.shape).to(torch.uint8), patches.grid)
+    hidden = tokenizer.unpatchify(picture.hidden[..., None].expand(patches.values.shape).to(torch.uint8), patches.grid)
     unsaid = hidden.bool()
-    unsaid[:, tokenizer.frames_said(16)] = False
+    unsaid[:, tokenizer.predicted_frames(16)] = False
     assert unsaid.any() and (picture.predicted[unsaid] == int(MEAN * 255)).all()
     shown = ~hidden.bool()
     assert torch.equal(picture.predicted[shown], batch["video"].values[shown])
-    assert all(drawn(view) == tokenizer.frames_said(16) for view in views(model, batch)["video"])
+    assert all(drawn(view) == tokenizer.predicted_frames(16) for view in views(model, batch)["video"])
 
 
 def test_learned_positions_separate_time_from_place_and_follow_what_is_kept():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import tiny
 import torch
 from torch import nn
@@ -95,3 +96,13 @@ def test_four_losses_train_the_branches_and_video_gets_sparse():
         for stream in ("video", "text"):
             assert any(name.startswith(f"trunk.branches.{stream}") for name in moved), (part, stream)
     assert model.eval().encode_masked(batch).tokens["video"].x.shape[1] == shown
+
+
+@pytest.mark.parametrize(("depth", "drops"), [(4, 2), (6, 3), (6, 1), (5, 2)])
+def test_tokens_are_dropped_after_parts_of_equal_depth(depth, drops):
+    made, seen = stack(depth, keep=0.5, drops=drops).train(), []
+    for block in made.blocks:
+        block.register_forward_pre_hook(lambda block, given: seen.append(given[0].shape[1]))
+    left = made.sift(tokens()).x.shape[1]
+    lasts = [number for number, (here, then) in enumerate(zip(seen, [*seen[1:], left], strict=True)) if then < here]
+    assert lasts == [depth * part // drops - 1 for part in range(1, drops + 1)]

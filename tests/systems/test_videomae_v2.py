@@ -179,8 +179,9 @@ def test_a_run_on_fewer_modalities_takes_what_it_has_of_them(world, tmp_path):
     words = fit(same_files(words), data, tmp_path / "never")
     assert words.tree["modalities"]["text"]["vocabulary"].startswith(str(tmp_path / "both"))  # ids mean what they meant
     model = words.build()
-    begin(model, tmp_path / "both")
+    begin(model, words, str(tmp_path / "both"))
     theirs = both.state_dict()
     assert all(torch.equal(weight, theirs[name]) for name, weight in lasting(model).items())
     with pytest.raises(InputError, match=r"tokenizers.video.project.weight: \(128, 384\) there, \(64, 384\) here"):
-        begin(tiny.tiny("default", ["trunk.width=64"], ["video"]).build(), tmp_path / "both")
+        narrow = tiny.tiny("default", ["trunk.width=64"], ["video"])
+        begin(narrow.build(), narrow, str(tmp_path / "both"))

@@ -98,7 +98,7 @@ def test_a_view_left_alone_keeps_the_tokenizer():
         ("modalities.future.patch=8", "belongs to the tokenizer"),
         ("modalities.future.lag=[2.0,1.0]", "smaller end"),
         ("modalities.future.span=0", "span"),
-        ("augment.past.after=future", "must stand before"),
+        ("augment.past.after=future", "must come before"),
         ("augment.past.after=futur", "'future'"),
     ],
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import pytest
 import torch
 import yaml
 from places import ROOT
+from safetensors.torch import load_file
 from walks import walks
 
 import mmmae
@@ -136,6 +138,40 @@ def test_an_interrupt_saves_then_raises(data, tmp_path, monkeypatch):
     assert trained(data, tmp_path / "run", steps=6).step == 6
     straight = trained(data, tmp_path / "straight", steps=6).folder
     assert weights(tmp_path / "run", 6) == weights(straight, 6) and saved.parent.is_dir()
+
+
+STAGED = [
+    "masking.imu.ratio=[0.3, 0.9]", "objectives.reconstruction.weight={from: 1, to: 0.1, shape: cosine}",
+    "training.freeze=[tokenizers, norm1]", "optimizer.clip=1.0", "optimizer.lr=1",
+]  # fmt: skip
+LORA = "training.lora={rank: 2, names: [trunk], train: [objectives]}"
+
+
+@pytest.mark.parametrize("changes", [STAGED, [*STAGED, LORA]], ids=["schedules", "adapters"])
+def test_a_run_with_schedules_and_stages_goes_on_to_the_bit(data, tmp_path, changes):
+    if LORA in changes:
+        pytest.importorskip("peft")
+    overrides = [*OVERRIDES, *changes]
+    straight = trained(data, tmp_path / "straight", overrides=overrides, steps=4, save_every=2)
+    moved = tmp_path / "moved"
+    shutil.copytree(straight.folder, moved)
+    shutil.rmtree(moved / "checkpoints" / "step-4")
+    again = trained(data, moved, overrides=overrides, steps=4, save_every=2)
+    for name in ("model.safetensors", "optimizer.safetensors"):
+        assert (again.checkpoint / name).read_bytes() == (straight.checkpoint / name).read_bytes(), name
+    first, last = (load_file(straight.folder / "checkpoints" / f"step-{n}" / "model.safetensors") for n in (2, 4))
+    rests = {name for name in first if torch.equal(first[name], last[name])}
+    frozen = {name for name in first if name.startswith("tokenizers.") or ".norm1." in name}
+    assert frozen and frozen <= rests
+    if LORA in changes:
+        trunk = {name for name in first.keys() - rests if name.startswith("trunk.")}
+        assert trunk == {name for name in first if "lora_" in name}
+    losses = [json.loads(line) for line in (straight.folder / "log.jsonl").read_text().splitlines()]
+    assert losses[-1]["loss"] < 0.5 * losses[-1]["reconstruction/imu"]
+    model = straight.model()
+    assert model.encode(model.recipe.example(2))["imu"].x.isfinite().all()
+    with pytest.raises(InputError, match=r"training\.freeze"):
+        trained(data, moved, overrides=[*overrides, "training.freeze=[trunk.stacks]"], steps=5)
 
 
 def test_a_thread_trains_and_another_precision_follows(data, tmp_path):

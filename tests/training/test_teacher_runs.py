@@ -19,7 +19,7 @@ from mmmae.storage import checkpoint
 from mmmae.train import main
 
 EMA = [
-    "objectives.contrastive={queue: 20, teacher: {use: ema, momentum: 0.9, final: 1.0}, head: {hidden: [16], norm: batch}}",
+    "objectives.contrastive={queue: 20, teacher: {use: ema, momentum: {from: 0.9, to: 1.0, shape: cosine}}, head: {hidden: [16], norm: batch}}",
     "objectives.distillation={pooled: 0.5, teacher: {each: epoch}}",
 ]
 

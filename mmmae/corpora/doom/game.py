@@ -14,7 +14,7 @@ import numpy as np
 from mmmae.corpora.doom.player import Player
 from mmmae.native_logs import quiet
 from modalities.errors import InputError
-from modalities.noise import draw
+from modalities.noise import uniform_scalar
 
 TICS, SOUND = 35, 22_050  # tics, each one picture, and samples of sound per second
 BEFORE, AFTER = 50, 8  # tics played but not shown: drawing the weapon, and a border for the IMU's smoothing
@@ -91,7 +91,7 @@ class Game:
         game.set_doom_map(level)
         game.set_seed(key & 0x7FFFFFFF)
         game.new_episode()
-        where, look = draw(key, f"doom/start/{number}" if number else "doom/start", 2)
+        where, look = uniform_scalar(key, f"doom/start/{number}" if number else "doom/start", 2)
         things = sorted((thing.id, thing.position_x, thing.position_y) for thing in game.get_state().objects)
         _, x, y = things[int(where * len(things))]
         for command in ("god", "give all", f"use {weapon}", f"warp {x} {y}"):

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from modalities.noise import draw
+from modalities.noise import uniform_scalar
 
 
 class Player:
@@ -15,14 +15,14 @@ class Player:
 
     def __init__(self, key: int):
         self.key = key
-        hurry, self.phase, self.sway = draw(key, "doom/player", 3)
+        hurry, self.phase, self.sway = uniform_scalar(key, "doom/player", 3)
         self.runs = int(hurry < 0.4)
         self.places: list[np.ndarray] = []
         self.blocked, self.side = 0, 1
 
     def act(self, state: Any, tic: int) -> list[int | float]:
         """What to do in this tic: (forward, left, right, attack, use, run, degrees to turn right)."""
-        rest, burst, strafe, side = draw(self.key, f"doom/second{tic // 35}", 4)
+        rest, burst, strafe, side = uniform_scalar(self.key, f"doom/second{tic // 35}", 4)
         forward, attack = int(rest > 0.15), int(burst < 0.6)
         left, right = int(strafe < 0.15), int(strafe > 0.85)
         self.places.append(state.game_variables[:2])

@@ -22,7 +22,7 @@ from mmmae.corpora.mocap.body import DENSE, LIMBS, MARGIN, RATE, Body, disturb, 
 from mmmae.corpora.mocap.motion import Motion
 from mmmae.corpora.mocap.studio import FPS, Studio, View
 from mmmae.corpora.writing import write_credits, write_imu, write_manifest, write_video
-from modalities.noise import draw, sample_key
+from modalities.noise import sample_key, uniform_scalar
 
 INSTALL = "pip install pybullet==3.2.7"
 
@@ -68,7 +68,7 @@ def write(out: Path, *, clips: int = 240, seconds: float = 4.0, size: int = 112,
             motion, name = motions[take.action], f"{index:05d}-{take.action}"
             begin = take.phase * motion.period + MARGIN * take.speed
             poses = motion.at(begin + np.arange(math.ceil(seconds * FPS)) / FPS * take.speed)
-            write_video(out / f"{name}.mp4", studio.film(*poses, motion.facing, take.view), FPS)
+            write_video(out / f"{name}.mp4", studio.render(*poses, motion.facing, take.view), FPS)
             readings = disturb(feel(body, motion, begin, take.speed, seconds), seed, index)
             sensors = {limb: readings[:, place] for place, limb in enumerate(LIMBS.values())}
             write_imu(out / f"{name}.csv", np.arange(len(readings)) / RATE, sensors)
@@ -114,7 +114,7 @@ class Take:
 def plan_take(key: int, index: int) -> Take:
     """The takes visit the motions in turn; all else is drawn."""
     turn, place = divmod(index, len(ACTIONS))
-    where, how, phase, sway, lift, away, *colour = draw(key, "mocap/take", 9)
+    where, how, phase, sway, lift, away, *colour = uniform_scalar(key, "mocap/take", 9)
     if turn % TEST_EVERY == TEST_EVERY - 1:
         camera, azimuth, manner, speed = TEST_CAMERA, TEST_ANGLE, "", TEST_SPEED
     else:

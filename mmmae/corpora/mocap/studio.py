@@ -44,7 +44,7 @@ class Studio:
     def close(self) -> None:
         self.bullet.disconnect()
 
-    def film(self, position: np.ndarray, joints: np.ndarray, facing: float, view: View) -> Iterator[np.ndarray]:
+    def render(self, position: np.ndarray, joints: np.ndarray, facing: float, view: View) -> Iterator[np.ndarray]:
         """One uint8 picture (size, size, 3) per pose; the camera glides along, always at the view's angle."""
         path = gaussian_filter1d(position, GLIDE * FPS, axis=0, mode="nearest")
         path[:, 2] = EYES

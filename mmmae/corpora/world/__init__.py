@@ -1,4 +1,4 @@
-"""The embedded world: coloured bodies that move, hum and strike, seen, heard, felt and told. Needs no package.
+"""The synthetic world: coloured bodies that move, hum and collide, in video, sound, IMU and text. Needs no package.
 
 Rendered by mmmae itself. A body's colour is its pitch and its tremble, its size the octave and the strength, its form
 the overtones; what it does shows in the picture, in the loudness, in its sensor's specific force and in the caption.
@@ -26,7 +26,7 @@ LEAD = 0.1  # seconds simulated before and after a clip, for sensors that averag
 TEST = 0.2  # the share of clips, the last ones, held out
 
 CREDITS = """
-# The embedded world
+# The synthetic world
 
 Simulated and rendered by mmmae (`mmmae/corpora/world`). No rights reserved (CC0 1.0).
 """

@@ -1,4 +1,4 @@
-"""What is in a clip: bodies, what they do, and the English sentence that says so."""
+"""The scene of a clip: bodies, their actions, and the English sentence that describes them."""
 
 from __future__ import annotations
 

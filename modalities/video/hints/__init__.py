@@ -1,15 +1,15 @@
-"""Hints: what a masking may follow, read along with a film."""
+"""Hints: maps for guided masking, read with a video."""
 
 from __future__ import annotations
 
 import inspect
 import pkgutil
-from difflib import get_close_matches
 
+from modalities.errors import did_you_mean
 from modalities.import_class import resolve
-from modalities.video.hints.hint import CELL, Film, Hint, pooled
+from modalities.video.hints.hint import CELL, DecodedWindows, Hint, pooled
 
-__all__ = ["CELL", "Film", "Hint", "find", "pooled"]
+__all__ = ["CELL", "DecodedWindows", "Hint", "find", "pooled"]
 
 
 def names() -> list[str]:
@@ -18,15 +18,14 @@ def names() -> list[str]:
 
 
 def find(name: str) -> type[Hint]:
-    """The hint that a file here defines, or a class outside the house by its dotted name.
+    """The hint that a file here defines, or a class of another package by its dotted name.
 
     Raises:
         ValueError: there is none.
     """
     outside = "." in name
     if not outside and name not in names():
-        near = get_close_matches(name, names(), 1)
-        raise ValueError(f"video hint={name!r}: {f'did you mean {near[0]!r}?' if near else f'known: {names()}'}")
+        raise ValueError(f"video hint={name!r}: {did_you_mean(name, names()) or f'known: {names()}'}")
     try:
         found = resolve(name if outside else f"{__name__}.{name}")
     except (ImportError, AttributeError, ValueError) as error:

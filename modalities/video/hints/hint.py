@@ -1,6 +1,6 @@
-"""What a masking may follow, read along with a film as maps of low resolution, and pooled into a number for each tube.
+"""Maps of low resolution for guided masking, read with a video, and pooled to one number for each tube.
 
-The type of the maps says what they are, and with it how they are resampled, mirrored and pooled:
+The type of the maps determines how they are resampled, mirrored and pooled:
 
     float (b, t, h, w)      a score: averaged
     uint8 (b, t, h, w)      classes: the nearest, the most frequent
@@ -31,8 +31,8 @@ CELL = 4  # pixels of the picture, each way, that share one value of a map
 
 
 @dataclass(frozen=True)
-class Film:
-    """What a reader took from a source in one pass: n windows of t pictures.
+class DecodedWindows:
+    """The windows that a reader decoded from a source in one pass: n windows of t frames.
 
     clips: uint8 (n, t, c, h, w). framings, notes, moments (seconds): of each picture, n * t.
     starts: where the windows begin, and `duration`, how long each is, in seconds.
@@ -48,7 +48,7 @@ class Film:
 
 
 class Hint(ABC):
-    """Makes the maps of one source while it is read; `modalities/video/hints/NAME.py` is what `hint: NAME` means.
+    """Base class of hints: computes the maps of one source; `hint: NAME` is `modalities/video/hints/NAME.py`.
 
     dtype, vector: what the maps are, see above.
     """
@@ -61,18 +61,18 @@ class Hint(ABC):
 
     @classmethod
     def blank(cls, frames: int, height: int, width: int) -> Tensor:
-        """The maps (t, [2,] h, w) of a clip of `height` x `width` pixels that is not there: zeros."""
+        """The maps (t, [2,] h, w) of an absent clip of `height` x `width` pixels: zeros."""
         axes = (2,) if cls.vector else ()
         return torch.zeros(frames, *axes, -(-height // CELL), -(-width // CELL), dtype=cls.dtype)
 
-    def ask(self, stream: VideoStream) -> None:  # noqa: B027 (most ask nothing)
-        """Tell the decoder, before it starts, what it should give along with the frames."""
+    def ask(self, stream: VideoStream) -> None:  # noqa: B027 (most need nothing)
+        """Configure the decoder, before it starts, for what it should export with the frames."""
 
-    def note(self, frame: VideoFrame) -> Any:  # noqa: B027 (nor remember)
-        """What to remember of a frame; every decoded one comes by, in the order of display."""
+    def note(self, frame: VideoFrame) -> Any:  # noqa: B027 (nor keep anything)
+        """What to keep of a frame; called for every decoded one, in display order."""
 
     @abstractmethod
-    def maps(self, film: Film) -> Shaped[Tensor, "n t ..."]:
+    def maps(self, windows: DecodedWindows) -> Shaped[Tensor, "n t ..."]:
         """The maps of all windows: (n, t, [2,] h, w)."""
 
 

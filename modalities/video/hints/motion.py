@@ -10,7 +10,7 @@ from einops import rearrange
 from torch.nn.functional import adaptive_avg_pool2d
 
 from modalities.shapes import Float, Tensor
-from modalities.video.hints.hint import CELL, Film, Hint
+from modalities.video.hints.hint import CELL, DecodedWindows, Hint
 from modalities.video.sidedata import side_data
 
 if TYPE_CHECKING:
@@ -41,14 +41,14 @@ class Motion(Hint):
             self.known = field(vectors.to_ndarray(), frame.height, frame.width)
         return self.known
 
-    def maps(self, film: Film) -> Float[Tensor, "n t h w"]:
-        n, t = film.clips.shape[:2]
-        first = next((field for field in film.notes if field is not None), None)
+    def maps(self, windows: DecodedWindows) -> Float[Tensor, "n t h w"]:
+        n, t = windows.clips.shape[:2]
+        first = next((field for field in windows.notes if field is not None), None)
         if first is None:
-            return differences(film.clips)
+            return differences(windows.clips)
         cells = [
             framing.cells(first if field is None else field, CELL)
-            for framing, field in zip(film.framings, film.notes, strict=True)
+            for framing, field in zip(windows.framings, windows.notes, strict=True)
         ]
         return rearrange(torch.from_numpy(np.stack(cells)), "(n t) h w -> n t h w", n=n, t=t)
 

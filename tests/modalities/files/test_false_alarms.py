@@ -17,7 +17,7 @@ from modalities.audio import AudioReader
 from modalities.errors import SampleError
 from modalities.files.decoding import decode
 from modalities.files.extent import JOINED, REGROUPED
-from modalities.files.media import film, opened
+from modalities.files.media import opened, video_stream
 from modalities.video import VideoReader
 
 
@@ -67,7 +67,7 @@ def test_frames_in_another_order_than_their_stamps_are_no_loss(name, options, tm
 def test_packets_that_give_no_frame_are_counted_as_lost(tmp_path):
     path = record(tmp_path / "a.avi", "libx264")
     with opened(str(path)) as container:
-        stream = film(container)
+        stream = video_stream(container)
         stream.codec_context.skip_frame = "NONREF"  # as if the decoder lost them
         with pytest.raises(SampleError, match=r"lacks \d+ frames"):
             list(decode(container, stream, 0.0))
@@ -83,7 +83,7 @@ def test_a_raw_stream_may_begin_mid_group(tmp_path):
     assert 5 <= first <= 12 and VideoReader().seconds(str(path)) == pytest.approx((100 - first) / RATE, abs=0.01)
     assert shows(path, 0.0, (100 - first) / RATE - 0.01, first=first)
     with opened(str(path)) as container:
-        assert len(list(decode(container, film(container), 0.0))) == 100 - first
+        assert len(list(decode(container, video_stream(container), 0.0))) == 100 - first
 
 
 def test_a_recording_that_begins_mid_group_begins_at_its_first_frame():

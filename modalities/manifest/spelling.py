@@ -1,4 +1,4 @@
-"""One spelling for each name, number and path, whatever file, library or type a cell comes from."""
+"""Canonical spelling of names, numbers and paths, whatever file, library or type a cell comes from."""
 
 from __future__ import annotations
 
