@@ -45,7 +45,9 @@ class Plan:
         """
         if valid is None:
             order = hide.byte().argsort(dim=1, stable=True)
-            none = order[:, :0].bool() if visible == 0 else None  # so that a stream of which nothing is visible is absent
+            none = (
+                order[:, :0].bool() if visible == 0 else None
+            )  # so that a stream of which nothing is visible is absent
             return cls(order[:, :visible], order[:, visible:], none)
         shown, asked = filled(~hide & valid, visible), filled(hide & valid, hidden)
         return cls(shown[0], asked[0], shown[1], asked[1])

@@ -61,7 +61,10 @@ class Branches(TransformerTrunk):
     def forward(self, tokens: Mapping[str, Tokens], states: States | None = None) -> dict[str, Tokens]:
         tokens = {name: replace(t, x=t.x + self.embedding(name, t)) for name, t in tokens.items()}
         below: dict[str, list[Tokens]] = {name: [] for name in tokens}
-        tokens = {name: cast("SparseStack", self.branches[name]).sift(t, None if states is None else below[name]) for name, t in tokens.items()}
+        tokens = {
+            name: cast("SparseStack", self.branches[name]).sift(t, None if states is None else below[name])
+            for name, t in tokens.items()
+        }
         if states is not None:
             states.extend(by_layer(below))
         streams = {name: t.x for name, t in tokens.items()}

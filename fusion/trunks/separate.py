@@ -22,17 +22,13 @@ class Separate(TransformerTrunk):
 
     mixes = ties_streams = False
 
-    def __init__(
-        self, streams: Sequence[str], *, within: dict[str, int] | None = None, norm: bool = True, **size: int
-    ):
+    def __init__(self, streams: Sequence[str], *, within: dict[str, int] | None = None, norm: bool = True, **size: int):
         super().__init__(**size)
         self.within = dict(within or {})
         self.stacks = nn.ModuleDict({name: Stack(self.width, self.depth, self.heads, norm=norm) for name in streams})
 
     def forward(self, tokens: Mapping[str, Tokens], states: States | None = None) -> dict[str, Tokens]:
-        return stacked(
-            lambda name, t, kept: self.stacks[name](t.x, t.valid, self.group(name, t), kept), tokens, states
-        )
+        return stacked(lambda name, t, kept: self.stacks[name](t.x, t.valid, self.group(name, t), kept), tokens, states)
 
     def group(self, name: str, tokens: Tokens) -> Int[Tensor, "b k"] | None:
         """Tokens of equal number attend to each other; None means that all do."""

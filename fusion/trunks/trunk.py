@@ -81,9 +81,7 @@ Run = Callable[[str, Tokens, list[Tensor] | None], Tensor]
 def stacked(run: Run, tokens: Mapping[str, Tokens], states: States | None) -> dict[str, Tokens]:
     """Every stream's tokens after its own pass through layers, and those of each layer in `states` if it is given."""
     kept: dict[str, list[Tensor]] = {name: [] for name in tokens}
-    result = {
-        name: replace(t, x=run(name, t, None if states is None else kept[name])) for name, t in tokens.items()
-    }
+    result = {name: replace(t, x=run(name, t, None if states is None else kept[name])) for name, t in tokens.items()}
     if states is not None:
         states.extend({name: replace(tokens[name], x=x) for name, x in layer.items()} for layer in by_layer(kept))
     return result

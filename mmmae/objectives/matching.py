@@ -60,7 +60,9 @@ class Matching(Objective):
         """Logits that a sample's streams match, whether they do, and whether the sample has enough to tell."""
         tokens = dict(encoded.embedded)
         if not self.masked:
-            shown = [name for name, t in tokens.items() if t.x.shape[1]]  # a target-only stream is not shown here either
+            shown = [
+                name for name, t in tokens.items() if t.x.shape[1]
+            ]  # a target-only stream is not shown here either
             tokens |= {name: encoded.tokenizers[name].embed(encoded.patches[name]) for name in shown}
         there = {name: t.present() for name, t in tokens.items()}
         b = len(there[self.swap])

@@ -18,7 +18,6 @@ from modalities.records import Patches, take
 from modalities.shapes import Bool, Float, Int, Shaped, Tensor
 from modalities.tokenizer import Tokenizer
 
-
 Pick = tuple[Int[Tensor, "b m"], Bool[Tensor, "b m"] | None]
 """Patches to ask for, and which slots are filled; None when all are."""
 
@@ -52,7 +51,9 @@ class Prediction(Objective, ABC):
                 "inpainting predicts a stream from the others, but this decoder shows it none; use joint or cross"
             )
         if inpaint and codes is not None:
-            raise ValueError("inpainting encodes each set of streams by itself, which codes are not made for; choose one")
+            raise ValueError(
+                "inpainting encodes each set of streams by itself, which codes are not made for; choose one"
+            )
         if codes is not None and (taken := set(codes.weights) & set(streams)):
             raise ValueError(f"{sorted(taken)} names a stream and a loss of the codes; rename the stream")
         self.decoder, self.streams, self.predict, self.inpaint = decoder, tuple(streams), predict, inpaint

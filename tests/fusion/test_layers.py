@@ -43,15 +43,19 @@ def cut(module: nn.Module, depth: int) -> nn.Module:
             continue
         for name, child in list(parent.named_children()):
             if name in ("norm", "norms", "heads") and parent in ends(module):
-                parent._modules[name] = nn.ModuleDict({k: nn.Identity() for k in child}) if isinstance(
-                    child, nn.ModuleDict
-                ) else nn.Identity()
+                parent._modules[name] = (
+                    nn.ModuleDict({k: nn.Identity() for k in child})
+                    if isinstance(child, nn.ModuleDict)
+                    else nn.Identity()
+                )
     return module
 
 
 def ends(module: nn.Module) -> list[nn.Module]:
     """The modules in which the last norm or the heads are."""
-    return [m for m in module.modules() if any(isinstance(c, nn.ModuleList) for c in m.children()) or hasattr(m, "mask")]
+    return [
+        m for m in module.modules() if any(isinstance(c, nn.ModuleList) for c in m.children()) or hasattr(m, "mask")
+    ]
 
 
 @pytest.mark.parametrize("use", names("trunk"))

@@ -56,7 +56,9 @@ def own_masking(use: str, **settings):
 
 
 @pytest.mark.parametrize("use", sorted({*names("masking")} - {"target"}))  # which has no ratio
-@given(grid=grids, ratio=st.one_of(st.floats(0, 0.95), st.just(1.0)), seed=seeds, ragged=st.booleans(), wide=st.booleans())
+@given(
+    grid=grids, ratio=st.one_of(st.floats(0, 0.95), st.just(1.0)), seed=seeds, ragged=st.booleans(), wide=st.booleans()
+)
 def test_a_masking_hides_the_exact_share_of_what_is_there(use, grid, ratio, seed, ragged, wide):
     settings = {"span": 2} if use in ("time", "frequency") and wide else EVERYTHING.get(use, {})
     masking = own_masking(use, ratio=ratio, **settings)
