@@ -89,7 +89,7 @@ def test_running_means_are_those_of_the_paper():
     codes = VectorQuantised(["x"], WIDTH, entries=4, decay=0.8, restart=0.0)
     count, mass = torch.zeros(4), torch.zeros(4, WIDTH)
     codebook = codes.codebook.clone()
-    for step in range(4):
+    for _ in range(4):
         x = torch.randn(3, 6, WIDTH)
         codes(tokens(x[:2]), Noise(tiny.keys(2)))  # in two pieces
         codes(tokens(x[2:]), Noise(tiny.keys(1)))
@@ -259,7 +259,7 @@ def test_settings_that_make_no_sense_are_refused():
     for use, change in {
         "vector_quantised": "entries: 1", "gaussian": "beta: -1", "resampled": "tokens: 0",
     }.items():  # fmt: skip
-        with pytest.raises(RecipeError, match="objectives.reconstruction.codes"):
+        with pytest.raises(RecipeError, match=r"objectives.reconstruction.codes"):
             tiny.tiny("default", [f"objectives.reconstruction.codes={{use: {use}, {change}}}"]).build()
     with pytest.raises(RecipeError, match="did you mean 'gaussian'"):
         tiny.tiny("default", ["objectives.reconstruction.codes.use=gausian"])

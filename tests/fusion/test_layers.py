@@ -73,7 +73,7 @@ def test_a_layer_of_a_trunk_is_the_trunk_cut_off_there(use):
     again = trunk(tokens, states)
     assert all(torch.equal(again[name].x, plain[name].x) for name in STREAMS)
     assert list(trunk.encode(tokens, [2])) == [2] and len(states) == DEPTH + 1
-    with pytest.raises(ValueError, match="from 0 .* to 4, got \\[5\\]"):
+    with pytest.raises(ValueError, match=r"from 0 .* to 4, got \[5\]"):
         trunk.encode(tokens, [1, 5])
 
 

@@ -35,7 +35,11 @@ def test_the_encoder_knows_nothing_of_a_target_only_stream(trunk):
 def test_every_decoder_predicts_a_target_only_stream(trunk, decoder):
     """All that there is of it; and gradients reach every parameter, so that processes agree on which there are."""
     decoders = f"objectives.reconstruction.decoder.use={decoder}"
-    recipe = tiny.tiny("default", ["masking.imu={use: target}", f"trunk.use={trunk}", decoders], NAMES)
+    recipe = tiny.tiny(
+        "default",
+        ["masking.imu={use: target}", f"trunk.use={trunk}", decoders, "objectives.reconstruction.predict=1"],
+        NAMES,
+    )
     model, batch = recipe.build(), recipe.example(batch_size=3, seed=0, ragged=True)
     losses = model(batch)
     losses.total.backward()
