@@ -15,12 +15,13 @@ TARGET = ["masking.imu={use: target}", "objectives.contrastive=null"]
 NAMES = ["video", "imu"]
 
 
+@pytest.mark.parametrize("ragged", [True, False])
 @pytest.mark.parametrize("trunk", names("trunk"))
 @torch.no_grad()
-def test_the_encoder_knows_nothing_of_a_target_only_stream(trunk):
-    """The other streams' tokens are those of a batch without it, bit for bit, also where nothing is masked."""
+def test_the_encoder_knows_nothing_of_a_target_only_stream(trunk, ragged):
+    """The other streams' tokens are those of a batch without it; also where nothing is masked."""
     recipe = tiny.tiny("default", [*TARGET, f"trunk.use={trunk}"], NAMES)
-    model, batch = recipe.build().eval(), recipe.example(batch_size=3, seed=0, ragged=True)
+    model, batch = recipe.build().eval(), recipe.example(batch_size=3, seed=0, ragged=ragged)
     encoded = model.encode_masked(batch)
     without = model.encode_masked(batch.only(["video"]), {"video": encoded.plans["video"]})
     assert_close(encoded.tokens["video"].x, without.tokens["video"].x, rtol=0, atol=1e-6)
