@@ -9,6 +9,8 @@ import tiny
 import torch
 from torch.testing import assert_close
 
+from fusion.masking import Noise
+from fusion.masking.target import Target
 from mmmae.recipes.lookup import RecipeError, names
 
 TARGET = ["masking.imu={use: target}", "objectives.contrastive=null"]
@@ -86,3 +88,14 @@ def test_a_model_of_nothing_but_targets_is_refused():
         tiny.tiny("default", ["masking={use: synchronous, ratio: 1.0}"]).build()
     with pytest.raises(RecipeError, match=r"in \[0, 1\]"):
         tiny.tiny("default", ["masking.video.ratio=1.1"]).build()
+
+
+def test_a_stream_without_padding_is_absent_once_all_of_it_is_hidden():
+    settings = tiny.SHAPES["video"]
+    tokenizer = tiny.cutter("video", settings)
+    patches = tokenizer.patchify(tiny.record("video", settings, tokenizer, 2, 0, ragged=False))
+    assert patches.valid is None
+    plan = Target().plan(patches, Noise(tiny.keys(2))("mask", patches.time.shape[1]))
+    tokens = tokenizer.embed(patches, plan.visible, plan.visible_valid)
+    assert not tokens.present().any() and torch.equal(tokens.mean(), torch.zeros(2, tokens.x.shape[2]))
+    assert torch.equal(plan.hidden, torch.arange(patches.time.shape[1]).expand(2, -1))
