@@ -9,12 +9,11 @@ from dataclasses import replace
 from torch.utils.data import Dataset
 
 from mmmae.data import worker_status
-from mmmae.data.augment import repeat_key
 from mmmae.data.bad_samples import Fault
 from mmmae.data.bounds import bounded, extent
 from mmmae.data.manifest import Manifest, Row
 from mmmae.data.notes import Notes, noted
-from mmmae.data.sample import Sample, fill
+from mmmae.data.sample import Sample, covered, fill
 from mmmae.data.scan import empty
 from mmmae.data.substitutes import NoSubstitute, NothingThere, candidates
 from mmmae.data.windows import Windows
@@ -28,13 +27,15 @@ class Clips(Windows, Dataset):
     """Draws a window of `window` seconds from each recording of a manifest and reads its streams.
 
     All are read over the same seconds, unless a stream says otherwise: its own window may begin earlier or later, by a
-    drawn lag, and last longer or shorter.
+    drawn lag, and last longer or shorter, by a drawn span.
 
     Everything random about a sample is a function of (seed, epoch, index), so the item is asked for by (epoch, index)
     and does not depend on who asks. Where the recording cannot be read, or has nothing in the window, another one that
     the sample's key draws takes its place; the key stays, and with it the place of the window, the crops and the masks.
 
-    Inside the row's [start, end), or else the recording, the window lies anywhere that leaves room for the longest lag.
+    Inside the row's [start, end), or else the recording, the window lies anywhere that leaves room for the longest span
+    and the longest lag; a lag that fits itself to the recording is drawn first, and the window in the room that it
+    leaves. An image is the same at any time, and has no lag.
     How long a recording is, its streams that cannot be padded decide (video), else the shortest of them. What can be
     padded is cut off at the row's end, and absent where it would begin before the row.
 
@@ -165,14 +166,14 @@ class Clips(Windows, Dataset):
         sources = self.sources(row)
         row = bounded(self, row, sources)
         start, end = extent(self, row, sources)
-        starts = self.starts(start, end, key, self.room(sources))
-        keys = [repeat_key(key, number) for number in range(len(starts))]
-        lags = [{m: self.lag(m, key) for m in self.readers} for key in keys]
-        read = self.decode(row, sources, starts, lags)
+        places = self.places(start, end, key, sources)
         samples = []
-        for start, lag, key, found in zip(starts, lags, keys, read, strict=True):
+        for place, found in zip(places, self.decode(row, sources, places), strict=True):
             blank = {m: reader.blank(self.spans[m]) for m, reader in self.readers.items()}
             filled = {m: fill(blank[m], reading) for m, reading in found.items()}
+            spans = {m: covered(reader, self.spans[m], place.spans[m]) for m, reader in self.readers.items()}
             notes = noted(row.id, found, lambda m: (self.called({m: sources[m]}), self.streams[m].source))
-            samples.append(Sample(blank | filled, start, lag, self.spans, key, row.id, row.label, notes=notes))
+            samples.append(
+                Sample(blank | filled, place.start, dict(place.lags), spans, place.key, row.id, row.label, notes=notes)
+            )
         return samples

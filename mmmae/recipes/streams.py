@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import Any
+from typing import Annotated, Any
 
 import pydantic
 
 from mmmae.recipes.lookup import RecipeError, describe, nearest
 from mmmae.recipes.sections import Section
+from mmmae.recipes.timing import Lag, Span
 
 OWN = ("share", "lag", "span")  # what a stream does not have from the one it shares with
 
@@ -24,25 +25,12 @@ class Stream(Section):
     share: str | None = pydantic.Field(
         default=None, description="stream above it whose tokenizer, and settings, it has"
     )
-    lag: tuple[float, float] = pydantic.Field(
-        default=(0.0, 0.0),
-        description="seconds by which it begins after the sample's window; drawn where it is a range",
+    lag: Annotated[Lag, pydantic.BeforeValidator(Lag.of)] = pydantic.Field(
+        default=Lag(), description="seconds by which it begins after the sample's window; drawn where it is a range"
     )
-    span: float | None = pydantic.Field(
-        default=None, gt=0, description="seconds that it lasts; those of the window by default"
+    span: Annotated[Span, pydantic.BeforeValidator(Span.of)] | None = pydantic.Field(
+        default=None, description="seconds that it lasts, those of the window by default; drawn where it is a range"
     )
-
-    @pydantic.field_validator("lag", mode="before")
-    @classmethod
-    def pair(cls, lag: Any) -> Any:
-        return (lag, lag) if isinstance(lag, (int, float)) else lag
-
-    @pydantic.field_validator("lag")
-    @classmethod
-    def rising(cls, lag: tuple[float, float]) -> tuple[float, float]:
-        if lag[0] > lag[1]:
-            raise ValueError(f"a range begins with its smaller end, {list(lag)} does not")
-        return lag
 
     @classmethod
     def of(cls, entries: Mapping[str, Any], name: str, where: str) -> Stream:
@@ -63,9 +51,9 @@ class Stream(Section):
         except pydantic.ValidationError as error:
             raise RecipeError(describe(error, where)) from error
 
-    def reach(self, window: float) -> tuple[float, float]:
-        """Seconds before and after the start of a window of `window` seconds within which the stream lies."""
-        return self.lag[0], self.lag[1] + (self.span or window)
+    def longest(self, window: float) -> float:
+        """Seconds that the stream lasts at most in a window of `window` seconds."""
+        return self.span.longest if self.span else window
 
 
 class Change(Section):

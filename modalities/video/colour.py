@@ -48,9 +48,7 @@ class Blur:
         rows, columns = (
             blurring(sigma, side, pixels) for side, pixels in zip(self.sides(x.shape[3]), x.shape[3:], strict=True)
         )
-        blurred = (
-            resample(x.flatten(1, 2), rows, columns).view_as(x).clamp(0, 1)
-        )  # weights add up to 1 but for rounding
+        blurred = resample(x.flatten(1, 2), rows, columns).view_as(x).clamp(0, 1)  # weights sum to 1 but for rounding
         return torch.where(each(drawn[:, 0] < self.p), blurred, x)
 
 

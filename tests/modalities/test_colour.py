@@ -127,8 +127,15 @@ def test_a_still_clip_stays_still_and_a_sample_is_changed_by_its_key_alone():
     assert not torch.equal(augment(signal, apart(keys, "other")).values, values)
 
 
-@pytest.mark.parametrize("setting", [{"jitter": (0.4, 0.4, 0.4, 0.1), "jitter_p": 0.3}, {"grey": 0.3}, {"solarise": 0.3},
-                                     {"blur": Blur(p=0.3, sigma=(1.0, 2.0), kernel=5)}])  # fmt: skip
+@pytest.mark.parametrize(
+    "setting",
+    [
+        {"jitter": (0.4, 0.4, 0.4, 0.1), "jitter_p": 0.3},
+        {"grey": 0.3},
+        {"solarise": 0.3},
+        {"blur": Blur(p=0.3, sigma=(1.0, 2.0), kernel=5)},
+    ],
+)
 def test_a_probability_is_the_share_of_the_clips_that_change_and_the_others_keep_their_bits(setting):
     signal, keys = clip(b=400, t=1, h=8, w=8), tiny.keys(400)
     changed = (VideoAugmentation(**PLAIN, **setting)(signal, keys).values != signal.values).flatten(1).any(1)
