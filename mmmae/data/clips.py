@@ -12,6 +12,7 @@ from mmmae.data import worker_status
 from mmmae.data.bad_samples import Fault
 from mmmae.data.bounds import bounded, extent
 from mmmae.data.manifest import Manifest, Row
+from mmmae.data.mixture import Mixture
 from mmmae.data.notes import Notes, noted
 from mmmae.data.sample import Sample, covered, fill
 from mmmae.data.scan import empty
@@ -49,6 +50,7 @@ class Clips(Windows, Dataset):
         repeat: how they differ: "windows" reads several windows of the recording, following each other where it is
             long enough; "crops" reads one, and `mmmae.data.augment.repeat` multiplies it on the device.
         centre: take the middle window (of several: the middles of equal parts) and the middle of each lag (evaluation).
+        mixture: how training shares its samples out among several corpora.
     """
 
     def __init__(
@@ -62,6 +64,7 @@ class Clips(Windows, Dataset):
         repeats: int = 1,
         repeat: str = "crops",
         centre: bool = False,
+        mixture: Mixture | None = None,
     ):
         if repeats < 1:
             raise ValueError(f"repeats counts the samples drawn from each recording, from 1 up, got {repeats}")
@@ -69,7 +72,8 @@ class Clips(Windows, Dataset):
             raise ValueError(f"repeat is 'crops' (of one window) or 'windows', got {repeat!r}")
         count = repeats if repeat == "windows" else 1
         super().__init__(readers, window=window, streams=streams, count=count, centre=centre)
-        self.manifest, self.seed = manifest, seed
+        self.manifest, self.seed, self.mixture = manifest, seed, mixture
+        self.groups = list(manifest.groups().values())
         self.refused: dict[int, SampleError] = {}  # recordings that ended a worker
         self.empty: dict[int, Fault | None] = {}  # of recordings that had nothing in a window
         self.notes = Notes()  # of the readers, on what has reached the main process
@@ -77,12 +81,16 @@ class Clips(Windows, Dataset):
     def __len__(self) -> int:
         return len(self.manifest)
 
+    def group(self, index: int) -> range:
+        """The recordings of the corpus that one is of, which stand in for each other."""
+        return next(group for group in self.groups if index in group)
+
     def __getitem__(self, place: tuple[int, int]) -> list[Sample] | NoSubstitute:
         """The samples of one recording or of its substitute; errors are values: no worker shows a traceback."""
         epoch, index = place
         key = sample_key(self.seed, epoch, index)
         faults, errors = [], []
-        for chosen in candidates(index, key, len(self)):
+        for chosen in candidates(index, key, self.group(index)):
             try:
                 with self.reading(chosen):
                     samples = self.read(self.manifest[chosen], key)

@@ -1,4 +1,4 @@
-"""What data may be: a manifest, a folder, rows in memory, the name of a corpus, or nothing for the embedded world."""
+"""What data may be: a manifest, a folder, rows in memory, the name of a corpus, several of these, or nothing."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmmae.corpora import names, prepare
+from mmmae.data.in_memory import kind
+from mmmae.data.joined import joined
 from mmmae.data.manifest import Manifest
 
 if TYPE_CHECKING:
@@ -25,11 +27,17 @@ def open_data(
 ) -> Manifest:
     """The manifest that `--data` means, or one of rows in memory; a corpus named there is written to data/NAME first.
 
-    data, columns, bad, outside, cache: see `Manifest.open`; None is the embedded world.
+    data: as for `Manifest.open`, or a list of several corpora, which are read with all that they have; None is the
+        embedded world.
+    modalities, columns, bad, outside, cache: see `Manifest.open`.
 
     Raises:
         InputError: there is no such thing, or it lacks a modality.
     """
+    if isinstance(data, (list, tuple)) and data and all(map(is_corpus, data)):
+        asked = modalities if len(data) == 1 else None
+        opened = (open_data(one, asked, columns=columns, bad=bad, outside=outside, cache=cache) for one in data)
+        return joined(list(opened))
     if data is None or (isinstance(data, str) and data in names() and not Path(data).exists()):
         name = data or "world"
         data = str(prepare(name, Path("data") / name))
@@ -39,3 +47,8 @@ def open_data(
 def open_for(recipe: RecipeSpec, data: Any, *, bad: float = 0.0, outside: bool = False) -> Manifest:
     """`open_data` for a run that reads it by a recipe, whose streams may have columns of their own."""
     return open_data(data, columns=recipe.columns, bad=bad, outside=outside)
+
+
+def is_corpus(data: Any) -> bool:
+    """Whether an item of a list is a corpus by itself and not a row."""
+    return data is None or isinstance(data, (str, os.PathLike)) or kind(data) in ("datasets", "arrow", "frame", "rows")

@@ -196,7 +196,7 @@ def together(rows: Sequence[dict[str, Any]], *, groups: bool) -> list[str]:
 
 def held_out(units: Sequence[str], share: float) -> np.ndarray:
     """Which rows are tested where no column says so: those whose unit's hash training, too, holds out."""
-    from mmmae.data.manifest import hold_out
+    from mmmae.data.holdout import hold_out
 
     return np.array(hold_out(units, share), dtype=bool)
 

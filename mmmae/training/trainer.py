@@ -40,6 +40,7 @@ class Trainer:
     ):
         from mmmae.build import build_target
         from mmmae.data.bad_samples import FILE, BadSamples
+        from mmmae.data.mixture import Mixture
         from mmmae.data.notes import FILE as NOTES
         from mmmae.data.notes import RunNotes
         from mmmae.data.open_settings import fit
@@ -73,7 +74,7 @@ class Trainer:
         if start is not None:
             require_same(start, recipe)
         self.sizes = Sizes(recipe, given, start, accelerator.num_processes)
-        recipe = self.sizes.batch(recipe, len(train))
+        recipe = self.sizes.batch(recipe, len(train), Mixture.of(train, rules))
         self.recipe, self.settings = recipe, recipe.sections.training
 
         self.augment = recipe.augment().to(accelerator.device)
@@ -155,10 +156,12 @@ class Trainer:
     def clips(self, train: Manifest, test: Manifest) -> tuple[Loader, Clips | None]:
         """The endless training loader, and the held-out clips (None where there are none)."""
         from mmmae.data.loader import Loader, share
+        from mmmae.data.mixture import Mixture
 
         data, settings, world = self.recipe.sections.data, self.settings, self.accelerator.num_processes
         self.share = share(settings.batch_size, world=world, pieces=self.pieces, repeats=data.repeats)
-        clips = self.recipe.clips(train, seed=settings.seed, repeats=data.repeats, repeat=data.repeat)
+        mixture = Mixture.of(train, data)
+        clips = self.recipe.clips(train, seed=settings.seed, repeats=data.repeats, repeat=data.repeat, mixture=mixture)
         loader = Loader(
             clips, self.share, workers=settings.workers, rank=self.accelerator.process_index, world=world,
             pieces=self.pieces, note=self.bad.note, remark=self.notes.note,
