@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from mmmae.data.classes import Classes
 from mmmae.data.manifest import Corpus, Manifest
@@ -25,7 +26,7 @@ def joined(manifests: Sequence[Manifest]) -> Manifest:
         return manifests[0]
     names, tables = called(manifests), []
     for number, (name, manifest) in enumerate(zip(names, manifests, strict=True)):
-        table = manifest.table.with_format("arrow")[:]
+        table: Any = manifest.table.with_format("arrow")[:]
         for column, mark in (("id", ":"), ("place", ", ")):
             marked = pc.binary_join_element_wise(name, table[column], mark)  # pyright: ignore[reportAttributeAccessIssue]
             table = table.set_column(table.column_names.index(column), column, marked)

@@ -76,9 +76,8 @@ class Sizes:
         self.unit *= 1 if mixture is None else mixture.period
         batch = self.samples(recordings)
         part = share(batch, world=self.world, pieces=self.cuts, repeats=self.repeats)
-        Schedule(
-            recordings, part, world=self.world, pieces=self.cuts, mixture=mixture
-        )  # refused before anything is tried
+        # refused before anything is tried
+        Schedule(recordings, part, world=self.world, pieces=self.cuts, mixture=mixture)
         return recipe.changed({"training": {"batch_size": batch, "workers": self.workers()}})
 
     def samples(self, recordings: int) -> int:
