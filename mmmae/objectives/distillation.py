@@ -87,7 +87,9 @@ class Distillation(Taught):
     def attach(self, model: nn.Module) -> None:
         super().attach(model)
         if unseen := [name for name in self.streams if name not in (self.teacher.streams or ())]:
-            raise ValueError(f"{unseen[0]} is target-only, so that the teacher never encodes it; leave it out of streams")
+            raise ValueError(
+                f"{unseen[0]} is target-only, so that the teacher never encodes it; leave it out of streams"
+            )
 
     def forward(self, encoded: Encoded) -> dict[str, Float[Tensor, ""]]:
         targets = self.teacher.encode(encoded)

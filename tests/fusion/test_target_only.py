@@ -92,7 +92,7 @@ def test_a_model_of_nothing_but_targets_is_refused():
 
 def test_a_stream_without_padding_is_absent_once_all_of_it_is_hidden():
     settings = tiny.SHAPES["video"]
-    tokenizer = tiny.cutter("video", settings)
+    tokenizer = tiny.make_tokenizer("video", settings)
     patches = tokenizer.patchify(tiny.record("video", settings, tokenizer, 2, 0, ragged=False))
     assert patches.valid is None
     plan = Target().plan(patches, Noise(tiny.keys(2))("mask", patches.time.shape[1]))
