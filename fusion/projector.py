@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Literal
 
 import torch
@@ -72,7 +73,7 @@ class Projector(nn.Module):
         self.out = widths[-1]
         self.layers = nn.ModuleList(
             nn.Linear(a, b, bias=norm != "batch" or number == len(hidden))  # a batch norm takes the bias away
-            for number, (a, b) in enumerate(zip(widths, widths[1:], strict=False))
+            for number, (a, b) in enumerate(pairwise(widths))
         )
         self.norms = nn.ModuleList(normalisation(norm, width) for width in hidden)
 

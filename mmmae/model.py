@@ -127,7 +127,7 @@ class MaskedAutoencoder(nn.Module):
             objective.after_step(self, progress, taken)
 
     def record(self) -> dict[str, Any]:
-        """Settings of the objectives that a checkpoint keeps, beyond those of the recipe that the model is built from."""
+        """Settings of the objectives that a checkpoint keeps, beyond those of the recipe that it is built from."""
         found = {name: objective.record() for name, objective in self.objectives.items()}
         return {name: settings for name, settings in found.items() if settings}
 

@@ -51,7 +51,8 @@ class Codes(nn.Module, ABC):
     def after_step(self, taken: bool | Tensor, gather: Gather) -> None:
         """Update state that no gradient moves, from what forward saw since the last step of the optimizer.
 
-        taken: whether that step was made, which only the device may know yet; a skipped one leaves no trace. gather: the same rows of all processes.
+        taken: whether that step was made, which only the device may know yet; a skipped one leaves no trace.
+        gather: the same rows of all processes.
         """
 
 

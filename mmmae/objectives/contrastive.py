@@ -78,20 +78,18 @@ class Contrastive(Taught):
             raise ValueError(f"a contrast needs a pair of streams, got between={between} of {list(tokenizers)}")
         streams = dict.fromkeys(name for pair in self.pairs for name in pair)
         self.apart = {name: axis for name, axis in (apart or {}).items() if name in streams}
-        made: dict[str, nn.Module] = {}
+        self.heads: dict[str, str] = {}  # of each stream: the one whose head it uses
+        self.project = nn.ModuleDict()
         for name in streams:
-            twin = next(
-                (o for o in made if head and name not in self.apart and tokenizers[o] is tokenizers[name]), None
-            )
-            if twin is not None:
-                made[name] = made[twin]
-            elif name in self.apart:
-                made[name] = joining(tokenizers[name], name, self.apart[name], dim, width, head)
-            else:
-                made[name] = nn.Linear(dim, width) if head is None else head(dim, width)
-        self.project = nn.ModuleDict(made)
-        width = getattr(next(iter(made.values())), "out", width)
-        self.queues = nn.ModuleDict({name: Queue(queue, width) for name in streams}) if queue else None
+            twins = (o for o in self.project if tokenizers[o] is tokenizers[name] and not {o, name} & set(self.apart))
+            self.heads[name] = name if head is None else next(twins, name)
+            if name in self.apart:
+                self.project[name] = joining(tokenizers[name], name, self.apart[name], dim, width, head)
+            elif self.heads[name] == name:
+                self.project[name] = nn.Linear(dim, width) if head is None else head(dim, width)
+        width = int(getattr(next(iter(self.project.values())), "out", width))
+        self.queues = {name: Queue(queue, width) for name in streams if queue}
+        self.queue = nn.ModuleDict(self.queues)
         scale = torch.tensor(math.log(1 / temperature))
         self.scale = nn.Parameter(scale) if learnable else None
         self.fixed = scale.exp().item()
@@ -103,18 +101,20 @@ class Contrastive(Taught):
 
     def vectors(self, encoded: Encoded) -> dict[str, Float[Tensor, "b width"]]:
         """A unit vector for every stream of every sample."""
-        tokens = {name: encoded.alone(name) for name in self.project if name in encoded.tokens}
-        return {name: self.vector(self.project[name], name, t) for name, t in tokens.items()}
+        return {name: self.vector(self.project, name, encoded.alone(name)) for name in self.among(encoded)}
 
     def candidates(self, encoded: Encoded) -> dict[str, Float[Tensor, "b width"]]:
         """The same by the teacher, without gradient."""
-        assert self.teacher is not None
-        heads, names = self.teacher.heads, [name for name in self.project if name in encoded.tokens]
+        teacher, names = self.teacher, self.among(encoded)
         with torch.no_grad():
-            return {name: self.vector(heads[name], name, self.teacher.encode(encoded, [name])[name]) for name in names}
+            return {name: self.vector(teacher.heads, name, teacher.encode(encoded, [name])[name]) for name in names}
 
-    def vector(self, head: nn.Module, name: str, tokens: Tokens) -> Float[Tensor, "b width"]:
-        x = self.pool(name, tokens)
+    def among(self, encoded: Encoded) -> list[str]:
+        """The streams of the batch that are compared."""
+        return [name for name in self.heads if name in encoded.tokens]
+
+    def vector(self, heads: nn.ModuleDict, name: str, tokens: Tokens) -> Float[Tensor, "b width"]:
+        head, x = heads[self.heads[name]], self.pool(name, tokens)
         x = head(x, tokens.present(), gather) if isinstance(head, Projector) else head(x)
         return normalize(x.float(), dim=-1)
 
@@ -131,17 +131,15 @@ class Contrastive(Taught):
             for a, b in pairs(self.pairs, list(vectors)):
                 both = present[a] & present[b]
                 if self.kind == "infonce":
-                    older = [None if self.queues is None else self.queues[name].keys for name in (a, b)]
+                    older = [self.queues[name].keys if self.queues else None for name in (a, b)]
                     loss = infonce(vectors[a], vectors[b], both, scale, (keys[a], keys[b]), older)
                 else:
                     loss = self.contrast(vectors[a], vectors[b], both, scale)
-                alone = (
-                    self.kind == "sigmoid" or self.queues is not None
-                )  # a pair has others even where it is the only one
-                parts.put(f"{a}-{b}", loss, count(both, both) if alone else compared(both))
-        if self.training and self.queues is not None:
-            for name, vector in keys.items():
-                self.queues[name].offer(vector, present[name])
+                always = self.kind == "sigmoid" or self.queues  # even the only pair is compared with something
+                parts.put(f"{a}-{b}", loss, count(both, both) if always else compared(both))
+        for name, queue in self.queues.items() if self.training else ():
+            if name in keys:
+                queue.offer(keys[name], present[name])
         return parts
 
     def inverse(self) -> Tensor | float:
@@ -153,7 +151,7 @@ class Contrastive(Taught):
 
     def after_step(self, model: nn.Module, progress: float, taken: bool | Tensor) -> None:
         super().after_step(model, progress, taken)
-        for queue in () if self.queues is None else self.queues.values():
+        for queue in self.queues.values():
             queue.after_step(taken)
 
     def contrast(

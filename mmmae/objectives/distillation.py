@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import torch
@@ -25,8 +25,8 @@ Piece = tuple[Float[Tensor, "b m d"], Int[Tensor, "b m"], Bool[Tensor, "b m"] | 
 
 
 class Distillation(Taught):
-    """Masked distillation (data2vec, arXiv:2202.03555; VideoPrism, 2402.13217): predict, from the visible patches, what a
-    teacher's encoder makes of the whole clip.
+    """Masked distillation (data2vec, arXiv:2202.03555; VideoPrism, 2402.13217): predict a teacher's
+    representations of the unmasked clip from the visible patches.
 
     Args:
         teacher: whose representations are the targets; by default an average of the model itself (`ema`).
@@ -74,13 +74,11 @@ class Distillation(Taught):
         outputs = dict.fromkeys(self.streams, width)
         self.distance = distance
         self.decoder = decoder(list(tokenizers), dim, outputs) if tokens and places != "visible" else None
-        self.visible = heads(self.streams, lambda: nn.Linear(dim, width)) if tokens and places != "hidden" else None
-        self.pooled = (
-            heads(self.streams, lambda: head(dim, width) if head else Projector(dim, width, hidden=()))
-            if pooled
-            else None
-        )
-        if head is not None and self.pooled is None:
+        seen = self.streams if tokens and places != "hidden" else []
+        self.visible = nn.ModuleDict({name: nn.Linear(dim, width) for name in seen})
+        make = head or linear
+        self.pooled = nn.ModuleDict({name: make(dim, width) for name in self.streams if pooled})
+        if head is not None and not pooled:
             raise ValueError("head projects pooled vectors, of which there are none; set pooled above 0")
         self.ties_streams = self.decoder is not None and self.decoder.ties_streams
 
@@ -102,7 +100,7 @@ class Distillation(Taught):
             there = [torch.ones_like(index) if valid is None else valid for _, index, valid in pieces]
             error, valid = torch.cat(errors, 1), torch.cat(there, 1)
             parts.put(f"{name}-tokens", mean(error, valid), count(error, valid))
-        for name in names if self.pooled is not None else ():
+        for name in names if self.pooled else ():
             both = encoded.tokens[name].present() & targets[name].present()
             vectors = self.pooled[name](encoded.tokens[name].mean(), both, gather)
             error = self.error(vectors, targets[name].mean())
@@ -117,7 +115,7 @@ class Distillation(Taught):
             asked = {name: encoded.patches[name].places(p.hidden, p.hidden_valid) for name, p in plans.items()}
             for name, x in self.decoder(encoded.tokens, asked).items():
                 found.setdefault(name, []).append((x, plans[name].hidden, asked[name].valid))
-        for name in names if self.visible is not None else ():
+        for name in names if self.visible else ():
             tokens = encoded.tokens[name]
             index = ravel(tokens.coords, tokens.grid)  # a trunk may have dropped some of the visible ones
             found.setdefault(name, []).append((self.visible[name](tokens.x), index, tokens.valid))
@@ -131,9 +129,9 @@ class Distillation(Taught):
         return mse_loss(x, target, reduction="none").mean(-1)
 
 
-def heads(streams: Sequence[str], make: Callable[[], nn.Module]) -> nn.ModuleDict:
-    """A head for every stream."""
-    return nn.ModuleDict({name: make() for name in streams})
+def linear(dim: int, width: int) -> Projector:
+    """A projector of one linear layer."""
+    return Projector(dim, width, hidden=())
 
 
 def require_alike(name: str, target: Tokens, grid: tuple[int, ...]) -> None:
@@ -144,6 +142,6 @@ def require_alike(name: str, target: Tokens, grid: tuple[int, ...]) -> None:
     """
     if target.grid != grid:
         raise ValueError(
-            f"{name}: the teacher cuts it into {target.grid} patches, the model into {grid}; give both the same patches, "
-            "or set tokens=0 and pooled=1"
+            f"{name}: the teacher cuts it into {target.grid} patches, the model into {grid}; give both the same "
+            "patches, or set tokens=0 and pooled=1"
         )

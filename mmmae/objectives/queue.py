@@ -12,8 +12,8 @@ from modalities.shapes import Bool, Float, Tensor
 class Queue(nn.Module):
     """The newest `size` keys of all processes, in the order in which they came (MoCo, arXiv:1911.05722).
 
-    A forward pass offers keys and changes nothing that a later one depends on; `after_step` takes them in, piece by piece
-    of the step and rank by rank, and the oldest leave. Keys of samples that are not there take no place.
+    A forward pass offers keys and changes nothing that a later one depends on; `after_step` takes them in, piece by
+    piece of the step and rank by rank, and the oldest leave. Keys of samples that are not there take no place.
 
     keys: oldest first. An empty slot, which stands before all others, is zero; a key, a unit vector, never is.
     """

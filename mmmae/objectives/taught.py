@@ -18,6 +18,8 @@ class Taught(Objective, ABC):
     teacher: None where there is none.
     """
 
+    teacher: Any
+
     def __init__(self, weight: float, teacher: Teacher | None):
         super().__init__(weight)
         self.teacher = teacher

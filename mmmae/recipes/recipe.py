@@ -164,7 +164,7 @@ class RecipeSpec:
         return type(self)(overlay(self.tree, changes), self.name, self.narrowed)
 
     def part(self, kind: str, settings: Any, key: str) -> Part:
-        """Class and checked settings of one section; nested ones (`decoder`, `codes`, `teacher`, `head`) become constructors."""
+        """Class and checked settings of one section; nested ones (`decoder`, `teacher`, ...) become constructors."""
         where = f"{self.name}: {key}"
         if not isinstance(settings, Mapping) or "use" not in settings:
             raise RecipeError(f"{where}: name one with `use:`, got {settings!r}")

@@ -19,8 +19,8 @@ from modalities.tokenizer import Tokenizers
 class Frozen(Teacher):
     """The encoder of a finished run, as it is.
 
-    A checkpoint of the student holds the teacher's weights and its recipe, so that it stands alone: the teacher's run is
-    read once, when training starts, and may be gone after that.
+    A checkpoint of the student holds the teacher's weights and its recipe, so that it stands alone: the teacher's run
+    is read once, when training starts, and may be gone after that.
 
     Args:
         run: its folder, or that of a checkpoint which `mmmae convert` reads.

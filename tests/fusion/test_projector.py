@@ -1,4 +1,4 @@
-"""Projector heads: their norm is the library's on one process, heeds only samples that are there, and keeps no state."""
+"""Projector heads: their norm equals the library's on one process, ignores absent samples and keeps no state."""
 
 from __future__ import annotations
 

@@ -218,3 +218,30 @@ def test_a_frozen_teacher_has_no_heads_and_cuts_streams_as_its_student(run):
         recipe.build()(recipe.example(batch_size=2))
     pooled = tiny.tiny("default", [*changes, "objectives.distillation={tokens: 0, pooled: 1}"], ["video", "imu"])
     assert pooled.build()(pooled.example(batch_size=2))["distillation/video-pooled"] > 0
+
+
+def test_adapters_are_the_teachers_as_well_and_none_of_them_learns(tmp_path):
+    pytest.importorskip("peft")
+    lora = "training.lora={rank: 2, alpha: 4, names: [trunk], train: [objectives]}"
+    recipe = tiny.tiny("default", [lora, "objectives.distillation.places=all"], ["video", "imu"])
+    model, _ = begun(recipe, torch.device("cpu"), fresh=True)
+    teacher = model.objectives["distillation"].teacher
+    assert any(".lora_" in name for name, _ in teacher.named_parameters())
+    assert not any(parameter.requires_grad for parameter in teacher.parameters())
+    assert all(torch.equal(*pair) for pair in both(model))
+    wander(model)
+    before = [weight.clone() for weight, _ in both(model)]
+    model.after_step(0.0, True)
+    for old, (weight, own) in zip(before, both(model), strict=True):
+        assert torch.equal(weight, 0.996 * old + (1 - 0.996) * own)
+
+
+def test_streams_that_share_a_tokenizer_share_a_projector(tmp_path):
+    views = ["modalities.other={share: video, source: video}", "masking.other={use: random, ratio: 0.5}"]
+    heads = ["objectives.contrastive={between: [video, other], head: {hidden: [8], out: 4}, teacher: {use: ema}}"]
+    recipe = tiny.tiny("default", [*views, *heads]).narrow(["video", "other"])
+    model, batch = recipe.build().eval(), recipe.example(batch_size=3)
+    assert list(model.objectives["contrastive"].project) == ["video"]
+    model.save_pretrained(tmp_path / "run")
+    again = MaskedAutoencoder.from_pretrained(tmp_path / "run")
+    assert torch.equal(again(batch)["contrastive/video-other"], model(batch)["contrastive/video-other"])

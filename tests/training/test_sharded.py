@@ -98,6 +98,6 @@ def test_a_sharded_step_and_its_checkpoint_equal_the_whole_models(tmp_path):
             followed = state[f"objectives.contrastive.teacher.{name}"]
             assert_close(followed, 0.5 * start[name] + 0.5 * state[name], rtol=0, atol=1e-7)
             assert torch.equal(followed, start[name]) == torch.equal(state[name], start[name])
-        assert (state["objectives.contrastive.queues.video.keys"] != 0).any(1).sum() == 4
+        assert (state["objectives.contrastive.queue.video.keys"] != 0).any(1).sum() == 4
     for name in whole:
         assert_close(sharded[name], whole[name], rtol=1e-3, atol=1e-7, msg=lambda text, name=name: f"{name}: {text}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import signal
+from itertools import pairwise
 from pathlib import Path
 
 import failing
@@ -19,7 +20,8 @@ from mmmae.storage import checkpoint
 from mmmae.train import main
 
 EMA = [
-    "objectives.contrastive={queue: 20, teacher: {use: ema, momentum: {from: 0.9, to: 1.0, shape: cosine}}, head: {hidden: [16], norm: batch}}",
+    "objectives.contrastive={queue: 20, head: {hidden: [16], norm: batch}}",
+    "objectives.contrastive.teacher={momentum: {from: 0.9, to: 1.0, shape: cosine}}",
     "objectives.distillation={pooled: 0.5, teacher: {each: epoch}}",
 ]
 
@@ -56,7 +58,7 @@ def test_a_killed_run_goes_on_to_the_bit(world, tmp_path):
     assert fork(lambda: train(world, tmp_path / "two", *settings)) == 0
     assert outcome(tmp_path / "one") == outcome(tmp_path / "two")
     state = saved(tmp_path / "one", 4)
-    assert (state["objectives.contrastive.queues.imu.keys"] != 0).any(1).sum() == 20
+    assert (state["objectives.contrastive.queue.imu.keys"] != 0).any(1).sum() == 20
     weight = next(name for name in state if name.startswith("trunk.") and name.endswith("weight"))
     assert not torch.equal(state[weight], state[f"objectives.contrastive.teacher.{weight}"])
     moments = load_file(checkpoint.find(tmp_path / "one") / checkpoint.OPTIMIZER)
@@ -75,7 +77,7 @@ def test_a_skipped_step_moves_neither_teacher_nor_queue(world, tmp_path, monkeyp
     assert train(world, tmp_path, *EMA, "training.save_every=1", "training.keep=9", "training.piece=8") == 0
     steps = [saved(tmp_path, step) for step in range(1, 5)]
     assert (tmp_path / "skipped_steps.jsonl").read_text().count('"step": ') == 1
-    equal = [all(torch.equal(one[name], other[name]) for name in one) for one, other in zip(steps, steps[1:])]
+    equal = [all(torch.equal(one[name], other[name]) for name in one) for one, other in pairwise(steps)]
     assert equal.count(True) == 1
     for number, same in enumerate(equal):
         moved = [
