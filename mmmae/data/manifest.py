@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -14,15 +13,15 @@ import numpy as np
 
 from mmmae.data import in_memory as memory
 from mmmae.data import kinds, rows
-from mmmae.data.allowed_paths import Enclosure
 from mmmae.data.classes import Classes
 from mmmae.data.findings import Findings
 from mmmae.data.holdout import held_out
 from mmmae.data.labels import LabelColumn
+from mmmae.data.required_files import require_files
 from mmmae.data.stored import Store
 from mmmae.data.table import collect
 from mmmae.data.targets import Encoded, Target
-from modalities.errors import InputError, SampleError
+from modalities.errors import SampleError
 from modalities.manifest.columns import Cell
 from modalities.manifest.spelling import unescaped
 
@@ -135,7 +134,11 @@ class Manifest(LabelColumn):
             path, folder, table, labels, tuple(m for m in known if m in present), Classes.plain(labels),
             findings.sentences(), known,
         )  # fmt: skip
-        manifest.require_files(modalities or manifest.modalities, enclosure, bad)
+        wanted = modalities or manifest.modalities
+        require_files(
+            partial(manifest.named_files, wanted), manifest.file, enclosure,
+            table=path, rows=len(manifest), bad=bad,
+        )  # fmt: skip
         return manifest
 
     def __len__(self) -> int:
@@ -265,41 +268,9 @@ class Manifest(LabelColumn):
         """Where the file lies that a cell names; `folder`: that relative paths of its corpus start from."""
         return os.path.join(folder or self.folder, unescaped(path))
 
-    def require_files(self, modalities: Sequence[str], enclosure: Enclosure, bad: float) -> None:
-        """Look for every file at once: a run must not die hours later of a typing error, nor read what is not its own.
-
-        Raises:
-            InputError: a file lies outside, or more than the share `bad` of the rows lack a file.
-        """
+    def named_files(self, modalities: Sequence[str]) -> Iterator[tuple[str, str, str]]:
+        """Each file that a row names for some modalities: its path, the place of the row, and the column."""
         wanted = [self.known[modality] for modality in modalities if modality in self.known]
-        columns = dict.fromkeys(column for one in wanted for column in one.reads)
-
-        def named() -> Iterator[tuple[str, str, str]]:
-            for row in self.columns("place", *columns):
-                for column, path in (found for one in wanted for found in one.named(row)):
-                    yield path, row["place"], column
-
-        places: dict[str, tuple[str, str]] = {}
-        for path, place, column in named():
-            places.setdefault(path, (place, column))
-
-        def look(path: str) -> tuple[bool, bool]:
-            inside = enclosure.holds(unescaped(path))
-            return inside, inside and os.path.isfile(self.file(path))
-
-        with ThreadPoolExecutor(32) as pool:
-            looks = dict(zip(places, pool.map(look, places), strict=True))
-        for path, (inside, _) in looks.items():
-            if not inside:
-                place, column = places[path]
-                raise enclosure.leads_out(unescaped(path), f"{self.path}, {place}: column {column!r}")
-        missing = [path for path, (_, exists) in looks.items() if not exists]
-        rows_without = {place for path, place, _ in named() if not looks[path][1]} if missing else ()
-        if len(rows_without) > bad * len(self):
-            place, column = places[missing[0]]
-            path = self.file(missing[0])
-            others = f" ({len(missing)} of {len(places)} files are missing)" if len(missing) > 1 else ""
-            raise InputError(
-                f"{self.path}, {place}: column {column!r}: no such file: {path}{others}\n"
-                f"  Paths are relative to {self.folder}; mend them or leave the cell empty."
-            )
+        for row in self.columns("place", *dict.fromkeys(column for one in wanted for column in one.reads)):
+            for column, path in (found for one in wanted for found in one.named(row)):
+                yield path, row["place"], column
