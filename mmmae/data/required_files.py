@@ -46,7 +46,7 @@ def require_files(
     rows_without = {place for path, place, _ in named() if not looks[path][1]} if missing else ()
     if len(rows_without) > bad * rows:
         place, column = places[missing[0]]
-        path = manifest.file(missing[0])
+        path = file(missing[0])
         others = f" ({len(missing)} of {len(places)} files are missing)" if len(missing) > 1 else ""
         raise InputError(
             f"{table}, {place}: column {column!r}: no such file: {path}{others}\n"
