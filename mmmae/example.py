@@ -7,9 +7,11 @@ from collections.abc import Mapping
 import torch
 
 from mmmae.build import build_readers, build_target, build_tokenizers, build_window_targets
+from mmmae.data.sample import covered
 from mmmae.data.targets import Target
 from mmmae.recipes.recipe import RecipeSpec
-from modalities.noise import sample_key
+from mmmae.recipes.timing import Lag
+from modalities.noise import sample_key, uniform
 from modalities.reader import Reader
 from modalities.records import Batch, Signal
 from modalities.shapes import Tensor
@@ -36,10 +38,15 @@ def example(
         with torch.random.fork_rng(devices=[]):
             tokenizers = build_tokenizers(recipe)
     window = recipe.sections.window
+    key = torch.tensor([sample_key(seed, 0, index) for index in range(batch_size)])
+
+    def drawn(purpose: str) -> list[float]:
+        return uniform(key, purpose, 1)[:, 0].tolist()
+
     signals = {}
     for number, (name, reader) in enumerate(build_readers(recipe).items()):
         stream = recipe.stream(name)
-        blank = reader.blank(span := stream.span or window)
+        blank = reader.blank(longest := stream.longest(window))
         values = torch.stack([contents(blank.values, tokenizers[name], generator) for _ in range(batch_size)])
         steps = values.shape[1]
         length = None
@@ -49,10 +56,12 @@ def example(
             if len(recipe.streams) > 1:
                 length[number :: len(recipe.streams) + 1] = 0
         hint = None if blank.hint is None else guided(blank.hint.expand(batch_size, *blank.hint.shape), generator)
-        start, duration = torch.zeros(batch_size), torch.full((batch_size,), span)
-        lag = torch.full((batch_size,), sum(stream.lag) / 2) if any(stream.lag) else None
-        signals[name] = Signal(values, length, start if lag is None else lag, duration, lag=lag, hint=hint)
-    key = torch.tensor([sample_key(seed, 0, index) for index in range(batch_size)])
+        spans = [longest if stream.span is None else stream.span.at(share) for share in drawn(f"span/{name}")]
+        duration = torch.tensor([covered(reader, longest, span) for span in spans])
+        start, lag = torch.zeros(batch_size), None
+        if stream.lag != Lag():
+            start = lag = torch.full((batch_size,), stream.lag.at(0.5, 1.0, later=window))
+        signals[name] = Signal(values, length, start, duration, lag=lag, hint=hint)
     label = labels(build_target(recipe), batch_size, generator)
     if ragged:
         label[1::3] = torch.nan if label.is_floating_point() else -1

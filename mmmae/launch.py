@@ -36,7 +36,8 @@ def training_parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--recipe", default="default", metavar="NAME|FILE", help="a recipe by name (`mmmae recipes`) or file")
     add("--modalities", metavar="A,B", help="streams to train on, e.g. video,text")
-    add("--data", metavar="PATH", help="manifest, folder of recordings or name of a corpus (default: world)")
+    corpora = "manifest, folder of recordings or name of a corpus (default: world); again for further corpora"
+    add("--data", metavar="PATH", action="append", help=corpora)
     add("--output", type=Path, metavar="DIR", help="folder of the run (default: runs/RECIPE-MODALITIES)")
     add("--steps", type=int, metavar="N", help="optimizer steps; takes precedence over --epochs")
     add("--epochs", type=int, metavar="N", help="epochs")

@@ -41,7 +41,7 @@ class MaskedAutoencoder(nn.Module):
         check(objectives, any(module.learns for module in maskings), separate)
         if not set(self.tokenizers) - masking.target_only:
             raise ValueError(
-                f"every stream is target-only ({', '.join(self.tokenizers)}): all is hidden and nothing is visible "
+                f"every stream is target-only ({', '.join(self.tokenizers)}): all of it is hidden and none is visible "
                 "to predict it from; give one of them a masking with a ratio below 1"
             )
         self.masking = masking

@@ -53,7 +53,8 @@ def train(
 
     Args:
         recipe: its name, its file, what would stand in the file, or a Recipe.
-        data: whatever `--data` may be, or recordings in memory; the synthetic world by default.
+        data: whatever `--data` may be, recordings in memory, or a list of several such corpora (shared out by
+            `data.weights`); the synthetic world by default.
         output: the run's folder; by default `runs/RECIPE-MODALITIES`.
         overrides: such as `["size=small", "masking.video.ratio=0.75"]` or `{"size": "small"}`.
         modalities: train on these only.

@@ -76,6 +76,14 @@ class Reader(ABC):
             SampleError: the file is missing or cannot be opened.
         """
 
+    def still(self, source: Any) -> bool:
+        """Whether a source is the same at any time (an image): a stream that begins later is read from it all the same.
+
+        Raises:
+            SampleError: the file is missing or cannot be opened.
+        """
+        return False
+
     @abstractmethod
     def read(self, source: Any, start: float, duration: float) -> Reading | None:
         """The window [start, start + duration) seconds of a source; None where the modality turns out to be absent.

@@ -292,6 +292,6 @@ def lattice(grid: tuple[int, ...], device=None) -> Int[Tensor, "n axes"]:
     return torch.stack(torch.meshgrid(*axes, indexing="ij"), -1).reshape(-1, len(grid))
 
 
-def constant_like(numbers: Sequence[int], like: Float[Tensor, "*shape"]) -> Float[Tensor, " count"]:
+def constant_like(numbers: Sequence[float | int], like: Float[Tensor, "*shape"]) -> Float[Tensor, " count"]:
     """Numbers of the code where another tensor is: written there, for a copy would make host and device wait."""
     return torch.stack([like.new_full((), number) for number in numbers])

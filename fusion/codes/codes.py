@@ -19,7 +19,7 @@ Gather = Callable[[Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Term:
-    """A loss of codes, or a figure that is only reported: a number for each token, of which objectives take the mean.
+    """A loss of codes, or a figure that is only reported: a number per token, of which an objective takes the mean.
 
     valid: which tokens count; None when all do.
     """
@@ -31,8 +31,8 @@ class Term:
 class Codes(nn.Module, ABC):
     """A latent code between encoder and decoder: what decoders are given in place of the trunk's tokens.
 
-    Constructed with the names of the streams and the width `dim` of their tokens, which codes have as well. A stream
-    of which a sample has no tokens has no codes in that sample.
+    Constructed with the names of the streams and the width `dim` of their tokens, which the codes have as well. A
+    stream of which a sample has no tokens has no codes in that sample.
     """
 
     @abstractmethod

@@ -41,7 +41,7 @@ class Trunk(nn.Module, ABC):
         """The same streams and places (in training perhaps not all of them), with new contents.
 
         states: gets what enters the first of `depth` layers, then what leaves each one, before any final norm. The
-            result does not depend on whether it is given. A trunk may take tokens alone; its layers cannot be read.
+            result does not depend on whether it is given. A trunk may take tokens alone; its layers are then not read.
         """
 
     def encode(self, tokens: Mapping[str, Tokens], layers: Sequence[int]) -> dict[int, dict[str, Tokens]]:

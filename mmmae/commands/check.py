@@ -9,7 +9,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -36,7 +36,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--report", metavar="FILE",
         help=f"also write the bad samples there, a JSON object a line, and next to it all else in *{CONTENTS}",
     )  # fmt: skip
-    parser.add_argument("overrides", nargs="*", metavar="key=value", help="settings of the recipe")
+    rest = "further corpora of the same run, and settings of the recipe"
+    parser.add_argument("overrides", nargs="*", metavar="PATH|key=value", help=rest)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -55,34 +56,45 @@ def run(arguments: argparse.Namespace) -> int:
     from mmmae.launch import listed
 
     modalities = listed(arguments.modalities)
-    recipe = Recipe.load(arguments.recipe, arguments.overrides, modalities)
+    data = [arguments.data, *(word for word in arguments.overrides if "=" not in word)]
+    recipe = Recipe.load(arguments.recipe, [word for word in arguments.overrides if "=" in word], modalities)
     rules = recipe.sections.data
     asked = None if modalities is None else list(recipe.columns)
-    manifest = open_for(recipe, arguments.data, asked, bad=1.0, outside=rules.outside)
+    manifest = open_for(recipe, data, asked, bad=1.0, outside=rules.outside)
     if modalities is None:
         recipe = recipe.narrow([name for name in recipe.streams if manifest.has(recipe.stream(name).source)])
     workers = len(os.sched_getaffinity(0)) if arguments.workers is None else arguments.workers
     console = Console()
+    trees: dict[str, Any] = {}
+    bad: list[Fault] = []
+    notes, warnings = list(manifest.notes), list[str]()
     with tempfile.TemporaryDirectory() as folder:
-        found = DataContents(fit(recipe, manifest, Path(folder)).clips(manifest, centre=True))
-        verdicts = inspect_all(found.clips, workers)
-        for verdict in track(verdicts, "reading", total=len(manifest), console=console, transient=True):
-            found.add(verdict)
-    columns = Columns.of(manifest, rules.holdout)
-    findings = found.findings(columns)
+        fitted = fit(recipe, manifest, Path(folder))
+        for corpus in manifest.parts():
+            found = DataContents(fitted.clips(corpus, centre=True))
+            verdicts = inspect_all(found.clips, workers)
+            for verdict in track(verdicts, "reading", total=len(corpus), console=console, transient=True):
+                found.add(verdict)
+            columns = Columns.of(corpus, rules.holdout)
+            findings = found.findings(columns)
+            title = f"{corpus.path}, read by {recipe.name} with window={recipe.sections.window:g}"
+            console.print(title, markup=False, highlight=False, soft_wrap=True)
+            console.print(contents_table(found, columns))
+            name = f"{corpus.path}: " if manifest.corpora else ""
+            notes += [f"{name}{note}" for note in found.noted()]
+            warnings += [f"{name}{finding.sentence}\n  {finding.remedy}" for finding in findings]
+            bad += found.bad
+            trees[str(corpus.path)] = found.tree(columns, findings)
     if arguments.report:
         report = Path(arguments.report)
-        report.write_text("".join(fault.line() for fault in found.bad), encoding="utf-8")
-        contents = json.dumps(found.tree(columns, findings), indent=2) + "\n"
-        report.with_name(report.stem + CONTENTS).write_text(contents, encoding="utf-8")
-    title = f"{manifest.path}, read by {recipe.name} with window={recipe.sections.window:g}"
-    console.print(title, markup=False, highlight=False, soft_wrap=True)
-    console.print(contents_table(found, columns))
-    print_lines(console, "note", [*manifest.notes, *found.noted()])
-    print_lines(console, "warning", [f"{finding.sentence}\n  {finding.remedy}" for finding in findings])
-    print_bad(console, found.bad, arguments.report)
-    console.print(f"{len(manifest)} samples, {len(found.bad)} bad, {len(findings)} warnings")
-    return 1 if found.bad else 0
+        report.write_text("".join(fault.line() for fault in bad), encoding="utf-8")
+        contents = {"corpora": trees} if manifest.corpora else next(iter(trees.values()))
+        report.with_name(report.stem + CONTENTS).write_text(json.dumps(contents, indent=2) + "\n", encoding="utf-8")
+    print_lines(console, "note", notes)
+    print_lines(console, "warning", warnings)
+    print_bad(console, bad, arguments.report)
+    console.print(f"{len(manifest)} samples, {len(bad)} bad, {len(warnings)} warnings")
+    return 1 if bad else 0
 
 
 def print_lines(console: Console, kind: str, lines: Sequence[str]) -> None:

@@ -129,11 +129,10 @@ def reading(model: MaskedAutoencoder, manifest: Manifest, segment: float, names:
     """
     from mmmae.data.clips import Clips
     from mmmae.probe.features import reading
+    from mmmae.recipes.timing import Lag
 
     clips = reading(model, manifest, names)
-    streams = {
-        name: stream.model_copy(update={"lag": (0.0, 0.0), "span": None}) for name, stream in clips.streams.items()
-    }
+    streams = {name: stream.model_copy(update={"lag": Lag(), "span": None}) for name, stream in clips.streams.items()}
     return Clips(manifest, clips.readers, window=segment, streams=streams, centre=True)
 
 

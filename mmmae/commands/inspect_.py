@@ -132,8 +132,9 @@ def rows(files: Sequence[Path], recipe: Recipe, start: float) -> list[dict[str, 
             name = f"{file.stem}-{number}"
         found.setdefault(name, {})[column] = value
     window = recipe.sections.window
-    first, last = zip((0.0, window), *(stream.reach(window) for stream in streams), strict=True)
-    span = {"start": start, "end": start + max(last) - min(first)}
+    first = min([0.0, *(stream.lag.reach[0] for stream in streams)])
+    last = max([window, *(stream.lag.reach[1] + stream.longest(window) for stream in streams)])
+    span = {"start": start, "end": start + last - first}
     return [{"id": name, **sources, **span} for name, sources in found.items()]
 
 

@@ -9,12 +9,12 @@ from dataclasses import replace
 from torch.utils.data import Dataset
 
 from mmmae.data import worker_status
-from mmmae.data.augment import repeat_key
 from mmmae.data.bad_samples import Fault
 from mmmae.data.bounds import bounded, extent
 from mmmae.data.manifest import Manifest, Row
+from mmmae.data.mixture import Mixture
 from mmmae.data.notes import Notes, noted
-from mmmae.data.sample import Sample, fill
+from mmmae.data.sample import Sample, covered, fill
 from mmmae.data.scan import empty
 from mmmae.data.substitutes import NoSubstitute, NothingThere, candidates
 from mmmae.data.window_targets import Placed
@@ -29,13 +29,15 @@ class Clips(Windows, Dataset):
     """Draws a window of `window` seconds from each recording of a manifest and reads its streams.
 
     All are read over the same seconds, unless a stream says otherwise: its own window may begin earlier or later, by a
-    drawn lag, and last longer or shorter.
+    drawn lag, and last longer or shorter, by a drawn span.
 
     Everything random about a sample is a function of (seed, epoch, index), so the item is asked for by (epoch, index)
     and does not depend on who asks. Where the recording cannot be read, or has nothing in the window, another one that
     the sample's key draws takes its place; the key stays, and with it the place of the window, the crops and the masks.
 
-    Inside the row's [start, end), or else the recording, the window lies anywhere that leaves room for the longest lag.
+    Inside the row's [start, end), or else the recording, the window lies anywhere that leaves room for the longest span
+    and the longest lag; a lag that fits itself to the recording is drawn first, and the window in the room that it
+    leaves. An image is the same at any time, and has no lag.
     How long a recording is, its streams that cannot be padded decide (video), else the shortest of them. What can be
     padded is cut off at the row's end, and absent where it would begin before the row.
 
@@ -50,6 +52,7 @@ class Clips(Windows, Dataset):
             long enough; "crops" reads one, and `mmmae.data.augment.repeat` multiplies it on the device.
         targets: what else is learned of each window, by name.
         centre: take the middle window (of several: the middles of equal parts) and the middle of each lag (evaluation).
+        mixture: how training shares its samples out among several corpora.
     """
 
     def __init__(
@@ -64,6 +67,7 @@ class Clips(Windows, Dataset):
         repeat: str = "crops",
         centre: bool = False,
         targets: Mapping[str, Placed] | None = None,
+        mixture: Mixture | None = None,
     ):
         if repeats < 1:
             raise ValueError(f"repeats counts the samples drawn from each recording, from 1 up, got {repeats}")
@@ -73,7 +77,8 @@ class Clips(Windows, Dataset):
         super().__init__(readers, window=window, streams=streams, count=count, centre=centre)
         self.targets = {name: one for name, one in (targets or {}).items() if one.stream in self.readers}
         columns = [one.target.column for one in self.targets.values()]
-        self.manifest, self.seed = manifest.giving(columns), seed
+        self.manifest, self.seed, self.mixture = manifest.giving(columns), seed, mixture
+        self.groups = list(manifest.groups().values())
         self.refused: dict[int, SampleError] = {}  # recordings that ended a worker
         self.empty: dict[int, Fault | None] = {}  # of recordings that had nothing in a window
         self.notes = Notes()  # of the readers, on what has reached the main process
@@ -81,12 +86,16 @@ class Clips(Windows, Dataset):
     def __len__(self) -> int:
         return len(self.manifest)
 
+    def group(self, index: int) -> range:
+        """The recordings of the corpus that one is of, which stand in for each other."""
+        return next(group for group in self.groups if index in group)
+
     def __getitem__(self, place: tuple[int, int]) -> list[Sample] | NoSubstitute:
         """The samples of one recording or of its substitute; errors are values: no worker shows a traceback."""
         epoch, index = place
         key = sample_key(self.seed, epoch, index)
         faults, errors = [], []
-        for chosen in candidates(index, key, len(self)):
+        for chosen in candidates(index, key, self.group(index)):
             try:
                 with self.reading(chosen):
                     samples = self.read(self.manifest[chosen], key)
@@ -171,17 +180,21 @@ class Clips(Windows, Dataset):
         sources = self.sources(row)
         row = bounded(self, row, sources)
         start, end = extent(self, row, sources)
-        starts = self.starts(start, end, key, self.room(sources))
-        keys = [repeat_key(key, number) for number in range(len(starts))]
-        lags = [{m: self.lag(m, key) for m in self.readers} for key in keys]
-        read = self.decode(row, sources, starts, lags)
+        places = self.places(start, end, key, sources)
         samples = []
-        for start, lag, key, found in zip(starts, lags, keys, read, strict=True):
+        for place, found in zip(places, self.decode(row, sources, places), strict=True):
             blank = {m: reader.blank(self.spans[m]) for m, reader in self.readers.items()}
             filled = {m: fill(blank[m], reading) for m, reading in found.items()}
+            spans = {m: covered(reader, self.spans[m], place.spans[m]) for m, reader in self.readers.items()}
             notes = noted(row.id, found, lambda m: (self.called({m: sources[m]}), self.streams[m].source))
-            sample = Sample(blank | filled, start, lag, self.spans, key, row.id, row.label, notes=notes)
-            samples.append(self.aimed(row, sample))
+            samples.append(
+                self.aimed(
+                    row,
+                    Sample(
+                        blank | filled, place.start, dict(place.lags), spans, place.key, row.id, row.label, notes=notes
+                    ),
+                )
+            )
         return samples
 
     def aimed(self, row: Row, sample: Sample) -> Sample:

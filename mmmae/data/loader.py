@@ -6,8 +6,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache, partial
 from itertools import count
 
+import torch
+
 from mmmae.data.bad_samples import Fault
 from mmmae.data.clips import Clips
+from mmmae.data.mixture import Mixture
 from mmmae.data.notes import ReaderNote, distinct
 from mmmae.data.prefetch import Place, read_ahead
 from mmmae.data.sample import Sample, collate
@@ -15,6 +18,7 @@ from mmmae.data.substitutes import NoSubstitute
 from modalities.errors import InputError
 from modalities.noise import permutation
 from modalities.records import Batch
+from modalities.shapes import Int, Tensor
 
 Note = Callable[[Sequence[Fault]], None]  # is told of the bad recordings of every batch
 Remark = Callable[[Sequence[ReaderNote]], None]  # gets what the readers of a batch noted, each sentence once
@@ -25,21 +29,33 @@ class Schedule:
 
     What a step holds over all ranks and pieces depends on their number times `batch_size` only. Each recording comes
     at most once per epoch; those that do not fill a batch of all ranks are left out, and the next epoch orders
-    them anew.
+    them anew. Of several corpora, a mixture says how often each comes (see Mixture); an epoch has as many steps.
 
     Args:
         samples: how many recordings there are.
         batch_size: recordings per rank and piece.
         pieces: into which each rank's share of a step is cut (gradient accumulation).
+        mixture: the shares of several corpora.
 
     Raises:
-        InputError: a batch of all ranks holds more recordings than there are.
+        InputError: a batch of all ranks holds more recordings than there are, or cannot hold the shares.
     """
 
-    def __init__(self, samples: int, batch_size: int, *, world: int = 1, pieces: int = 1, seed: int = 0):
+    def __init__(
+        self,
+        samples: int,
+        batch_size: int,
+        *,
+        world: int = 1,
+        pieces: int = 1,
+        seed: int = 0,
+        mixture: Mixture | None = None,
+    ):
         if batch_size < 1:
             raise InputError(f"a batch of {batch_size} recordings: expected 1 or more\n  Use --batch-size 1 or more.")
         parts = world * pieces
+        if mixture is not None:
+            mixture.require(batch_size * parts, batch_size)
         if samples < batch_size * parts:
             raise InputError(
                 f"a batch of {batch_size * parts} recordings ({parts} x {batch_size}) is more than the {samples} there "
@@ -47,13 +63,22 @@ class Schedule:
             )
         self.samples, self.batch_size, self.world, self.pieces = samples, batch_size, world, pieces
         self.steps_per_epoch = samples // (batch_size * parts)
-        self.order = lru_cache(maxsize=1)(partial(permutation, seed, count=samples))
+        slots = self.steps_per_epoch * batch_size * parts
+        self.order = lru_cache(maxsize=1)(partial(order, seed, samples, slots, mixture))
 
     def places(self, step: int, rank: int, piece: int = 0) -> list[Place]:
-        """The (epoch, index) of the recordings that a rank reads for a piece of a step."""
+        """The (epoch, index) of the recordings that a rank reads for a piece of a step; of a mixture (pass, index)."""
         epoch, step = divmod(step, self.steps_per_epoch)
         first = ((step * self.pieces + piece) * self.world + rank) * self.batch_size
-        return [(epoch, index) for index in self.order(epoch)[first : first + self.batch_size].tolist()]
+        return [(turn, index) for turn, index in self.order(epoch)[first : first + self.batch_size].tolist()]
+
+
+def order(seed: int, samples: int, slots: int, mixture: Mixture | None, epoch: int) -> Int[Tensor, "slots 2"]:
+    """The pass over its corpus and the index of the recording at each place of an epoch."""
+    if mixture is not None:
+        return mixture.order(seed, epoch, slots)
+    index = permutation(seed, epoch, samples)[:slots]
+    return torch.stack([torch.full_like(index, epoch), index], 1)
 
 
 class Loader:
@@ -79,7 +104,9 @@ class Loader:
         note: Note | None = None,
         remark: Remark | None = None,
     ):
-        self.schedule = Schedule(len(clips), batch_size, world=world, pieces=pieces, seed=clips.seed)
+        self.schedule = Schedule(
+            len(clips), batch_size, world=world, pieces=pieces, seed=clips.seed, mixture=clips.mixture
+        )
         self.clips, self.workers, self.rank, self.start_step = clips, workers, rank, start_step
         self.note, self.remark = note or refuse, remark
 

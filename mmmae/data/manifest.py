@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import os
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from mmmae.data import in_memory as memory
 from mmmae.data import kinds, rows
 from mmmae.data.allowed_paths import Enclosure
 from mmmae.data.classes import Classes
 from mmmae.data.findings import Findings
+from mmmae.data.holdout import held_out
 from mmmae.data.labels import LabelColumn
 from mmmae.data.stored import Store
 from mmmae.data.table import collect
@@ -22,7 +25,6 @@ from mmmae.data.targets import Encoded, Target
 from modalities.errors import InputError, SampleError
 from modalities.manifest.columns import Cell
 from modalities.manifest.spelling import unescaped
-from modalities.noise import WORD, mix
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -49,6 +51,14 @@ class Row:
 
 
 @dataclass(frozen=True)
+class Corpus:
+    """One of several corpora that a manifest joins: its name, and what relative paths of its rows start from."""
+
+    name: str
+    folder: Path
+
+
+@dataclass(frozen=True)
 class Manifest(LabelColumn):
     """Rows of recordings, kept in Arrow so that a million of them cost no Python objects.
 
@@ -59,6 +69,7 @@ class Manifest(LabelColumn):
     notes: what was assumed, converted or ignored while the rows were read, a plain sentence each.
     known: the columns of every modality, by name. given: further columns, whose cells rows give.
     whole: the table with all of its rows, where this holds some.
+    corpora: those that it joins (mmmae/data/joined.py), whose number the column `corpus` holds; none of a single one.
     """
 
     path: Path | str
@@ -71,6 +82,7 @@ class Manifest(LabelColumn):
     known: kinds.Known = field(default_factory=lambda: kinds.HOUSE, repr=False)
     given: tuple[str, ...] = ()
     whole: Dataset | None = field(default=None, repr=False)
+    corpora: tuple[Corpus, ...] = ()
 
     @classmethod
     def open(
@@ -179,20 +191,38 @@ class Manifest(LabelColumn):
 
         Raises:
             ValueError: `holdout` is not in [0, 1).
-            InputError: the column `split` leaves nothing to train on.
+            InputError: the column `split` leaves nothing of a corpus to train on.
         """
         if not 0 <= holdout < 1:
             raise ValueError(f"holdout is the share of rows kept for testing, in [0, 1), got {holdout}")
-        splits = self.table["split"][:]
-        if any(splits):
-            test = [split == "test" for split in splits]
-            if all(test):
-                raise InputError(f"{self.path}: column 'split' has no row 'train'\n  Mark the rows to train on.")
-        else:
-            names = [group or name for group, name in zip(self.table["group"][:], self.table["id"][:], strict=True)]
-            test = hold_out(names, holdout)
+        test: list[bool] = []
+        for name, places in self.groups().items():
+            table = self.table.select(list(places))
+            before = len(f"{name}:") if self.corpora else 0  # a row is on one side whatever its corpus is joined to
+            sides = zip(table["group"][:], table["id"][:], strict=True)
+            test += held_out(name, table["split"][:], [group or id[before:] for group, id in sides], holdout)
         train = [i for i, held in enumerate(test) if not held]
         return self.select(train), self.select([i for i, held in enumerate(test) if held])
+
+    def groups(self) -> dict[str, range]:
+        """Where the rows of each corpus stand, by its name; all of a single one.
+
+        Raises:
+            ValueError: they do not stand one corpus after the other.
+        """
+        if not self.corpora:
+            return {str(self.path): range(len(self))}
+        numbers = np.asarray(self.table["corpus"][:], dtype=np.int64)
+        if (np.diff(numbers) < 0).any():
+            raise ValueError("the rows of several corpora are mixed; select them in their order")
+        ends = np.searchsorted(numbers, range(len(self.corpora) + 1)).tolist()
+        return {corpus.name: range(*ends[n : n + 2]) for n, corpus in enumerate(self.corpora)}
+
+    def parts(self) -> list[Manifest]:
+        """The rows of each corpus by themselves; the manifest itself where it is a single one."""
+        if not self.corpora:
+            return [self]
+        return [replace(self.select(places), path=name) for name, places in self.groups().items() if places]
 
     def select(self, indices: Sequence[int]) -> Manifest:
         """The manifest of some of the rows, with the same target."""
@@ -228,11 +258,12 @@ class Manifest(LabelColumn):
         fault = row["fault"]
         if fault is not None and fault["modality"] == modality:
             return SampleError(**fault)
-        return self.known[modality].source(row, self.file) if modality in self.known else None
+        folder = self.corpora[row["corpus"]].folder if self.corpora else self.folder
+        return self.known[modality].source(row, partial(self.file, folder=folder)) if modality in self.known else None
 
-    def file(self, path: str) -> str:
-        """Where the file lies that a cell of the table names."""
-        return os.path.join(self.folder, unescaped(path))
+    def file(self, path: str, folder: Path | None = None) -> str:
+        """Where the file lies that a cell names; `folder`: that relative paths of its corpus start from."""
+        return os.path.join(folder or self.folder, unescaped(path))
 
     def require_files(self, modalities: Sequence[str], enclosure: Enclosure, bad: float) -> None:
         """Look for every file at once: a run must not die hours later of a typing error, nor read what is not its own.
@@ -272,14 +303,3 @@ class Manifest(LabelColumn):
                 f"{self.path}, {place}: column {column!r}: no such file: {path}{others}\n"
                 f"  Paths are relative to {self.folder}; mend them or leave the cell empty."
             )
-
-
-def hold_out(names: Sequence[str], share: float) -> list[bool]:
-    """Which names are held out, by their hash alone except where a side would be left empty."""
-    place = {name: mix(zlib.crc32(name.encode())) / WORD for name in set(names)}
-    order = sorted(place, key=lambda name: (place[name], name))
-    count = sum(place[name] < share for name in order)
-    if share:
-        count = min(max(count, 1), len(order) - 1)
-    held = set(order[:count])
-    return [name in held for name in names]

@@ -11,7 +11,7 @@ from mmmae.data.bad_samples import Fault
 from mmmae.data.notes import ReaderNote
 from mmmae.data.targets import Encoded, batched
 from mmmae.data.window_targets import stacked
-from modalities.reader import Reading
+from modalities.reader import Reader, Reading
 from modalities.records import Batch, Signal
 
 
@@ -48,6 +48,18 @@ def fill(blank: Reading, reading: Reading) -> Reading:
     if observed is not None:
         observed = torch.cat([observed, observed.new_zeros(len(values) - steps, *observed.shape[1:])])
     return replace(reading, values=values, observed=observed, hint=hint)
+
+
+def covered(reader: Reader, longest: float, span: float) -> float:
+    """Seconds that all steps of a sample cover where `span` of the `longest` seconds are read.
+
+    A reader that takes as many steps of any span (the frames of a clip) covers the span, so a longer one is faster; one
+    that takes more steps of a longer span (the samples of a sound) fills a shorter one up to the longest.
+    """
+    if span == longest:
+        return span
+    alike = len(reader.blank(span).values) == len(reader.blank(longest).values)
+    return span if alike else longest
 
 
 def padded(steps: torch.Tensor, blank: torch.Tensor) -> torch.Tensor:

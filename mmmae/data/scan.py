@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, nullcontext
 
 from mmmae.data.bounds import bounded, extent
 from mmmae.data.manifest import Row
-from mmmae.data.windows import SLACK, Windows
+from mmmae.data.windows import SLACK, WindowPlace, Windows
 from modalities.reader import Reading
 
 PASS = 30.0  # seconds of a recording that are held at once
@@ -36,15 +36,18 @@ def scan(
     first, last = start + before, max(end - after, start + before)
     count = math.ceil((last - first) / windows.window - SLACK)
     starts = [*(first + number * windows.window for number in range(count)), last]
-    early, late = ({m: windows.streams[m].lag[side] for m in windows.readers} for side in (0, 1))
+    reach = windows.reach(sources)
+    early, late = (
+        dict.fromkeys(windows.readers, 0.0) | {m: lags[side] for m, lags in reach.items()} for side in (0, 1)
+    )
     many = max(1, int(PASS / windows.window))
     for number in range(0, len(starts), many):
         here = starts[number : number + many]
-        lags = [early] * len(here)
+        places = [WindowPlace(begin, early, windows.spans, 0) for begin in here]
         if number + many >= len(starts) and late != early:
-            here, lags = [*here, last], [*lags, late]
+            here, places = [*here, last], [*places, WindowPlace(last, late, windows.spans, 0)]
         with reading():
-            decoded = windows.decode(row, sources, here, lags)
+            decoded = windows.decode(row, sources, places)
         for begin, found in zip(here, decoded, strict=True):
             yield begin, {m: reading for m, reading in found.items() if reading.length}
 
@@ -58,13 +61,12 @@ def empty(windows: Windows, row: Row) -> int:
     sources = windows.sources(row)
     row = bounded(windows, row, sources)
     start, end = extent(windows, row, sources)
-    before, after = windows.room(sources)
+    lags, (before, after) = windows.lags(sources, None, end - start)
     room = max(end - start - before - after, 0.0)
     count = min(SPREAD, math.ceil(room / windows.window) + 1)
-    lag = {m: sum(windows.streams[m].lag) / 2 for m in windows.readers}
     for number in range(count):
         begin = start + before + room * number / max(count - 1, 1)
-        [found] = windows.decode(row, sources, [begin], [lag])
+        [found] = windows.decode(row, sources, [WindowPlace(begin, lags, windows.spans, 0)])
         if any(reading.length for reading in found.values()):
             return 0
     return count

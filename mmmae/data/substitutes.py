@@ -27,12 +27,12 @@ class NothingThere(SampleError):
     """A window in which a recording has none of the streams: the sound is silent, no sensor was read."""
 
 
-def candidates(index: int, key: int, count: int) -> Iterator[int]:
-    """The recording itself, then those that its key draws in its place, each once."""
+def candidates(index: int, key: int, group: range) -> Iterator[int]:
+    """The recording itself, then those of its group that its key draws in its place, each once."""
     tried = {index}
     yield index
-    for attempt in range(ATTEMPTS if count > 1 else 0):
-        drawn = mix(mix((key & WORD) ^ zlib.crc32(b"substitute")) + attempt) % count
+    for attempt in range(ATTEMPTS if len(group) > 1 else 0):
+        drawn = group[mix(mix((key & WORD) ^ zlib.crc32(b"substitute")) + attempt) % len(group)]
         if drawn not in tried:
             tried.add(drawn)
             yield drawn

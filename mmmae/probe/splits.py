@@ -198,7 +198,7 @@ def together(rows: Sequence[dict[str, Any]], *, groups: bool) -> list[str]:
 
 def held_out(units: Sequence[str], share: float) -> np.ndarray:
     """The test rows without a column `split`: those held out by the hash of their unit, as in training."""
-    from mmmae.data.manifest import hold_out
+    from mmmae.data.holdout import hold_out
 
     return np.array(hold_out(units, share), dtype=bool)
 

@@ -28,6 +28,10 @@ class Data(Section):
     repeats: int = pydantic.Field(1, ge=1, description="samples made of one decode (repeated augmentation, MAE-ST)")
     repeat: Literal["crops", "windows"] = pydantic.Field("crops", description="what differs between repeats")
     mixup: float = pydantic.Field(0.0, ge=0, allow_inf_nan=False, description="alpha of mixup; 0 disables it")
+    weights: tuple[Annotated[float, pydantic.Field(gt=0, allow_inf_nan=False)], ...] | None = pydantic.Field(
+        None, description="of which each corpus has its share of the samples; by default each recording comes once"
+    )
+    balanced: bool = pydantic.Field(False, description="hold the shares of the corpora exactly in every batch")
     bad: float = pydantic.Field(0.05, ge=0, le=1, description="share of recordings that may be unreadable")
     outside: bool = pydantic.Field(False, description="also read files outside the manifest's folder")
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import Any
+from typing import Annotated, Any
 
 import pydantic
 
 from mmmae.recipes.lookup import RecipeError, describe, nearest
 from mmmae.recipes.sections import Section
+from mmmae.recipes.timing import Lag, Span
 
 OWN = ("share", "lag", "span")  # what a stream does not have from the one it shares with
 
@@ -22,25 +23,12 @@ class Stream(Section):
     use: str = pydantic.Field(description="the modality, whose folder has reader and tokenizer; by default its name")
     source: str = pydantic.Field(description="column of the manifest to read from; by default its name")
     share: str | None = pydantic.Field(default=None, description="earlier stream whose tokenizer and settings it uses")
-    lag: tuple[float, float] = pydantic.Field(
-        default=(0.0, 0.0),
-        description="offset in seconds from the start of the sample's window; drawn from a range",
+    lag: Annotated[Lag, pydantic.BeforeValidator(Lag.of)] = pydantic.Field(
+        default=Lag(), description="offset in seconds from the start of the sample's window; drawn from a range"
     )
-    span: float | None = pydantic.Field(
-        default=None, gt=0, description="length in seconds; by default that of the window"
+    span: Annotated[Span, pydantic.BeforeValidator(Span.of)] | None = pydantic.Field(
+        default=None, description="length in seconds; by default that of the window; drawn from a range"
     )
-
-    @pydantic.field_validator("lag", mode="before")
-    @classmethod
-    def pair(cls, lag: Any) -> Any:
-        return (lag, lag) if isinstance(lag, (int, float)) else lag
-
-    @pydantic.field_validator("lag")
-    @classmethod
-    def rising(cls, lag: tuple[float, float]) -> tuple[float, float]:
-        if lag[0] > lag[1]:
-            raise ValueError(f"a range begins with its smaller end, {list(lag)} does not")
-        return lag
 
     @classmethod
     def of(cls, entries: Mapping[str, Any], name: str, where: str) -> Stream:
@@ -61,9 +49,9 @@ class Stream(Section):
         except pydantic.ValidationError as error:
             raise RecipeError(describe(error, where)) from error
 
-    def reach(self, window: float) -> tuple[float, float]:
-        """Seconds before and after the start of a window of `window` seconds within which the stream lies."""
-        return self.lag[0], self.lag[1] + (self.span or window)
+    def longest(self, window: float) -> float:
+        """Seconds that the stream lasts at most in a window of `window` seconds."""
+        return self.span.longest if self.span else window
 
 
 class Change(Section):

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmmae.data.loader import Schedule, share
+from mmmae.data.mixture import Mixture
 from mmmae.recipes.recipe import RecipeSpec, Spec
 from mmmae.storage.checkpoint import STATE, load_recipe
 from mmmae.training.machine import cores, free_memory
@@ -64,17 +65,19 @@ class Sizes:
         self.asked = {name: getattr(asked, name) for name in FIGURES}
         self.used = {} if start is None else used(start, self.asked, self.given)
 
-    def batch(self, recipe: Spec, recordings: int) -> Spec:
+    def batch(self, recipe: Spec, recordings: int, mixture: Mixture | None = None) -> Spec:
         """The recipe with the batch and the workers that the run uses.
 
-        recordings: to train on.
+        recordings: to train on. mixture: the shares of several corpora.
 
         Raises:
             InputError: the batch that was given cannot be had.
         """
+        self.unit *= 1 if mixture is None else mixture.period
         batch = self.samples(recordings)
         part = share(batch, world=self.world, pieces=self.cuts, repeats=self.repeats)
-        Schedule(recordings, part, world=self.world, pieces=self.cuts)  # refused before anything is tried
+        # refused before anything is tried
+        Schedule(recordings, part, world=self.world, pieces=self.cuts, mixture=mixture)
         return recipe.changed({"training": {"batch_size": batch, "workers": self.workers()}})
 
     def samples(self, recordings: int) -> int:

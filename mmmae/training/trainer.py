@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from mmmae.data.augment import prepared
 from mmmae.data.loader import Loader, share
+from mmmae.data.mixture import Mixture
 from mmmae.parallel.main_process import agreed
 from mmmae.parallel.watchdog import COMPUTING
 from mmmae.storage import checkpoint
@@ -58,7 +59,7 @@ class Trainer:
             require_same(self.start, self.data.recipe)
         recipe = self.data.recipe if self.start is None else with_record(self.start, self.data.recipe)
         self.sizes = Sizes(recipe, given, self.start, accelerator.num_processes)
-        recipe = self.sizes.batch(recipe, len(self.data.train))
+        recipe = self.sizes.batch(recipe, len(self.data.train), Mixture.of(self.data.train, recipe.sections.data))
 
         # model
         self.augment = recipe.augment().to(accelerator.device)
@@ -97,7 +98,10 @@ class Trainer:
         """The endless training loader, and the held-out clips (None where there are none)."""
         data, settings, world = self.recipe.sections.data, self.settings, self.accelerator.num_processes
         part = share(settings.batch_size, world=world, pieces=self.pieces, repeats=data.repeats)
-        clips = self.recipe.clips(self.data.train, seed=settings.seed, repeats=data.repeats, repeat=data.repeat)
+        clips = self.recipe.clips(
+            self.data.train, seed=settings.seed, repeats=data.repeats, repeat=data.repeat,
+            mixture=Mixture.of(self.data.train, data),
+        )  # fmt: skip
         loader = Loader(
             clips, part, workers=settings.workers, rank=self.accelerator.process_index, world=world,
             pieces=self.pieces, note=self.data.bad.note, remark=self.data.remarks.note,

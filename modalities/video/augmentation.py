@@ -1,4 +1,4 @@
-"""Crops and flips of video, on the device: two small matrix products a clip, and no sync."""
+"""Crops, flips and colours of video, on the device: small matrix products a clip, and no sync."""
 
 from __future__ import annotations
 
@@ -12,17 +12,27 @@ from modalities.augmentation import Augmentation
 from modalities.noise import uniform
 from modalities.records import Signal
 from modalities.shapes import Bool, Float, Int, Shaped, Tensor
+from modalities.video.colour import Blur, Colour, Jitter, require_probability
 from modalities.video.resampling import nearest, resample, resampling
 
 
 class VideoAugmentation(Augmentation):
-    """Random resized crop and horizontal flip (Inception crops, arXiv:1409.4842), the same for all frames of a clip.
+    """Random resized crop, flip and colours (Inception crops, arXiv:1409.4842), the same for all frames of a clip.
+
+    A clip is cropped and flipped, then its colours are jittered, made grey, blurred and solarised, as its key draws.
+    Hints are cropped and flipped along.
 
     Args:
         size: height and width of the result; None keeps those of the input.
         scale: share of the picture's area that a crop covers, drawn uniformly.
         ratio: width by height of a crop, drawn log-uniformly; a crop larger than the picture is cut to fit.
         flip: probability of a flip.
+        jitter: how far brightness, contrast and saturation are from 1 at most, each, and how far the hue turns, in
+            whole turns; in an order drawn for each clip. None leaves them.
+        jitter_p: probability that a clip is jittered.
+        grey: probability that a clip loses its colours.
+        blur: {p: probability, sigma: range in pixels, kernel: pixels}; None blurs none.
+        solarise: probability that the levels above the middle are inverted.
     """
 
     def __init__(
@@ -32,6 +42,11 @@ class VideoAugmentation(Augmentation):
         scale: tuple[float, float] = (0.5, 1.0),
         ratio: tuple[float, float] = (3 / 4, 4 / 3),
         flip: float = 0.5,
+        jitter: tuple[float, float, float, float] | None = None,
+        jitter_p: float = 0.8,
+        grey: float = 0.0,
+        blur: Blur | None = None,
+        solarise: float = 0.0,
     ):
         super().__init__()
         if size is not None and size < 1:
@@ -40,13 +55,16 @@ class VideoAugmentation(Augmentation):
             raise ValueError(f"scale is a range of shares of the picture within (0, 1], smaller first, got {scale}")
         if not 0 < ratio[0] <= ratio[1]:
             raise ValueError(f"ratio is a range of width by height above 0, smaller first, got {ratio}")
-        if not 0 <= flip <= 1:
-            raise ValueError(f"flip is a probability in [0, 1], got {flip}")
+        require_probability("flip", flip)
         self.size, self.scale, self.ratio, self.flip = size, tuple(scale), tuple(ratio), flip
+        self.colour = Colour(None if jitter is None else Jitter(*jitter, p=jitter_p), grey, blur, solarise)
 
     @torch.no_grad()
     def forward(self, signal: Signal, key: Int[Tensor, " b"]) -> Signal:
-        """The signal with each clip (b, t, c, h, w), uint8 or float32, cropped and flipped by what its key draws."""
+        """The signal with each clip (b, t, c, h, w), cropped, flipped and coloured by what its key draws.
+
+        Values are uint8, or float32 of a stated range, in [0, 1].
+        """
         t, _, h, w = signal.values.shape[1:]
         area, shape, across, down = uniform(key, "crop", 4).unbind(1)
         area = h * w * (self.scale[0] + (self.scale[1] - self.scale[0]) * area)
@@ -57,8 +75,11 @@ class VideoAugmentation(Augmentation):
         crop = Crop((h, w), (h - height) * down, height, (w - width) * across, width, mirrored)
         rows, columns = crop.matrices((h, w), (self.size or h, self.size or w))
         x = resample(rearrange(signal.values.float(), "b t c h w -> b (t c) h w"), rows, columns)
-        x = x if signal.values.is_floating_point() else x.round().clamp(0, 255).to(torch.uint8)
         x = rearrange(x, "b (t c) h w -> b t c h w", t=t)
+        full = 1.0 if signal.values.is_floating_point() else 255.0
+        if self.colour.changes:
+            x = self.colour(x / full, key) * full
+        x = x if signal.values.is_floating_point() else x.round().clamp(0, 255).to(torch.uint8)
         return replace(signal, values=x, hint=None if signal.hint is None else crop.hint(signal.hint))
 
 

@@ -83,6 +83,9 @@ class VideoReader(Reader):
     def seconds(self, source: Any) -> float | None:
         return seconds(source)
 
+    def still(self, source: Any) -> bool:
+        return facts(path_of(source))["still"]
+
     def describe(self, source: Any) -> dict[str, Any]:
         path = path_of(source)
         found = {"seconds": self.seconds(path), **facts(path)}
