@@ -237,9 +237,10 @@ def test_adapters_are_the_teachers_as_well_and_none_of_them_learns(tmp_path):
 
 
 def test_streams_that_share_a_tokenizer_share_a_projector(tmp_path):
-    views = ["modalities.other={share: video, source: video}", "masking.other={use: random, ratio: 0.5}"]
-    heads = ["objectives.contrastive={between: [video, other], head: {hidden: [8], out: 4}, teacher: {use: ema}}"]
-    recipe = tiny.tiny("default", [*views, *heads]).narrow(["video", "other"])
+    heads = "objectives.contrastive={between: [video, other], head: {hidden: [8], out: 4}, teacher: {use: ema}}"
+    other = {"modalities": {"other": {"share": "video", "source": "video"}}}
+    other["masking"] = {"other": {"use": "random", "ratio": 0.5}}
+    recipe = tiny.tiny("default", [heads]).changed(other).narrow(["video", "other"])
     model, batch = recipe.build().eval(), recipe.example(batch_size=3)
     assert list(model.objectives["contrastive"].project) == ["video"]
     model.save_pretrained(tmp_path / "run")
