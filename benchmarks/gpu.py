@@ -38,7 +38,7 @@ sys.path.insert(0, str(ROOT))  # so that nothing need be installed
 
 from fusion.masking.independent import Independent
 from fusion.sizes import SIZES
-from mmmae.api import MaskedAutoencoder
+from mmmae.model import MaskedAutoencoder
 from mmmae.recipes.lookup import KINDS, defined, signature
 from mmmae.training.efficiency import compile_model
 from modalities.records import Batch, Signal

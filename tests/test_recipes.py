@@ -96,7 +96,7 @@ def test_the_table_has_no_recipe_too_many():
         ("masking.video.ratio=high", "masking.video.ratio", "'high'"),
         ("masking.video.ratio=1.5", "masking.video", "1.5"),
         ("masking.video.use=tubes", "tubes", "'tube'"),
-        ("masking.video.use=budget", "budget", "known: "),
+        ("masking.video.use=budget", "budget", "there is no masking"),
         ("masking.use=random", "random", "known: "),
         ("masking={use: independent}", "masking", "required"),
         ("modalities.vidoe.size=32", "modalities.vidoe", "'video'"),

@@ -25,7 +25,7 @@ from torch.testing import assert_close
 from mmmae import Recipe, corpora
 from mmmae.__main__ import COMMANDS, main
 from mmmae.api import MaskedAutoencoder
-from mmmae.data import cells, rows
+from mmmae.data import cells, kinds, rows
 from mmmae.data.clips import Clips
 from mmmae.data.loader import Loader
 from mmmae.data.manifest import Manifest
@@ -302,7 +302,8 @@ def understand(command: str, words: list[str]) -> None:
     import_module(COMMANDS[command][0]).add_arguments(parser)
     arguments = parser.parse_intermixed_args(words)
     if command == "check":
-        Recipe.load(arguments.recipe, arguments.overrides, listed(arguments.modalities))
+        overrides = [word for word in arguments.overrides if "=" in word]
+        Recipe.load(arguments.recipe, overrides, listed(arguments.modalities))
     if command == "corpus" and arguments.name:
         assert arguments.name in corpora.names()
 

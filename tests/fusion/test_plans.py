@@ -157,7 +157,7 @@ def test_a_block_may_lie_anywhere():
     assert plan.hidden.unique().numel() == 25
 
 
-@pytest.mark.parametrize("ratio", [(0.5, 1.2), (-0.1, 0.5), 1.2, -0.1], ids=str)
+@pytest.mark.parametrize("ratio", [[0.5, 1.2], [-0.1, 0.5], 1.2, -0.1], ids=str)
 def test_a_ratio_lies_in_its_range_at_both_ends(ratio):
     with pytest.raises(ValueError, match="ratio"):
-        Random(ratio=ratio)
+        tiny.tiny("default", [f"masking.video.ratio={ratio}"]).build()
