@@ -166,7 +166,7 @@ class Contrastive(Taught):
             sign = torch.full_like(logits, -1.0).scatter(1, own[:, None], 1.0)
             losses = -(logsigmoid(sign * logits) * every).sum(1)
             return mean(losses, both)
-        return ntxent(a, b, both, scale)
+        return (ntxent if self.kind == "ntxent" else infonce)(a, b, both, scale)
 
 
 def infonce(
