@@ -88,7 +88,7 @@ def main() -> None:
     parser.add_argument("overrides", nargs="*")
     arguments = parser.parse_args()
     recipe = Recipe.load(arguments.recipe, arguments.overrides, arguments.modalities)
-    manifest = open_data(arguments.data, recipe.columns, bad=1.0)
+    manifest = open_data(arguments.data, list(recipe.columns), bad=1.0)
     rows = split(manifest, recipe.sections.data.holdout, tested=arguments.folds is None)
     recipe = fit(recipe, manifest.split(recipe.sections.data.holdout)[0], Path("."))
     clips = reading(recipe.build(), manifest, recipe.streams)

@@ -32,7 +32,7 @@ def batches(model: MaskedAutoencoder, data: str | None, size: int = 32) -> Itera
     """Centre windows of the held-out rows."""
     recipe = model.recipe
     rules = recipe.sections.data
-    _, test = open_data(data, recipe.columns, outside=rules.outside).split(rules.holdout)
+    _, test = open_data(data, list(recipe.columns), outside=rules.outside).split(rules.holdout)
     return evaluation(recipe.clips(test, centre=True), size, workers=2)
 
 

@@ -45,7 +45,7 @@ def hurt_folder(tmp_path_factory) -> Harmed:
 def read(data: Path, folder: Path, **settings) -> Clips:
     """Whole recordings, as the default recipe reads them."""
     recipe = Recipe.load("default", SMALL)
-    manifest = Manifest.open(data, modalities=recipe.columns, bad=1.0)
+    manifest = Manifest.open(data, modalities=list(recipe.columns), bad=1.0)
     return fit(recipe, manifest, folder).clips(manifest, **settings)
 
 
