@@ -56,5 +56,5 @@ def test_a_classifier_on_the_side_learns_what_it_can_and_needs_a_model_that_does
         optimizer.step()
         optimizer.zero_grad()
     assert model(batch)["classification/accuracy"] == 1
-    with pytest.raises(RecipeError, match="classification learns beside the model"):
+    with pytest.raises(RecipeError, match="classification is detached"):
         tiny.tiny("videomae_v2_finetune", ["objectives.classification.detached=true", "data.mixup=0"]).build()
