@@ -66,6 +66,7 @@ def left(path: Path) -> tuple[int, int]:
     try:
         with av.open(str(path)) as container:
             stream = container.streams.video[0]
+            stream.codec_context.thread_count = 1  # what several threads conceal depends on their timing
             for packet in container.demux(stream):
                 try:
                     stamps += [float((f.pts or 0) * stream.time_base) for f in packet.decode() if not f.is_corrupt]
